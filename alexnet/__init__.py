@@ -1,0 +1,5 @@
+"""AlexNet as it was really trained in 2012."""
+
+from alexnet.model import AlexNet
+
+__all__ = ["AlexNet"]

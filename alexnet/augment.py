@@ -1,0 +1,96 @@
+"""Section 4.1: random crops and mirror images, colour noise, the ten views.
+
+Whole batches at once, tensors in, tensors out. Chance is drawn apart from what is done with it: a
+`Draw` holds the choices for a batch, so that several processes can make the same draw and each use
+its own rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What chance decided for a batch of N images."""
+
+    top: Tensor      # (N,) crop's first row
+    left: Tensor     # (N,) crop's first column
+    mirror: Tensor   # (N,) bool
+    colour: Tensor   # (N, 3) one standard normal number for each principal component
+
+    def __getitem__(self, rows: slice) -> Draw:
+        return Draw(self.top[rows], self.left[rows], self.mirror[rows], self.colour[rows])
+
+
+def draw(count: int, room: int, generator: torch.Generator) -> Draw:
+    """Choices for `count` images whose crops have `room` pixels to move in (256 - 224 = 32).
+
+    33 x 33 places and two mirror images: the release's 2178 variants of an image (convdata.py:253);
+    the paper counts 2048. The release draws once for 32 neighbours, the paper and we for each image.
+    """
+    top = torch.randint(0, room + 1, (count,), generator=generator)
+    left = torch.randint(0, room + 1, (count,), generator=generator)
+    mirror = torch.rand(count, generator=generator) < 0.5
+    return Draw(top, left, mirror, torch.randn(count, 3, generator=generator))
+
+
+def crop(images: np.ndarray, indices: np.ndarray, choice: Draw, size: int) -> Tensor:
+    """Crops of the images at `indices`, mirrored where the draw says so.
+
+    images: (M, side, side, 3) uint8, as a memory map: nothing but the crop is read.
+    Returns (N, 3, size, size) uint8 in channels_last order.
+    """
+    batch = np.empty((len(indices), size, size, 3), np.uint8)
+    places = zip(indices.tolist(), choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist())
+    for row, (index, top, left, mirror) in enumerate(places):
+        window = images[index, top:top + size, left:left + size]
+        batch[row] = window[:, ::-1] if mirror else window
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)
+
+
+def centre_crop(images: np.ndarray, size: int) -> Tensor:
+    """(N, side, side, 3) to the central (N, 3, size, size), channels_last; any dtype."""
+    edge = (images.shape[1] - size) // 2
+    window = np.ascontiguousarray(images[:, edge:edge + size, edge:edge + size])
+    return torch.from_numpy(window).permute(0, 3, 1, 2)
+
+
+def components(covariance: np.ndarray) -> np.ndarray:
+    """The principal components of RGB, each of the length of its standard deviation: (3, 3), a
+    component a column.
+
+    The paper multiplies by the eigenvalue, which for 0..255 would be noise of a thousand grey
+    levels; the release's array is named color_stdevs, the reading that works (convdata.py:105).
+    """
+    values, vectors = np.linalg.eigh(np.asarray(covariance, np.float64))
+    return vectors * np.sqrt(np.clip(values, 0, None))
+
+
+def colour_noise(images: Tensor, choice: Draw, deviations: Tensor, strength: float,
+                 mean: Tensor | None = None) -> Tensor:
+    """Adds `strength` times a random mix of RGB's principal components to each image, as floats.
+
+    images: (N, 3, S, S), 0..255.    deviations: (3, 3), from `components`.
+    With `mean` (3, S, S) it is the release's form, mean + (x - mean + noise) / (1 + strength)
+    (convdata.py:205); without it the paper's, x + noise. Nothing is clipped.
+    """
+    noise = strength * choice.colour.to(deviations) @ deviations.T  # (N, 3)
+    noise = noise.to(images.device, torch.float32)[:, :, None, None]
+    if mean is None:
+        return images + noise
+    share = 1 / (1 + strength)
+    result = images * share
+    return result.add_(mean * (1 - share)).add_(noise * share)
+
+
+def ten_views(images: Tensor, size: int) -> list[Tensor]:
+    """The four corners, the centre, and their mirror images: ten batches (N, 3, size, size)."""
+    room = images.shape[-1] - size
+    corners = [(0, 0), (0, room), (room, 0), (room, room), (room // 2, room // 2)]
+    views = [images[:, :, top:top + size, left:left + size] for top, left in corners]
+    return views + [view.flip(3) for view in views]
