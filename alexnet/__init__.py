@@ -1,5 +1,6 @@
 """AlexNet as it was really trained in 2012."""
 
+from alexnet.checkpoint import load
 from alexnet.model import AlexNet
 
-__all__ = ["AlexNet"]
+__all__ = ["AlexNet", "load"]

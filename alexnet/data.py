@@ -1,0 +1,517 @@
+"""Where images come from, how any of them is opened, and the packed form the network trains on.
+
+    source = find_source("path/to/images")     # classes, files, labels; what looks odd
+    pack = packed(source, image_size=128)      # written once, then memory-mapped
+    pack.images["train"][0]                    # (side, side, 3) uint8
+
+The packed form is section 2 of the paper: the shorter side to 256, the central 256 x 256, kept as
+it is, and the mean image over the training set. For another input size S the side is S * 256 / 224.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+import re
+import shutil
+import warnings
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from tqdm import tqdm
+
+from alexnet import demo
+from alexnet.augment import centre_crop
+from alexnet.files import UserError, read_json, whole_folder, write_json
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+PARTS = ("train", "val")
+VAL_NAMES = ("val", "validation", "valid", "test")
+VAL_FRACTION = 0.2   # held out where a source has no validation part
+SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
+FEW = 20             # training images a class below which we warn
+FORMAT = 1           # of the packed form; an older one is packed anew
+
+Item = tuple[Any, int]   # what `Source.open` takes, and the label
+
+
+# ------------------------------------------------------------------- opening any image
+
+def open_image(file: Any, side: int | None = None) -> Image.Image:
+    """Any image file as RGB, turned as its EXIF data say; the first frame of several.
+
+    Transparent parts become white, 16 bits become 8. With `side`, a JPEG far larger than that is
+    decoded at reduced scale, never below twice the side. Whatever pillow raises comes through.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata; what cannot be read raises all the same
+        with Image.open(file) as image:
+            if side:
+                image.draft(None, (2 * side, 2 * side))
+            image.load()
+            return to_rgb(ImageOps.exif_transpose(image))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB with 8 bits, from any mode of pillow."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode == "F" or image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.float64)
+        top = np.nanmax(values, initial=0)
+        scale = 1 / 257 if image.mode.startswith("I") and top > 255 else 255 if top <= 1 else 1
+        values = np.nan_to_num(values * scale).clip(0, 255).round().astype(np.uint8)
+        return Image.fromarray(values).convert("RGB")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def square(image: Image.Image, side: int) -> np.ndarray:
+    """Section 2: the shorter side to `side`, the central square; (side, side, 3) uint8."""
+    short = min(image.size)
+    left, top = (image.width - short) / 2, (image.height - short) / 2
+    if short != side or image.size != (side, side):
+        image = image.resize((side, side), Image.Resampling.BICUBIC,
+                             (left, top, left + short, top + short))
+    return np.asarray(image)
+
+
+def packed_side(image_size: int) -> int:
+    """256 for 224, and in proportion."""
+    return round(image_size * 256 / 224)
+
+
+# ------------------------------------------------------------------- sources
+
+@dataclass
+class Source:
+    """Images with labels, not yet opened."""
+
+    name: str
+    classes: list[str]
+    parts: dict[str, list[Item]]
+    open: Callable[[Any, int], Image.Image]   # (item, side) to an RGB image
+    identity: str                             # changes when the images do
+    findings: list[str] = field(default_factory=list)
+
+
+def find_source(where: str, val_fraction: float | None = None, download: bool = False,
+                downloads: Path = Path("data/downloads")) -> Source:
+    """`demo`, a folder, or the name of a torchvision data set.
+
+    A `val_fraction` that is given holds that part of the training images out and leaves an existing
+    validation part alone. UserError with one line for what cannot be used.
+    """
+    if val_fraction is not None and not 0 < val_fraction < 1:
+        raise UserError(f"--val-fraction must lie between 0 and 1, not {val_fraction:g}")
+    if where == "demo":
+        source = demo_source()
+    elif Path(where).expanduser().is_dir():
+        source = folder_source(Path(where).expanduser())
+    elif Path(where).exists():
+        raise UserError(f"--data {where} is a file; give the folder that holds the class folders")
+    else:
+        source = torchvision_source(where, download, downloads)
+    if val_fraction is not None or not source.parts["val"]:
+        split(source, val_fraction or VAL_FRACTION)
+    examine(source)
+    return source
+
+
+def demo_source() -> Source:
+    parts = {part: [(key, label) for key, label in demo.items(part)] for part in PARTS}
+    return Source("demo", list(demo.CLASSES), parts, lambda key, side: demo.draw(key),
+                  f"demo {demo.VERSION}")
+
+
+def split(source: Source, fraction: float) -> None:
+    """Moves a seeded, stratified part of the training images to validation."""
+    chance = np.random.default_rng(SPLIT_SEED)
+    train, val = [], []
+    for label in range(len(source.classes)):
+        items = [item for item in source.parts["train"] if item[1] == label]
+        order = chance.permutation(len(items))
+        count = min(len(items) - 1, max(1, round(len(items) * fraction))) if len(items) > 1 else 0
+        val += [items[i] for i in sorted(order[:count])]
+        train += [items[i] for i in sorted(order[count:])]
+    source.parts = {"train": train, "val": val}
+    source.identity += f" split {fraction:g}"
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Every image file in a folder and its subfolders, sorted; hidden ones left out."""
+    found = []
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(root, name) for name in files
+                  if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
+    return sorted(found)
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in sorted(folder.iterdir())
+            if path.is_dir() and not path.name.startswith(".")}
+
+
+def folder_source(folder: Path) -> Source:
+    """A folder in any of the shapes of data/README.md."""
+    inside = subfolders(folder)
+    train = inside.get("train", folder)
+    val = next((inside[name] for name in VAL_NAMES if name in inside), None)
+    if "train" not in inside and val is not None:
+        raise UserError(f"{folder} holds {val.name}/ but no train/")
+    classes = by_class(train, apart=() if "train" in inside else VAL_NAMES)
+    if not classes:
+        raise UserError(f"no image in {folder}: it must hold train/ and val/ with a folder for "
+                        "each class, or class folders, or files named like cat.0.jpg "
+                        "(data/README.md)")
+    findings = [f"class {name} is empty: left out" for name, files in classes.items() if not files]
+    classes = {name: files for name, files in classes.items() if files}
+    names = sorted(classes)
+    parts = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]],
+             "val": []}
+    if val is not None:
+        parts["val"] = val_items(folder, val, names, findings)
+    for name in names:
+        levels = {path.relative_to(train).parts[1] for path in classes[name]
+                  if len(path.relative_to(train).parts) > 2}
+        if len(levels) > 1:
+            findings.append(f"class {name} holds images in {len(levels)} subfolders "
+                            f"({', '.join(sorted(levels)[:3])} ...), which count as one class: "
+                            f"if they are the classes, give --data {train / name}")
+    files = hashlib.sha256()
+    for part in PARTS:
+        for path, label in parts[part]:
+            state = path.stat()
+            files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
+                         f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return Source(folder.resolve().name, names, parts, open_image,
+                  f"{folder.resolve()} {files.hexdigest()}", findings)
+
+
+def by_class(folder: Path, apart: Iterable[str] = ()) -> dict[str, list[Path]]:
+    """Files by class: class folders, or a flat folder with names like cat.0.jpg, dog_12.png."""
+    classes = {name: images_below(path) for name, path in subfolders(folder).items()
+               if name not in apart}
+    if any(classes.values()):
+        return classes
+    flat: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        match = re.fullmatch(r"(.*[^\W\d_].*?)[._-]?\d+", path.stem)
+        if match and path.suffix.lower() in SUFFIXES:
+            flat.setdefault(match[1].rstrip("._- "), []).append(path)
+    return flat or classes
+
+
+def val_items(folder: Path, val: Path, names: list[str], findings: list[str]) -> list[Item]:
+    """The validation part: class folders, or flat files with a list of labels (ImageNet)."""
+    classes = by_class(val)
+    if not set(classes) & set(names):
+        listed = listed_labels(folder, val, names)
+        if listed is not None:
+            return listed
+    unknown = sorted(name for name in set(classes) - set(names) if classes[name])
+    missing = sorted(set(names) - {name for name in classes if classes[name]})
+    if unknown:
+        findings.append(f"{val.name}/ has {len(unknown)} class(es) that train/ lacks "
+                        f"({', '.join(unknown[:3])}): left out")
+    if missing:
+        findings.append(f"{val.name}/ has no images of {len(missing)} class(es) that train/ has "
+                        f"({', '.join(missing[:3])})")
+    items = [(path, label) for label, name in enumerate(names) for path in classes.get(name, [])]
+    if not items:
+        raise UserError(f"{val} has no image of a class that train/ has: its folders must be "
+                        "named like those of train/, or a list of labels must lie beside it "
+                        "(data/README.md)")
+    return items
+
+
+def listed_labels(folder: Path, val: Path, names: list[str]) -> list[Item] | None:
+    """Labels of a flat val/ from a text or CSV file in it or beside it.
+
+    A line names an image and its class (a folder's name of train/, or its number in sorted order,
+    counted from 0), as in Kaggle's LOC_val_solution.csv, Tiny-ImageNet's val_annotations.txt and
+    Caffe's val.txt. None if there is no such file.
+    """
+    files = {path.stem: path for path in images_below(val)}
+    labels = {name: label for label, name in enumerate(names)}
+    labels |= {str(label): label for label in range(len(names)) if str(label) not in labels}
+    lists = sorted(path for place in (val, folder) for path in place.iterdir()
+                   if path.suffix.lower() in (".txt", ".csv", ".tsv"))
+    for path in lists:
+        lines = path.read_text("utf-8", "replace").splitlines()
+        pairs = [re.split(r"[\s,]+", line.strip())[:2] for line in lines if line.strip()]
+        known = {Path(pair[0]).stem: pair[1] for pair in pairs if len(pair) == 2}
+        if len(known.keys() & files.keys()) * 2 > len(files):
+            items = [(file, labels[known[stem]]) for stem, file in files.items()
+                     if known.get(stem) in labels]
+            if items:
+                return items
+        if files and len(pairs) == len(files) and all(len(pair) == 1 for pair in pairs):
+            raise UserError(f"{path} has only numbers: the contest's own (ILSVRC ids) are not the "
+                            "order of the class folders. Use a list with names, such as Kaggle's "
+                            "LOC_val_solution.csv (data/README.md)")
+    return None
+
+
+def torchvision_source(name: str, download: bool, downloads: Path) -> Source:
+    """A data set of torchvision by its name, upper or lower case."""
+    from torchvision import datasets
+    known = {other.lower(): other for other in datasets.__all__}
+    if name.lower() not in known or name.lower() in ("imagefolder", "datasetfolder", "fakedata"):
+        raise UserError(f"--data {name}: there is no such folder, and torchvision has no data set "
+                        "of that name (cifar10, cifar100, imagenette, flowers102, food101 ...)")
+    kind = getattr(datasets, known[name.lower()])
+    options = inspect.signature(kind.__init__).parameters
+    root = downloads / name.lower()
+    shared: dict[str, Any] = {"download": download} if "download" in options else {}
+
+    def open_part(**choice: Any) -> Any:
+        try:
+            return kind(str(root), **choice, **shared)
+        except (RuntimeError, FileNotFoundError) as error:
+            advice = "check the network" if download else "--download fetches it"
+            raise UserError(f"{name} is not in {root}: {advice} "
+                            f"({str(error).splitlines()[0]})") from None
+        except OSError as error:
+            raise UserError(f"{name} could not be fetched to {root} ({error})") from None
+
+    def first_part(candidates: Iterable[str]) -> Any:
+        for candidate in candidates:
+            try:
+                return open_part(split=candidate)
+            except ValueError:   # torchvision's word for a split that does not exist
+                continue
+        return None
+
+    if download:
+        root.mkdir(parents=True, exist_ok=True)
+    if "train" in options:
+        sets = {"train": open_part(train=True), "val": open_part(train=False)}
+    elif "split" in options:
+        sets = {"train": first_part(("train", "trainval")), "val": first_part(VAL_NAMES)}
+    else:
+        sets = {"train": open_part(), "val": None}
+    return from_datasets(name.lower(), sets, f"torchvision {name.lower()}")
+
+
+def from_datasets(name: str, sets: dict[str, Any], identity: str) -> Source:
+    """A source from map-style data sets that give (image, class number)."""
+    parts: dict[str, list[Item]] = {"train": [], "val": []}
+    for part, data in sets.items():
+        if data is None:
+            continue
+        labels = next((list(getattr(data, attribute)) for attribute in ("targets", "labels", "_labels", "y")
+                       if hasattr(data, attribute)), None)
+        if labels is None or len(labels) != len(data):
+            labels = [data[index][1] for index in range(len(data))]
+        if not all(isinstance(label, (int, np.integer)) or torch.is_tensor(label) and label.ndim == 0
+                   for label in labels[:100]):
+            raise UserError(f"{name} does not give an image and one class for each index")
+        parts[part] = [((part, index), int(label)) for index, label in enumerate(labels)]
+    count = max(label for items in parts.values() for _, label in items) + 1
+    classes = getattr(sets["train"], "classes", None) or [str(index) for index in range(count)]
+    classes = [entry if isinstance(entry, str) else entry[0] for entry in classes]
+
+    def open_item(key: tuple[str, int], side: int) -> Image.Image:
+        return to_rgb(sets[key[0]][key[1]][0])
+
+    sizes = " ".join(f"{part} {len(items)}" for part, items in parts.items())
+    return Source(name, classes, parts, open_item, f"{identity} {sizes}")
+
+
+# ------------------------------------------------------------------- a look before hours are spent
+
+def examine(source: Source) -> None:
+    """Adds what looks wrong to `source.findings`; UserError where training makes no sense."""
+    counts = {part: Counter(label for _, label in items) for part, items in source.parts.items()}
+    if len(source.classes) < 2:
+        path = source.parts["train"][0][0]
+        deeper = (f"; {path.parent} may be a level too deep, or a level too high was given"
+                  if isinstance(path, Path) else "")
+        only = source.classes[0]
+        if only.lower() in ("images", "data", source.name) or isinstance(path, Path) and len(
+                path.parts) > 2 and path.parent.name != only:
+            deeper = f"; give the folder that holds the class folders, such as {path.parent.parent}"
+        raise UserError(f"only one class in {source.name} ({only}): there is nothing to tell "
+                        f"apart{deeper}")
+    for part in PARTS:
+        if not source.parts[part]:
+            raise UserError(f"the {part} part of {source.name} is empty: add images, or let a part "
+                            "of the training images be held out (--val-fraction)")
+    few = [source.classes[label] for label in range(len(source.classes))
+           if counts["train"][label] < FEW]
+    if few:
+        source.findings.append(
+            f"{len(few)} class(es) have fewer than {FEW} training images ({', '.join(few[:3])}): "
+            "too few to learn from; expect memorising")
+    most, least = max(counts["train"].values()), min(counts["train"].values())
+    if most >= 10 * least:
+        source.findings.append(f"the largest class has {most} training images, the smallest {least}: "
+                               "the network will favour the large one")
+
+
+# ------------------------------------------------------------------- the packed form
+
+@dataclass
+class Pack:
+    """Images ready for training, memory-mapped."""
+
+    folder: Path
+    name: str
+    classes: list[str]
+    side: int
+    images: dict[str, np.ndarray]    # part: (N, side, side, 3) uint8
+    labels: dict[str, np.ndarray]    # part: (N,) int64
+    mean: np.ndarray                 # (side, side, 3) float32, over the training images
+    covariance: np.ndarray           # (3, 3) float64, of their RGB values
+    findings: list[str]
+    skipped: list[str]               # unreadable files, each with a reason
+    identity: str
+
+    def mean_crop(self, image_size: int) -> Tensor:
+        """(3, S, S): the centre crop, which the release subtracts from every crop."""
+        return centre_crop(self.mean[None], image_size)[0]
+
+
+def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), strict: bool = False,
+           threads: int | None = None, quiet: bool = False) -> Pack:
+    """The source in packed form: the one on disk if it is of this source as it is now, else new."""
+    side = packed_side(image_size)
+    place = hashlib.sha256(source.identity.split(" ")[0].encode("utf-8", "surrogateescape")
+                           + repr(re.findall(r" split .*", source.identity)).encode())
+    folder = cache / f"{source.name}-{side}px-{place.hexdigest()[:8]}"
+    if (folder / "pack.json").is_file():
+        about = read_json(folder / "pack.json")
+        if about["identity"] == source.identity and about["format"] == FORMAT:
+            if not (strict and about["skipped"]):
+                return open_pack(folder)
+    need = sum(map(len, source.parts.values())) * side * side * 3
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to {cache} ({error.strerror}); --cache names another "
+                        "folder") from None
+    free = shutil.disk_usage(cache).free
+    if need > free:
+        raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "
+                        f"{free / 2**30:.1f} GiB free; --cache names another folder")
+    with whole_folder(folder) as temporary:
+        write_pack(source, temporary, side, strict, threads or os.cpu_count() or 1, quiet)
+    return open_pack(folder)
+
+
+def open_pack(folder: Path) -> Pack:
+    """A packed data set from its folder."""
+    about = read_json(folder / "pack.json")
+    return Pack(folder, about["name"], about["classes"], about["side"],
+                {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
+                {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
+                np.load(folder / "mean.npy"), np.array(about["covariance"]),
+                about["findings"], about["skipped"], about["identity"])
+
+
+def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int,
+               quiet: bool) -> None:
+    """Opens every image on all cores, in order, a bounded number at a time."""
+    total, product, count = np.zeros((side, side, 3)), np.zeros((3, 3)), 0
+    seen: dict[bytes, str] = {}
+    skipped: list[str] = []
+    twins: list[str] = []
+    progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
+                    disable=True if quiet else None, leave=False)
+    for part in PARTS:
+        labels = []
+        with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
+            for item, label, image in read_all(source, source.parts[part], side, threads):
+                progress.update()
+                name = str(item)
+                if isinstance(image, Exception):
+                    if strict:
+                        raise UserError(f"{name} cannot be read ({image}); without --strict it "
+                                        "is left out")
+                    skipped.append(f"{name}: {image}")
+                    continue
+                file.append(image)
+                labels.append(label)
+                digest = hashlib.blake2b(image, digest_size=16).digest()
+                if part == "train":
+                    pixels = image.reshape(-1, 3).astype(np.float32)
+                    total += image
+                    product += (pixels.T @ pixels).astype(np.float64)
+                    count += 1
+                    seen[digest] = name
+                elif digest in seen:
+                    twins.append(f"{name} = {seen[digest]}")
+        if not labels:
+            raise UserError(f"no image of the {part} part of {source.name} can be read "
+                            f"({skipped[0] if skipped else 'it is empty'})")
+        np.save(folder / f"{part}_labels.npy", np.array(labels, np.int64))
+    progress.close()
+    mean = total / count
+    centre = mean.mean((0, 1))
+    covariance = product / (count * side * side) - np.outer(centre, centre)
+    np.save(folder / "mean.npy", mean.astype(np.float32))
+    findings = list(source.findings)
+    if twins:
+        findings.append(f"{len(twins)} validation image(s) are in the training part, too "
+                        f"(such as {twins[0]}): the errors will look better than they are")
+    write_json(folder / "pack.json", {
+        "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
+        "classes": source.classes, "covariance": covariance.tolist(), "findings": findings,
+        "skipped": skipped})
+
+
+def read_all(source: Source, items: list[Item], side: int,
+             threads: int) -> Iterator[tuple[Any, int, np.ndarray | Exception]]:
+    """Each item with its image, or with what was raised; pillow decodes without Python's lock."""
+    def read(item: Item) -> np.ndarray | Exception:
+        try:
+            return square(source.open(item[0], side), side)
+        except Exception as error:  # pillow raises nearly anything for a damaged file
+            return error
+
+    with ThreadPoolExecutor(threads) as pool:
+        coming = iter(items)
+        waiting = [(item, pool.submit(read, item)) for item in islice(coming, 4 * threads)]
+        while waiting:
+            item, future = waiting.pop(0)
+            waiting += [(item, pool.submit(read, item)) for item in islice(coming, 1)]
+            yield item[0], item[1], future.result()
+
+
+class RowFile:
+    """A .npy file of uint8 rows whose number is not known beforehand: rows, then the header."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.shape, self.count = shape, 0
+        self.file = open(path, "wb")
+
+    def __enter__(self) -> RowFile:
+        self._header()
+        return self
+
+    def append(self, row: np.ndarray) -> None:
+        self.file.write(row.tobytes())
+        self.count += 1
+
+    def __exit__(self, *exception: object) -> None:
+        self.file.seek(0)
+        self._header()  # numpy leaves room for the first axis to grow
+        self.file.close()
+
+    def _header(self) -> None:
+        np.lib.format.write_array_header_1_0(self.file, {
+            "descr": "|u1", "fortran_order": False, "shape": (self.count, *self.shape)})

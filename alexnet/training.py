@@ -1,0 +1,577 @@
+"""The recipe of section 5: optimiser, schedules, the loop, evaluation, several processes.
+
+Everything that chance decides follows from the run's seed, the epoch and the batch. So a run that
+was stopped goes on as if it had not been, any number of loader threads gives the same batches, and
+several processes draw together what one would have drawn.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from alexnet import augment, checkpoint, figures
+from alexnet.augment import Draw
+from alexnet.data import Pack
+from alexnet.files import UserError, write_csv
+from alexnet.model import ACTIVATIONS, AlexNet, Dropout
+
+ORDER, AUGMENT, DROPOUT = range(3)  # what a random number is for
+
+
+# ------------------------------------------------------------------- the recipe
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a variant is trained, with the source of each value."""
+
+    rate: float = 0.01            # section 5; epsW in layer-params-153.cfg
+    bias_rate: float = 2.0        # times the rate; epsB = 0.02 in layer-params-153.cfg
+    bias_decay: bool = False      # layer.cu:565
+    weight_decay: float = 5e-4    # section 5; wc in layer-params-145.cfg
+    momentum: float = 0.9         # section 5; momW, momB
+    colour: str = "release"       # (x + noise) / 1.1 (convdata.py:205), paper: x + noise, or none
+    batch_size: int = 128         # section 5; convnet.py:177
+
+
+RECIPES = {
+    "as-trained": Recipe(),
+    "as-written": Recipe(bias_rate=1, bias_decay=True, colour="paper"),  # one rule for all; 5, 4.1
+    "caffe": Recipe(colour="none"),                        # train_val.prototxt: lr_mult 2, decay 0
+    "torchvision": Recipe(bias_rate=1, bias_decay=True, weight_decay=1e-4, colour="none"),  # pytorch/examples
+}
+
+COLOUR_NOISE = 0.1  # section 4.1; --color-noise in the release's notes
+
+
+def highest_rate(model: AlexNet, momentum: float, bias_rate: float) -> float:
+    """The rate above which the first steps cannot be stable.
+
+    At the start every image has nearly the same fc7: the activation of its bias. Along that vector
+    h, softmax over C equal classes has the curvature (|h|^2 + the bias's own rate) / C, and descent
+    with momentum is stable only while rate x curvature < 2 (1 + momentum). Few classes, or dropout
+    that does not halve h, lower the limit.
+    """
+    design = model.design
+    if design.bias is None:
+        return math.inf
+    activation = ACTIVATIONS[design.activation]()
+    height = activation(torch.tensor(float(design.bias[6]))).item()
+    # A mask leaves half of h in each image: the mean over the batch is h / 2. Inverted: h.
+    height *= Dropout.keep if design.dropout == "mask" else 1
+    curvature = (design.hidden * height ** 2 + bias_rate) / model.num_classes
+    return 2 * (1 + momentum) / curvature
+
+
+def default_rate(model: AlexNet, recipe: Recipe) -> float:
+    """The recipe's rate, or a third of the highest stable one, with two digits, if that is less."""
+    third = highest_rate(model, recipe.momentum, recipe.bias_rate) / 3
+    return recipe.rate if third >= recipe.rate else float(f"{third:.1e}")
+
+
+def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with the paper's rule, v := 0.9 v - 0.0005 e w - e g; w := w + v (C18).
+
+    conv1 has groups of its own because the release slows and freezes it late (section 3 of its
+    notes). Rates are set by `set_rates`.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((name.startswith("conv1."), name.endswith(".bias")), []).append(parameter)
+    settings = [{"params": parameters, "first": first, "lr": 0.0,
+                 "factor": recipe.bias_rate if bias else 1.0,
+                 "weight_decay": recipe.weight_decay if recipe.bias_decay or not bias else 0.0}
+                for (first, bias), parameters in groups.items()]
+    fused = next(model.parameters()).device.type in ("cpu", "cuda", "mps")
+    return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum, fused=fused)
+
+
+def set_rates(optimizer: torch.optim.SGD, rate: float, conv1: float = 1.0) -> None:
+    """Sets the rate of all groups; `conv1` is a further factor for that layer.
+
+    The paper's v holds the rate inside, torch's buffer does not (v = -rate x buffer). So that v
+    stays what it is when the rate changes, the buffer is multiplied by old / new.
+    """
+    for group in optimizer.param_groups:
+        old, new = group["lr"], rate * group["factor"] * (conv1 if group["first"] else 1.0)
+        if old > 0 and new > 0 and old != new:
+            for parameter in group["params"]:
+                buffer = optimizer.state[parameter].get("momentum_buffer")
+                if buffer is not None:
+                    buffer.mul_(old / new)
+        group["lr"] = new
+
+
+# ------------------------------------------------------------------- schedules
+
+@dataclass(frozen=True)
+class Plan:
+    """What a schedule says for one epoch."""
+
+    rate: float = 1.0      # times the starting rate
+    conv1: float = 1.0     # times that again
+    noise: bool = True     # colour noise
+    finished: bool = False
+
+
+def constant(epoch: int, epochs: int, errors: list[float]) -> Plan:
+    """The starting rate to the end."""
+    return Plan()
+
+
+def steps(epoch: int, epochs: int, errors: list[float]) -> Plan:
+    """The three drops at 60, 83 and 95% of the run: a short run needs the full rate for longer."""
+    return Plan(rate=0.1 ** sum(epoch >= round(part * epochs) for part in (0.6, 0.83, 0.95)))
+
+
+def release(epoch: int, epochs: int, errors: list[float]) -> Plan:
+    """The notes in layer-params-145.cfg, scaled to the run: drops at 25, 51 and 79 of 91 epochs;
+    from 67 on conv1 ten times slower and no colour noise, from 72 on conv1 frozen."""
+    def passed(mark: int) -> bool:
+        return epoch >= round(mark / 91 * epochs)
+    conv1 = 0.0 if passed(72) else 0.1 if passed(67) else 1.0
+    return Plan(0.1 ** sum(map(passed, (25, 51, 79))), conv1, noise=not passed(67))
+
+
+def plateau(epoch: int, epochs: int, errors: list[float]) -> Plan:
+    """Section 5: divide by 10 when the validation error stops improving, three times, then end.
+    It has stopped when a tenth of the run (two epochs at least) brought nothing better."""
+    patience, drops, since, best = max(2, epochs // 10), 0, 0, math.inf
+    for error in errors[:epoch]:
+        best, since = (error, 0) if error < best else (best, since + 1)
+        if since == patience:
+            drops, since = drops + 1, 0
+    return Plan(rate=0.1 ** min(drops, 3), finished=drops > 3)
+
+
+SCHEDULES: dict[str, Callable[[int, int, list[float]], Plan]] = {
+    "steps": steps, "plateau": plateau, "release": release, "constant": constant}
+
+
+# ------------------------------------------------------------------- where it runs
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together (torchrun); alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    def rows(self, total: int) -> slice:
+        """This process's part of a batch of `total` images."""
+        return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
+
+    def sum(self, values: Tensor) -> Tensor:
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+
+def join_world(device: torch.device) -> World:
+    """The processes that torchrun started, connected; or this one alone."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return World()
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`: CUDA, else MPS, else the CPU; one GPU a process."""
+    if name == "auto":
+        name = ("cuda" if torch.cuda.is_available() else
+                "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {name} is not to be had here "
+                        f"({str(error).splitlines()[0]})") from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """`auto`: bf16 where the device computes in it, else fp32 (emulated bf16 is far slower)."""
+    if name == "auto":
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            has = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+            fast = bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("amx_tile"))
+        return torch.bfloat16 if fast else torch.float32
+    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+
+
+@contextmanager
+def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+        yield
+
+
+def generator(device: torch.device | str, *key: int) -> torch.Generator:
+    """A generator whose numbers follow from the key."""
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    return torch.Generator(device).manual_seed(seed)
+
+
+# ------------------------------------------------------------------- batches
+
+@dataclass
+class Batch:
+    images: Tensor    # (n, 3, S, S), this process's part
+    labels: Tensor    # (n,)
+    total: int        # images in the whole batch, of all processes
+    index: int        # which batch of the epoch
+
+
+class TrainingBatches:
+    """The training images of one epoch, cropped, mirrored and coloured, prepared ahead.
+
+    Threads make the next batches while the step runs (section 4.1: augmentation costs nothing);
+    `waited` counts the seconds that the step had to wait all the same.
+    """
+
+    def __init__(self, pack: Pack, image_size: int, batch_size: int, seed: int, epoch: int,
+                 device: torch.device, world: World = World(), noise: float = 0.0,
+                 colour: str = "release", threads: int = 1, first: int = 0) -> None:
+        self.pack, self.size, self.batch_size = pack, image_size, batch_size
+        self.seed, self.epoch, self.device, self.world = seed, epoch, device, world
+        self.noise = 0.0 if colour == "none" else noise
+        self.threads, self.first, self.waited = threads, first, 0.0
+        self.mean = pack.mean_crop(image_size).to(device) if colour == "release" else None
+        self.deviations = torch.from_numpy(augment.components(pack.covariance))
+        count = len(pack.labels["train"])
+        self.order = torch.randperm(count, generator=generator("cpu", seed, epoch, ORDER)).numpy()
+        self.count = math.ceil(count / batch_size)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def prepare(self, index: int) -> Batch:
+        chosen = self.order[index * self.batch_size:(index + 1) * self.batch_size]
+        total, rows = len(chosen), self.world.rows(len(chosen))
+        chance = generator("cpu", self.seed, self.epoch, index, AUGMENT)
+        choice: Draw = augment.draw(total, self.pack.side - self.size, chance)[rows]
+        images = augment.crop(self.pack.images["train"], chosen[rows], choice, self.size)
+        labels = torch.from_numpy(self.pack.labels["train"][chosen[rows]])
+        if self.device.type == "cuda":
+            images, labels = images.pin_memory(), labels.pin_memory()
+        images = images.to(self.device, non_blocking=True)
+        labels = labels.to(self.device, non_blocking=True)
+        if self.noise:
+            images = augment.colour_noise(images, choice, self.deviations, self.noise, self.mean)
+        return Batch(images, labels, total, index)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A loader thread computes alone, like torch's own: more would hinder the step.
+        main_threads = torch.get_num_threads()
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads,
+                                initargs=(1,)) as pool:
+            indices = iter(range(self.first, self.count))
+            ahead = deque(pool.submit(self.prepare, index)
+                          for index, _ in zip(indices, range(self.threads + 1)))
+            torch.set_num_threads(main_threads)
+            while ahead:
+                start = time.perf_counter()
+                batch = ahead.popleft().result()
+                self.waited += time.perf_counter() - start
+                for index in indices:
+                    ahead.append(pool.submit(self.prepare, index))
+                    break
+                yield batch
+
+
+# ------------------------------------------------------------------- one epoch
+
+@dataclass
+class Sums:
+    """Of an epoch so far."""
+
+    loss: float = 0.0
+    wrong: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+
+class Stopped(Exception):
+    """Somebody asked to stop; the batch at hand was finished."""
+
+
+def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBatches, dtype: torch.dtype,
+                set_step: Callable[[int], None], sums: Sums,
+                after: Callable[[Batch, Tensor], bool]) -> None:
+    """Every batch once. `sums` grows; `after` is called behind each step, and True from it stops.
+
+    net: the network, or DDP around it. Numbers stay on the device until they are asked for, so
+    that the step never waits for the progress bar.
+    """
+    world, device = batches.world, batches.device
+    model = net.module if isinstance(net, DistributedDataParallel) else net
+    dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
+    totals = torch.zeros(2, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+    if world.rank == 0:
+        totals += torch.tensor([sums.loss, sums.wrong], dtype=totals.dtype)
+    net.train()
+    start, before = time.perf_counter(), (sums.seconds, sums.waited)
+
+    def settle() -> None:
+        loss, wrong = world.sum(totals.clone()).tolist()
+        sums.loss, sums.wrong = loss, round(wrong)
+        sums.seconds = before[0] + time.perf_counter() - start
+        sums.waited = before[1] + batches.waited
+
+    for batch in batches:
+        set_step(batch.index)
+        for number, dropout in enumerate(dropouts):
+            dropout.generator = generator(device, batches.seed, batches.epoch, batch.index, DROPOUT, number)
+            dropout.rows, dropout.batch = world.rows(batch.total), batch.total
+        with precision(device, dtype):
+            logits = net(batch.images)
+        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+        # DDP averages over processes; section 5's gradient is the average over the batch.
+        (loss * (world.size / batch.total)).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        totals[0] += loss.detach()
+        totals[1] += (logits.detach().argmax(1) != batch.labels).sum()
+        sums.seen += batch.total
+        if after(batch, totals):
+            settle()
+            raise Stopped
+    settle()
+    for dropout in dropouts:
+        dropout.generator, dropout.rows, dropout.batch = None, slice(0, None), None
+
+
+# ------------------------------------------------------------------- evaluation
+
+@torch.inference_mode()
+def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, views: int = 1,
+             batch_size: int = 128, world: World = World(), part: str = "val",
+             labels: np.ndarray | None = None,
+             progress: Callable[[int], None] = lambda count: None) -> dict[str, float]:
+    """Loss and top-1 and top-5 error (fractions) on a part of a pack.
+
+    One view is the central crop; ten are averaged after the softmax (section 4.1). A label is right
+    in the top k if fewer than k other classes are at least as probable. Every image counts once, for
+    any batch size and number of processes. The model is left in eval mode.
+    """
+    device = model.mean.device
+    labels = pack.labels[part] if labels is None else labels
+    sums = torch.zeros(4, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+    model.eval()
+    mine = np.arange(len(labels))[world.rows(len(labels))]
+    for first in range(0, len(mine), batch_size):
+        chosen = mine[first:first + batch_size]
+        stored = pack.images[part][chosen[0]:chosen[-1] + 1]
+        target = torch.from_numpy(labels[chosen]).to(device)
+        if views == 1:
+            crops = [augment.centre_crop(stored, model.image_size).to(device)]
+        else:
+            whole = torch.from_numpy(np.ascontiguousarray(stored)).permute(0, 3, 1, 2).to(device)
+            crops = augment.ten_views(whole, model.image_size)
+        probabilities = torch.zeros(len(chosen), model.num_classes, device=device)
+        for crop in crops:
+            with precision(device, dtype):
+                logits = model(crop.contiguous(memory_format=torch.channels_last))
+            probabilities += logits.float().softmax(1) / len(crops)
+        right = probabilities.gather(1, target[:, None])
+        rank = (probabilities >= right).sum(1) - 1
+        rank = torch.where(torch.isnan(right[:, 0]), model.num_classes, rank)  # nan is never right
+        sums[0] -= right.clamp_min(1e-30).log().sum()
+        sums[1] += (rank >= 1).sum()
+        sums[2] += (rank >= 5).sum()
+        sums[3] += len(chosen)
+        progress(len(chosen))
+    loss, top1, top5, count = world.sum(sums).tolist()
+    return {"loss": loss / count, "top1_error": top1 / count, "top5_error": top5 / count,
+            "images": int(count), "views": views}
+
+
+def compute_ready(model: AlexNet, device: torch.device, world: World) -> nn.Module:
+    """The network on its device in the fast memory format, and what to call in training."""
+    model.to(device=device, memory_format=torch.channels_last)
+    if world.size == 1:
+        return model
+    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+@dataclass
+class Progress:
+    """How far a run is: everything besides weights and momentum that it needs to go on."""
+
+    epoch: int = 0                                         # epochs finished
+    batch: int = 0                                         # batches of the next one that are done
+    sums: Sums = field(default_factory=Sums)
+    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv
+    best: float = math.inf                                 # lowest validation error
+
+    def errors(self) -> list[float]:
+        return [row["val_top1_error"] for row in self.rows]
+
+
+# ------------------------------------------------------------------- a run
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run computes; config.json holds it."""
+
+    data: str
+    variant: str
+    image_size: int
+    val_fraction: float | None
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    warmup: int
+    schedule: str
+    color_noise: float
+    seed: int
+    precision: str
+
+
+class Run:
+    """A run's folder, and the training that fills it.
+
+    last.pt has everything needed to go on, previous.pt is the one before; best.pt has the network
+    with the lowest validation error; metrics.csv a row an epoch; curves.png draws them.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, pack: Pack, device: torch.device,
+                 world: World = World(), threads: int = 1) -> None:
+        self.folder, self.settings, self.pack = folder, settings, pack
+        self.device, self.world, self.threads = device, world, threads
+        self.dtype = choose_precision(settings.precision, device)
+        torch.manual_seed(settings.seed)
+        self.model = AlexNet(len(pack.classes), settings.image_size, settings.variant)
+        self.model.classes = pack.classes
+        if self.model.design.pixel_mean is None:
+            self.model.mean.copy_(pack.mean_crop(settings.image_size))
+        self.recipe = RECIPES[settings.variant]
+        self.net = compute_ready(self.model, device, world)
+        self.optimizer = make_optimizer(self.model, Recipe(
+            **{**asdict(self.recipe), "momentum": settings.momentum, "weight_decay": settings.weight_decay}))
+        self.progress = Progress()
+        self.drawn = 0.0   # when curves.png was last written
+
+    # --- going on
+
+    def restore(self) -> bool:
+        """Takes up last.pt; False if the run was stopped before the first one."""
+        if not (self.folder / "last.pt").exists():
+            return False
+        content = checkpoint.read(self.folder / "last.pt")
+        if content["classes"] != self.pack.classes:
+            raise UserError(f"{self.folder} was trained on other classes "
+                            f"({', '.join(content['classes'][:3])} ...)")
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.progress = Progress(**{**content["progress"], "sums": Sums(**content["progress"]["sums"])})
+        return True
+
+    def save(self, name: str = "last.pt") -> None:
+        """Writes a checkpoint; only the first process does."""
+        if self.world.rank:
+            return
+        facts = {**asdict(self.settings), "epoch": self.progress.epoch,
+                 **(self.progress.rows[-1] if self.progress.rows else {})}
+        more = {} if name == "best.pt" else {
+            "optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress)}
+        path = self.folder / name
+        if name == "last.pt" and path.exists():
+            os.replace(path, self.folder / "previous.pt")
+        checkpoint.save(path, self.model, facts, **more)
+
+    # --- training
+
+    def plan(self) -> Plan:
+        """What the schedule says for the next epoch."""
+        schedule = SCHEDULES[self.settings.schedule]
+        return schedule(self.progress.epoch, self.settings.epochs, self.progress.errors())
+
+    @property
+    def finished(self) -> bool:
+        return self.progress.epoch >= self.settings.epochs or self.plan().finished
+
+    def train(self, console: "Console") -> None:
+        """To the end, or until `console.stop` is set (then Stopped, with all of it on disk)."""
+        while not self.finished:
+            self.epoch(self.plan(), console)
+
+    def epoch(self, plan: Plan, console: "Console") -> None:
+        settings, progress = self.settings, self.progress
+        batches = TrainingBatches(
+            self.pack, settings.image_size, settings.batch_size, settings.seed, progress.epoch,
+            self.device, self.world, settings.color_noise if plan.noise else 0.0,
+            self.recipe.colour, self.threads, first=progress.batch)
+        done = progress.epoch * len(batches)
+
+        def set_step(index: int) -> None:
+            warm = min(1.0, (done + index + 1) / settings.warmup) if settings.warmup else 1.0
+            set_rates(self.optimizer, settings.lr * plan.rate * warm, plan.conv1)
+
+        def after(batch: Batch, totals: Tensor) -> bool:
+            progress.batch = batch.index + 1
+            return console.step(self, batches, totals)
+
+        console.begin(self, batches)
+        try:
+            train_epoch(self.net, self.optimizer, batches, self.dtype, set_step, progress.sums, after)
+        except Stopped:
+            self.save()
+            raise
+        self.check(progress.sums.loss)
+        result = evaluate(self.model, self.pack, self.dtype, batch_size=settings.batch_size,
+                          world=self.world)
+        sums = progress.sums
+        progress.rows.append({
+            "epoch": progress.epoch + 1, "lr": settings.lr * plan.rate,
+            "train_loss": sums.loss / sums.seen, "train_top1_error": sums.wrong / sums.seen,
+            "val_loss": result["loss"], "val_top1_error": result["top1_error"],
+            "val_top5_error": result["top5_error"], "images_per_second": sums.seen / sums.seconds,
+            "seconds": sums.seconds, "seconds_waiting": sums.waited})
+        progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, Sums()
+        self.write(result["top1_error"])
+        console.end(self)
+
+    def check(self, loss: float) -> None:
+        """UserError if the sum of losses is no number."""
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss is no longer a number in epoch {self.progress.epoch + 1}: the rate "
+                f"{self.settings.lr:g} is too high; try --lr {self.settings.lr / 3:.1g} or "
+                f"--warmup 200. What was finished before is in {self.folder}")
+
+    def write(self, error: float) -> None:
+        """Everything an epoch leaves behind."""
+        progress = self.progress
+        better, progress.best = error < progress.best, min(error, progress.best)
+        if self.world.rank:
+            return
+        self.save()
+        if better or not (self.folder / "best.pt").exists():
+            self.save("best.pt")
+        write_csv(self.folder / "metrics.csv", progress.rows)
+        if self.finished or time.monotonic() - self.drawn > 30:
+            figures.training_curves(progress.rows, self.folder / "curves.png", self.folder.name)
+            self.drawn = time.monotonic()

@@ -1,0 +1,384 @@
+"""Train AlexNet with the recipe of 2012, go on with a run, or evaluate a checkpoint.
+
+    python train_alexnet.py                              the built-in data set, a few minutes
+    python train_alexnet.py --data path/to/images        class folders, train/ and val/, ...
+    python train_alexnet.py --resume results/runs/NAME   goes on exactly where it was
+    python train_alexnet.py --evaluate results/runs/NAME/best.pt
+    torchrun --nproc-per-node 8 train_alexnet.py --data path/to/imagenet
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import signal
+import sys
+import time
+from dataclasses import asdict, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from tqdm import tqdm
+
+from alexnet import checkpoint
+from alexnet.data import Pack, find_source, packed
+from alexnet.files import UserError, read_json, write_json
+from alexnet.model import VARIANTS, AlexNet
+from alexnet.training import (COLOUR_NOISE, RECIPES, SCHEDULES, Run, Settings, Stopped, World,
+                              choose_device, choose_precision, default_rate, evaluate, highest_rate,
+                              join_world)
+
+DEMO_SIZE, DEMO_EPOCHS, EPOCHS = 64, 20, 30
+LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
+MAY_DIFFER = ("resume", "epochs", "device", "workers", "quiet", "cache", "download", "tensorboard")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Options; those not given are None, so that --resume can tell."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n" + __doc__.split("\n\n")[1])
+
+    group = parser.add_argument_group("what")
+    add = group.add_argument
+    add("--data", metavar="WHERE", help="a folder, a torchvision data set's name, or demo (default)")
+    add("--variant", choices=list(VARIANTS), help="which AlexNet (default as-trained)")
+    add("--image-size", type=int, metavar="PX", help=f"side of the input (default 224; demo {DEMO_SIZE})")
+    add("--val-fraction", type=float, metavar="F",
+        help="hold out this part of the training images (default 0.2 where there is no val/)")
+    add("--out", metavar="DIR", help="the run's folder (default results/runs/DATA-VARIANT-TIME)")
+    add("--resume", metavar="RUN", help="go on with a run; --epochs may grow")
+    add("--evaluate", metavar="CHECKPOINT", help="only measure; --out FILE.json takes the numbers")
+    add("--views", type=int, choices=(1, 10), help="with --evaluate: only these views (default both)")
+
+    add = parser.add_argument_group("recipe").add_argument
+    add("--epochs", type=int, metavar="N",
+        help=f"default {EPOCHS}; demo {DEMO_EPOCHS}; {LARGE_EPOCHS} from {LARGE:,} images")
+    add("--batch-size", type=int, metavar="N", help="in all processes together (default 128)")
+    add("--lr", type=float, metavar="RATE", help="default 0.01, less for few classes")
+    add("--momentum", type=float, metavar="M", help="default 0.9")
+    add("--weight-decay", type=float, metavar="D", help="default 0.0005; torchvision 0.0001")
+    add("--warmup", type=int, metavar="STEPS", help="raise the rate from 0 over so many (default 0)")
+    add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
+    add("--color-noise", type=float, metavar="C", help=f"default {COLOUR_NOISE}; 0: none")
+    add("--seed", type=int, metavar="N", help="default 0")
+
+    add = parser.add_argument_group("machine").add_argument
+    add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
+    add("--precision", choices=("auto", "bf16", "fp32"), help="default auto")
+    add("--workers", type=int, metavar="N", help="threads that prepare batches (default 1; CUDA 4)")
+    add("--cache", metavar="DIR", help="where packed images lie (default data/packed)")
+    add("--download", action="store_true", default=None, help="let torchvision fetch its data set")
+    add("--strict", action="store_true", default=None, help="stop at an unreadable image")
+    add("--tensorboard", action="store_true", default=None, help="log for TensorBoard, too")
+    add("--quiet", action="store_true", default=None, help="only warnings and the result")
+    return parser.parse_args(arguments)
+
+
+def load_data(where: str, image_size: int, val_fraction: float | None, options: argparse.Namespace,
+              world: World) -> Pack:
+    """The packed images; the first process packs, the others wait and open."""
+    cache = Path(options.cache or "data/packed")
+
+    def get(quiet: bool) -> Pack:
+        source = find_source(where, val_fraction, bool(options.download), cache.parent / "downloads")
+        return packed(source, image_size, cache, bool(options.strict), quiet=quiet)
+
+    pack = get(bool(options.quiet)) if world.rank == 0 else None
+    if world.size > 1:
+        dist.barrier()
+    pack = pack or get(quiet=True)
+    if world.rank == 0:
+        for finding in pack.findings:
+            print(f"look: {finding}", file=sys.stderr)
+        if pack.skipped:
+            print(f"look: {len(pack.skipped)} image(s) cannot be read and are left out, such as "
+                  f"{pack.skipped[0]} (all of them in {pack.folder / 'pack.json'})", file=sys.stderr)
+    return pack
+
+
+def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings:
+    """Every setting of a new run: what was given, else the recipe's."""
+    variant = options.variant or "as-trained"
+    recipe = RECIPES[variant]
+    count = len(pack.labels["train"])
+    demo = pack.name == "demo"
+
+    def given(name: str, default: Any) -> Any:
+        value = getattr(options, name)
+        return default if value is None else value
+
+    shape = AlexNet(len(pack.classes), image_size, variant)
+    momentum = given("momentum", recipe.momentum)
+    lr = given("lr", default_rate(shape, recipe))
+    settings = Settings(
+        data=options.data or "demo", variant=variant, image_size=image_size,
+        val_fraction=options.val_fraction,
+        epochs=given("epochs", DEMO_EPOCHS if demo else LARGE_EPOCHS if count >= LARGE else EPOCHS),
+        batch_size=given("batch_size", recipe.batch_size), lr=lr, momentum=momentum,
+        weight_decay=given("weight_decay", recipe.weight_decay), warmup=given("warmup", 0),
+        schedule=given("schedule", "release" if count >= LARGE else "steps"),
+        color_noise=given("color_noise", COLOUR_NOISE if recipe.colour != "none" else 0.0),
+        seed=given("seed", 0), precision=given("precision", "auto"))
+    for name in ("epochs", "batch_size", "lr"):
+        if getattr(settings, name) <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must be above 0")
+    for name in ("momentum", "weight_decay", "warmup", "color_noise", "seed"):
+        if getattr(settings, name) < 0:
+            raise UserError(f"--{name.replace('_', '-')} must not be negative")
+    highest = highest_rate(shape, momentum, recipe.bias_rate)
+    if lr > highest / 2:
+        print(f"look: --lr {lr:g} will hardly be stable: with {len(pack.classes)} classes the first "
+              f"steps allow at most {highest:.2g}, and half of that is wiser", file=sys.stderr)
+    elif options.lr is None and lr < recipe.rate:
+        print(f"rate {lr:g} instead of {recipe.rate:g}: with {len(pack.classes)} classes the first "
+              f"steps allow at most {highest:.2g}, and a third of that is safe")
+    return settings
+
+
+def resumed(options: argparse.Namespace) -> Settings:
+    """The settings of the run to go on with; options that contradict them are refused."""
+    path = Path(options.resume) / "config.json"
+    if not path.is_file():
+        raise UserError(f"{options.resume} is not a run: it has no config.json")
+    stored = read_json(path)["settings"]
+    known = {field.name for field in fields(Settings)}
+    wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
+             for name, value in vars(options).items()
+             if name in known and name not in MAY_DIFFER and value is not None and value != stored[name]]
+    if options.epochs is not None and options.epochs < stored["epochs"]:
+        wrong.append(f"--epochs {options.epochs} (was {stored['epochs']}; it may only grow)")
+    if wrong:
+        raise UserError(f"--resume goes on as before, so these cannot change: {', '.join(wrong)}")
+    return Settings(**{**stored, "epochs": options.epochs or stored["epochs"]})
+
+
+class Console:
+    """What the person at the terminal sees, and whether they asked to stop."""
+
+    def __init__(self, quiet: bool, board: Any = None) -> None:
+        self.quiet, self.board = quiet, board
+        self.stop = False
+        self.bar: tqdm | None = None
+        self.looked, self.start, self.started_at = 0.0, time.perf_counter(), 0
+        self.warned = False
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self.ask_to_stop)
+
+    def ask_to_stop(self, *_: Any) -> None:
+        if self.stop:
+            raise KeyboardInterrupt
+        self.stop = True
+        print("\nstopping after this batch (once more: at once)", file=sys.stderr)
+
+    def begin(self, run: Run, batches: Any) -> None:
+        hidden = True if self.quiet or run.world.rank else None  # None: only on a terminal
+        self.bar = tqdm(total=len(batches), initial=batches.first, unit="batch", leave=False,
+                        disable=hidden, desc=f"epoch {run.progress.epoch + 1}/{run.settings.epochs}")
+
+    def step(self, run: Run, batches: Any, totals: torch.Tensor) -> bool:
+        self.bar.update()
+        if time.monotonic() - self.looked > 2:  # the only place where the device is waited for
+            loss = totals[0].item()
+            run.check(loss)
+            self.bar.set_postfix(loss=f"{loss * run.world.size / run.progress.sums.seen:.3f}")
+            self.looked = time.monotonic()
+        if run.world.size == 1:
+            return self.stop
+        if run.progress.batch % 20:  # processes must agree; asking at every batch would cost
+            return False
+        return bool(run.world.sum(torch.tensor(float(self.stop), device=run.device)).item())
+
+    def end(self, run: Run) -> None:
+        self.bar.close()
+        row, rows = run.progress.rows[-1], run.progress.rows
+        if self.board:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, row["epoch"])
+        if run.world.rank:
+            return
+        chance = math.log(len(run.pack.classes))
+        steps = run.progress.epoch * math.ceil(len(run.pack.labels["train"]) / run.settings.batch_size)
+        if not self.warned and steps >= 200 and row["train_loss"] > 0.99 * chance:
+            self.warned = True
+            print(f"look: after {steps} steps the loss is still that of guessing "
+                  f"(ln {len(run.pack.classes)} = {chance:.3f}). Try --lr {run.settings.lr / 3:.1g}, "
+                  "and see whether the labels fit the images", file=sys.stderr)
+        if self.quiet:
+            return
+        each = (time.perf_counter() - self.start) / (len(rows) - self.started_at)
+        left = each * (run.settings.epochs - row["epoch"])
+        print(f"epoch {row['epoch']:2}/{run.settings.epochs}  loss {row['train_loss']:.3f} train, "
+              f"{row['val_loss']:.3f} val  error {row['train_top1_error']:.1%} train, "
+              f"{row['val_top1_error']:.1%} val (top-5 {row['val_top5_error']:.1%})  rate {row['lr']:g}  "
+              f"{row['images_per_second']:.0f} images/s, {row['seconds_waiting'] / row['seconds']:.1%} "
+              f"waiting  {duration(left)} left", flush=True)
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else (
+        f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h")
+
+
+def surroundings(device: torch.device, world: World, dtype: torch.dtype) -> dict[str, Any]:
+    """What one needs to know to repeat a run; no names of machines."""
+    return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "threads": torch.get_num_threads(), "processes": world.size,
+            "computed_in": str(dtype).removeprefix("torch.")}
+
+
+def train(options: argparse.Namespace) -> None:
+    device = choose_device(options.device or "auto")
+    world = join_world(device)
+    if options.resume:
+        settings = resumed(options)
+        pack = load_data(settings.data, settings.image_size, settings.val_fraction, options, world)
+        folder = Path(options.resume)
+    else:
+        where = options.data or "demo"
+        size = options.image_size or (DEMO_SIZE if where == "demo" else 224)
+        AlexNet(2, size, options.variant or "as-trained")  # a size too small is said before packing
+        pack = load_data(where, size, options.val_fraction, options, world)
+        settings = settle(options, pack, size)
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = Path(options.out or f"results/runs/{pack.name}-{settings.variant}-{stamp}")
+        if (folder / "config.json").exists():
+            raise UserError(f"{folder} holds a run already: --resume {folder} goes on with it, "
+                            "another --out starts a new one")
+    if world.size > 1:  # one folder for all, whatever their clocks say
+        shared = [str(folder)]
+        dist.broadcast_object_list(shared)
+        folder = Path(shared[0])
+    workers = options.workers or (4 if device.type == "cuda" else 1)
+    run = Run(folder, settings, pack, device, world, workers)
+    restored = bool(options.resume) and run.restore()
+    if world.rank == 0:
+        write_json(folder / "config.json", {
+            "settings": asdict(settings), "classes": pack.classes,
+            "images": {part: len(labels) for part, labels in pack.labels.items()},
+            "identity_of_data": pack.identity, "surroundings": surroundings(device, world, run.dtype),
+            "started": datetime.now().isoformat(timespec="seconds"), "command": sys.argv[1:]})
+    if run.finished:
+        print(f"{folder} is finished: {run.progress.epoch} epochs; --epochs N goes on with it")
+        return
+    console = Console(bool(options.quiet) or world.rank > 0, open_board(options, folder, world))
+    console.started_at = run.progress.epoch
+    if not console.quiet:
+        introduce(run, restored)
+    try:
+        run.train(console)
+    except Stopped:
+        if world.rank == 0:
+            print(f"stopped in epoch {run.progress.epoch + 1}; "
+                  f"python train_alexnet.py --resume {folder} goes on exactly there")
+        sys.exit(130)
+    except torch.OutOfMemoryError:
+        raise UserError(f"out of memory: a smaller --batch-size than {settings.batch_size} or a "
+                        f"smaller --image-size than {settings.image_size} takes less") from None
+    if world.rank == 0:
+        conclude(run)
+
+
+def introduce(run: Run, restored: bool) -> None:
+    settings, pack = run.settings, run.pack
+    count = sum(parameter.numel() for parameter in run.model.parameters())
+    print(f"AlexNet {settings.variant}, {settings.image_size} px, {count:,} parameters, on "
+          f"{pack.name}: {len(pack.classes)} classes, {len(pack.labels['train']):,} training and "
+          f"{len(pack.labels['val']):,} validation images")
+    print(f"{settings.epochs} epochs, batch {settings.batch_size}, rate {settings.lr:g}, schedule "
+          f"{settings.schedule}, seed {settings.seed}; {run.device.type}, "
+          f"{str(run.dtype).removeprefix('torch.')}, {run.world.size} process(es); {run.folder}")
+    if restored:
+        print(f"going on in epoch {run.progress.epoch + 1}, batch {run.progress.batch + 1}")
+    sys.stdout.flush()
+
+
+def conclude(run: Run) -> None:
+    rows = run.progress.rows
+    best = min(rows, key=lambda row: row["val_top1_error"])
+    print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
+          f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
+          f"{duration(sum(row['seconds'] for row in rows))} of training\n"
+          f"the run: {run.folder} (curves.png, metrics.csv, best.pt, last.pt)\n"
+          f"next:    python train_alexnet.py --evaluate {run.folder}/best.pt")
+
+
+def open_board(options: argparse.Namespace, folder: Path, world: World) -> Any:
+    if not options.tensorboard or world.rank:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError("--tensorboard needs one more package: pip install tensorboard") from None
+    return SummaryWriter(str(folder))
+
+
+def measure(options: argparse.Namespace) -> None:
+    """--evaluate: a line for each number of views, and JSON."""
+    content = checkpoint.read(options.evaluate)
+    model = checkpoint.build(content)
+    facts = content["facts"]
+    if options.image_size not in (None, model.image_size):
+        raise UserError(f"{options.evaluate} takes images of {model.image_size} px; leave --image-size out")
+    where = options.data or facts.get("data") or "demo"
+    fraction = options.val_fraction if options.data else facts.get("val_fraction")
+    device = choose_device(options.device or "auto")
+    world = join_world(device)
+    pack = load_data(where, model.image_size, fraction, options, world)
+    labels = in_the_order_of(model.classes, pack)
+    model.to(device, memory_format=torch.channels_last)
+    dtype = choose_precision(options.precision or "auto", device)
+    results = []
+    for views in (options.views,) if options.views else (1, 10):
+        with tqdm(total=len(world_rows(labels, world)), unit="image", leave=False,
+                  disable=True if options.quiet or world.rank else None) as bar:
+            results.append(evaluate(model, pack, dtype, views, options.batch_size or 128, world,
+                                    labels=labels, progress=bar.update))
+        if world.rank == 0:
+            print(f"{'one view' if views == 1 else 'ten views'}: top-1 error "
+                  f"{results[-1]['top1_error']:.2%}, top-5 error {results[-1]['top5_error']:.2%}")
+    if world.rank == 0:
+        beside = Path(options.evaluate)
+        out = Path(options.out or (beside if beside.is_dir() else beside.parent) / "evaluation.json")
+        write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "results": results,
+                         "trained": facts, "surroundings": surroundings(device, world, dtype)})
+        print(f"written to {out}")
+
+
+def world_rows(labels: np.ndarray, world: World) -> np.ndarray:
+    return labels[world.rows(len(labels))]
+
+
+def in_the_order_of(classes: list[str], pack: Pack) -> np.ndarray:
+    """The validation labels as numbers of the checkpoint's classes, matched by name."""
+    if missing := sorted(set(pack.classes) - set(classes)):
+        raise UserError(f"the checkpoint knows no class {', '.join(missing[:3])}; it has "
+                        f"{', '.join(classes[:3])} ... ({len(classes)} in all)")
+    number = {name: index for index, name in enumerate(classes)}
+    return np.array([number[name] for name in pack.classes])[pack.labels["val"]]
+
+
+def main() -> None:
+    options = parse()
+    try:
+        measure(options) if options.evaluate else train(options)
+    except (UserError, ValueError) as error:
+        print(f"train_alexnet.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
