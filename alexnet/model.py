@@ -13,6 +13,7 @@ differ in a dozen places. `as-trained` follows the release, `as-written` the pap
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -243,7 +244,7 @@ class _ResponseNorm(torch.autograd.Function):
         ctx.save_for_backward(x)
         ctx.window, ctx.k, ctx.beta = window, k, beta
         y = torch.empty_like(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with _no_autocast(x):
             for part in _pieces(x):
                 value = _at_least_float(x[part])
                 total = window(value * value).add_(k)
@@ -255,7 +256,7 @@ class _ResponseNorm(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         x, = ctx.saved_tensors
         result = torch.empty_like(x)
-        with torch.autocast(x.device.type, enabled=False):
+        with _no_autocast(x):
             for part in _pieces(x):
                 value, g = _at_least_float(x[part]), _at_least_float(gradient[part])
                 total = ctx.window(value * value).add_(ctx.k)
@@ -263,6 +264,11 @@ class _ResponseNorm(torch.autograd.Function):
                 inner = ctx.window((g * value).div_(total))
                 result[part] = g.addcmul_(inner, value, value=-2 * ctx.beta)
         return result, None, None, None
+
+
+def _no_autocast(x: Tensor) -> contextlib.AbstractContextManager:
+    available = torch.amp.is_autocast_available(x.device.type)
+    return torch.autocast(x.device.type, enabled=False) if available else contextlib.nullcontext()
 
 
 def _at_least_float(x: Tensor) -> Tensor:

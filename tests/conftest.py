@@ -1,0 +1,43 @@
+"""Small data made on the spot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the scripts are imported from the top level
+
+from alexnet import demo  # noqa: E402
+
+
+def save_picture(path: Path, index: int, part: str = "train", **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    demo.draw((part, index)).save(path, **options)
+    return path
+
+
+def make_folder(folder: Path, counts: dict[str, int], suffix: str = ".png") -> Path:
+    """Class folders below `folder`: {"train/disc": 5, ...}; the pictures show demo's class of that
+    name where there is one."""
+    for number, (name, count) in enumerate(counts.items()):
+        kind = Path(name).name
+        label = demo.CLASSES.index(kind) if kind in demo.CLASSES else number % 10
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            part = "val" if name.startswith("val") else "train"
+            save_picture(folder / name / f"{index}{suffix}", index * 10 + label, part)
+    return folder
+
+
+@pytest.fixture
+def noise_image():
+    """An RGB array of smooth noise, (height, width, 3) uint8."""
+    def make(height: int, width: int, seed: int = 0) -> np.ndarray:
+        small = np.random.default_rng(seed).integers(0, 255, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
+        return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    return make

@@ -1,0 +1,69 @@
+"""Section 4.1, one promise a test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet import augment
+
+
+def images(count: int = 6, side: int = 12) -> np.ndarray:
+    """Pixels that tell where they come from: red is the row, green the column, blue the image."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.stack([np.stack([rows, columns, np.full_like(rows, index)], -1)
+                     for index in range(count)]).astype(np.uint8)
+
+
+def test_crops_are_windows_mirrored_where_drawn():
+    choice = augment.Draw(torch.tensor([0, 3]), torch.tensor([4, 1]), torch.tensor([False, True]), torch.zeros(2, 3))
+    batch = augment.crop(images(), np.array([5, 2]), choice, 8)
+    assert batch.shape == (2, 3, 8, 8) and batch.dtype == torch.uint8
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert batch[0, :, 0, 0].tolist() == [0, 4, 5] and batch[0, :, 7, 7].tolist() == [7, 11, 5]
+    assert batch[1, :, 0, 0].tolist() == [3, 8, 2] and batch[1, :, 7, 7].tolist() == [10, 1, 2]
+
+
+def test_every_place_and_both_mirror_images_are_drawn_alike():
+    choice = augment.draw(33 * 33 * 40, 32, torch.Generator().manual_seed(0))
+    for values in (choice.top, choice.left):
+        counts = torch.bincount(values)
+        assert len(counts) == 33 and counts.min() > 0.9 * counts.float().mean()
+    assert choice.mirror.float().mean().item() == pytest.approx(0.5, abs=0.01)
+    assert choice.colour.std().item() == pytest.approx(1, abs=0.01)
+
+
+def test_a_draw_follows_from_its_generator():
+    one, two = (augment.draw(9, 4, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(one.top, two.top) and torch.equal(one.colour, two.colour)
+    assert torch.equal(one[slice(2, 5)].left, two.left[2:5])
+
+
+def test_components_are_standard_deviations_along_the_principal_axes():
+    chance = np.random.default_rng(0)
+    pixels = chance.normal(size=(200_000, 3)) @ np.diag([50.0, 10, 2]) @ np.linalg.qr(chance.normal(size=(3, 3)))[0]
+    deviations = augment.components(np.cov(pixels.T))
+    assert sorted(np.linalg.norm(deviations, axis=0)) == pytest.approx([2, 10, 50], rel=0.02)
+    np.testing.assert_allclose(deviations @ deviations.T, np.cov(pixels.T), rtol=1e-6, atol=1e-6)
+
+
+def test_colour_noise_is_the_papers_sum_and_the_releases_quotient():
+    batch = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    choice = augment.draw(2, 0, torch.Generator().manual_seed(1))
+    deviations = torch.from_numpy(augment.components(np.array([[900.0, 300, 0], [300, 400, 0], [0, 0, 100]])))
+    noise = (0.1 * choice.colour.double() @ deviations.T)[:, :, None, None]
+    paper = augment.colour_noise(batch, choice, deviations, 0.1)
+    torch.testing.assert_close(paper.double(), batch + noise, rtol=1e-5, atol=1e-4)
+    mean = torch.rand(3, 4, 4) * 255
+    release = augment.colour_noise(batch, choice, deviations, 0.1, mean)
+    torch.testing.assert_close(release.double(), mean + (batch - mean.double() + noise) / 1.1, rtol=1e-5, atol=1e-4)
+    assert release.min() < batch.min() or release.max() > 0  # floats, nothing clipped
+
+
+def test_ten_views_are_corners_centre_and_mirror_images():
+    whole = torch.from_numpy(images(1, 12)).permute(0, 3, 1, 2)
+    views = augment.ten_views(whole, 8)
+    assert [view[0, :2, 0, 0].tolist() for view in views[:5]] == [[0, 0], [0, 4], [4, 0], [4, 4], [2, 2]]
+    assert all(torch.equal(a.flip(3), b) for a, b in zip(views[:5], views[5:])) and len(views) == 10
+    torch.testing.assert_close(augment.centre_crop(images(1, 12), 8), views[4])

@@ -1,0 +1,344 @@
+"""The network against the paper's counts, hand computation in float64, and torchvision."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from alexnet.model import (LAYERS, VARIANTS, AlexNet, Dropout, LocalResponseNorm, SameMapNorm, describe,
+                           sizes)
+
+
+# ------------------------------------------------------------------- counts
+
+def test_parameters_are_the_papers_sixty_million():
+    assert sum(p.numel() for p in AlexNet().parameters()) == 60_965_224
+    assert sum(layer.parameters for layer in sizes(describe(), 224, 1000)) == 60_965_224
+    theirs = torchvision.models.alexnet()
+    ours = sizes(describe("torchvision"), 224, 1000)
+    assert sum(layer.parameters for layer in ours) == sum(p.numel() for p in theirs.parameters()) == 61_100_840
+
+
+def test_neurons_are_those_of_figure_2_but_for_conv1():
+    neurons = {row.name: row.neurons for row in sizes(describe(), 224, 1000) if row.weights}
+    assert list(neurons.values()) == [290_400, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]
+    assert neurons["conv1"] == 55 * 55 * 96     # the caption's 253,440 does not follow from 55 x 55 x 96
+
+
+def test_no_conv_layer_has_more_than_two_percent_of_the_parameters():
+    rows = sizes(describe(), 224, 1000)
+    total = sum(row.parameters for row in rows)
+    shares = {row.name: row.parameters / total for row in rows if row.name.startswith("conv")}
+    assert shares["conv1"] < 0.01 and shares["conv5"] < 0.01
+    assert max(shares.values()) == shares["conv3"] == pytest.approx(0.0145, abs=1e-4)  # section 7 says 1%
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", [63, 64, 97, 224, 227])
+def test_computed_sizes_are_those_of_the_tensors(variant, size):
+    with torch.device("meta"):
+        model = AlexNet(10, size, variant)
+        x = model.prepare(torch.empty(2, 3, size, size))
+        for layer in model.layers:
+            x = getattr(model, layer.name)(x)
+            assert tuple(x.shape[1:]) == (layer.shape if x.ndim == 4 else layer.shape[:1]), layer.name
+    by_layer = {row.name: row.parameters for row in model.layers if row.weights}
+    counted = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in LAYERS}
+    assert by_layer == counted
+
+
+@pytest.mark.parametrize("variant", ["as-trained", "torchvision"])
+def test_receptive_fields_are_those_of_the_gradient(variant):
+    design = describe(variant, lrn="none", widths=(2, 2, 2, 2, 2))
+    rows = {row.name: row for row in sizes(design, 416, 10)}
+    assert rows["pool5"].field == 195 and rows["conv1"].field == 11 and rows["conv2"].field == 51
+    model = AlexNet(2, 416, variant, lrn="none", widths=(2, 2, 2, 2, 2), hidden=2).double().eval()
+    for name, row in rows.items():
+        if row.name.startswith("conv"):  # averages keep every pixel alive, where a maximum would not
+            nn.init.constant_(getattr(model, name).weight, 1.0)
+    for name in [row.name for row in model.layers if row.name.startswith(("pool", "relu")) and row.shape[1] > 1]:
+        if name.startswith("pool"):
+            setattr(model, name, nn.AvgPool2d(3, 2))
+        else:
+            setattr(model, name, nn.Identity())
+    for name in ("conv2", "conv3", "pool5"):
+        images = torch.rand(1, 3, 416, 416, dtype=torch.float64, requires_grad=True)
+        x = model.activations(images, [name])[name]
+        middle = x.shape[-1] // 2
+        gradient, = torch.autograd.grad(x[0, 0, middle, middle], images)
+        touched = gradient[0].abs().sum(0).nonzero()
+        assert (touched.max(0).values - touched.min(0).values + 1).tolist() == [rows[name].field] * 2
+
+
+# ------------------------------------------------------------------- values
+
+def by_hand(model: AlexNet, images: torch.Tensor) -> np.ndarray:
+    """as-trained at test time, straight from the release's files, in float64 numpy loops."""
+    state = {name: value.double().numpy() for name, value in model.state_dict().items()}
+
+    def conv(x, name, stride, pad, groups):
+        weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+        n, maps, side, _ = x.shape
+        kernel = weight.shape[-1]
+        out = 1 + -(-(side + 2 * pad - kernel) // stride)            # rounded up
+        need = (out - 1) * stride + kernel
+        padded = np.zeros((n, maps, need, need))
+        padded[:, :, pad:pad + side, pad:pad + side] = x
+        y = np.zeros((n, weight.shape[0], out, out))
+        own, made = maps // groups, weight.shape[0] // groups
+        for g in range(groups):
+            block = weight[g * made:(g + 1) * made]
+            for i in range(out):
+                for j in range(out):
+                    window = padded[:, g * own:(g + 1) * own, i * stride:i * stride + kernel,
+                                    j * stride:j * stride + kernel]
+                    y[:, g * made:(g + 1) * made, i, j] = np.einsum("ncij,ocij->no", window, block)
+        return y + bias[None, :, None, None]
+
+    def across(x):                                                   # rnorm: per column, k 2, 1e-4 / 5
+        y, half = np.empty_like(x), x.shape[1] // 2
+        for i in range(x.shape[1]):
+            first, last = (0, half - 1) if i < half else (half, x.shape[1] - 1)
+            near = x[:, max(first, i - 2):min(last, i + 2) + 1]
+            y[:, i] = x[:, i] / (2 + 1e-4 / 5 * (near ** 2).sum(1)) ** 0.75
+        return y
+
+    def within(x):                                                   # cnorm2: 5 x 5, k 1, 1e-3 / 25
+        y, side = np.empty_like(x), x.shape[2]
+        for i in range(side):
+            for j in range(side):
+                near = x[:, :, max(0, i - 2):i + 3, max(0, j - 2):j + 3]
+                y[:, :, i, j] = x[:, :, i, j] / (1 + 1e-3 / 25 * (near ** 2).sum((2, 3))) ** 0.75
+        return y
+
+    def pool(x):
+        out = 1 + -(-(x.shape[2] - 3) // 2)
+        return np.stack([np.stack([x[:, :, 2 * i:2 * i + 3, 2 * j:2 * j + 3].max((2, 3))
+                                   for j in range(out)], -1) for i in range(out)], -2)
+
+    def relu(x):
+        return np.maximum(x, 0)
+
+    x = images.double().numpy() - state["mean"]
+    x = relu(pool(across(conv(x, "conv1", 4, 0, 1))))
+    x = pool(within(across(relu(conv(x, "conv2", 1, 2, 2)))))
+    x = relu(conv(x, "conv3", 1, 1, 1))
+    x = relu(conv(x, "conv4", 1, 1, 2))
+    x = relu(pool(conv(x, "conv5", 1, 1, 2)))
+    x = x.reshape(len(x), -1)
+    for name in ("fc6", "fc7"):
+        x = 0.5 * relu(x @ state[f"{name}.weight"].T + state[f"{name}.bias"])
+    return x @ state["fc8.weight"].T + state["fc8.bias"]
+
+
+@pytest.mark.parametrize("size", [64, 99])
+def test_as_trained_is_the_release_by_hand_in_float64(size):
+    torch.manual_seed(0)
+    model = AlexNet(10, size, hidden=512).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # far from the start: every layer matters
+            parameter.add_(torch.randn_like(parameter) * 0.03)
+        model.mean.uniform_(90, 130)
+    images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
+    expected = by_hand(model, images)
+    with torch.no_grad():
+        got = model(images).numpy()
+    assert np.abs(got - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_torchvision_variant_gives_torchvisions_logits():
+    torch.manual_seed(0)
+    theirs = torchvision.models.alexnet(num_classes=20).eval()
+    ours = AlexNet(20, 224, "torchvision").eval()
+    places = dict(zip(LAYERS, ["features.0", "features.3", "features.6", "features.8", "features.10",
+                               "classifier.1", "classifier.4", "classifier.6"]))
+    state = {f"{name}.{what}": theirs.state_dict()[f"{place}.{what}"]
+             for name, place in places.items() for what in ("weight", "bias")}
+    ours.load_state_dict({**ours.state_dict(), **state})
+    images = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
+    normalise = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(normalise(images / 255)), rtol=1e-4, atol=1e-5)
+
+
+def test_caffe_norm_is_torchs_and_as_written_five_times_stronger():
+    x = torch.randn(2, 12, 5, 5, dtype=torch.float64) * 50
+    over_n = LocalResponseNorm(12, k=1.0, over_n=True).double()
+    torch.testing.assert_close(over_n(x), nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)(x))
+    plain = LocalResponseNorm(12, k=2.0).double()
+    torch.testing.assert_close(plain(x), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)(x))
+    norm = AlexNet(2, 64, "as-written").norm2
+    assert (norm.k, norm.n, norm.alpha, norm.beta, norm.over_n, norm.columns) == (2, 5, 1e-4, 0.75, False, 1)
+
+
+def test_norm_per_column_does_not_look_across():
+    x = torch.randn(1, 12, 3, 3, dtype=torch.float64) * 50
+    halves = LocalResponseNorm(6).double()
+    expected = torch.cat([halves(x[:, :6]), halves(x[:, 6:])], 1)
+    torch.testing.assert_close(LocalResponseNorm(12, columns=2).double()(x), expected)
+    assert not torch.allclose(LocalResponseNorm(12).double()(x), expected)
+
+
+@pytest.mark.parametrize("norm", [LocalResponseNorm(8, alpha=0.3, columns=2), LocalResponseNorm(8, beta=0.6, alpha=0.2),
+                                  SameMapNorm(alpha=2.0)], ids=["lrn", "lrn, other beta", "same map"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_norms_have_the_right_gradient(norm, layout):
+    torch.manual_seed(0)
+    x = torch.randn(3, 8, 6, 5, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+    assert torch.autograd.gradcheck(norm.double(), x)
+
+
+def test_norm_in_pieces_is_the_norm_of_the_whole(monkeypatch):
+    x = torch.randn(7, 8, 5, 5).requires_grad_()
+    norm = LocalResponseNorm(8, alpha=0.1)
+    whole = norm(x)
+    gradient, = torch.autograd.grad(whole.square().sum(), x)
+    monkeypatch.setattr("alexnet.model._pieces", lambda x: (slice(i, i + 2) for i in range(0, len(x), 2)))
+    pieces = norm(x)
+    torch.testing.assert_close(pieces, whole)
+    torch.testing.assert_close(torch.autograd.grad(pieces.square().sum(), x)[0], gradient)
+
+
+def test_norm_under_autocast_computes_in_32_bits():
+    x = torch.randn(2, 8, 5, 5) * 100
+    norm = LocalResponseNorm(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(norm(x), norm(x))
+        short = norm(x.bfloat16())
+    assert short.dtype == torch.bfloat16
+    torch.testing.assert_close(short.float(), norm(x), rtol=0.02, atol=0.05)
+
+
+# ------------------------------------------------------------------- dropout, conv1, start
+
+def test_dropout_keeps_values_in_training_and_halves_in_test():
+    x = torch.rand(50, 400) + 1
+    mask = Dropout().train()(x)
+    assert torch.equal(mask[mask != 0], x[mask != 0]) and 0.47 < (mask != 0).float().mean() < 0.53
+    assert torch.equal(Dropout().eval()(x), x / 2)
+    inverted = Dropout(inverted=True).train()(x)
+    assert torch.equal(inverted[inverted != 0], 2 * x[inverted != 0])
+    assert torch.equal(Dropout(inverted=True).eval()(x), x)
+
+
+def test_dropout_masks_of_a_part_are_rows_of_the_whole():
+    x = torch.ones(8, 30)
+    whole, part = Dropout(), Dropout()
+    whole.generator, part.generator = (torch.Generator().manual_seed(5) for _ in range(2))
+    part.batch, part.rows = 8, slice(3, 6)
+    assert torch.equal(part(x[3:6]), whole(x)[3:6])
+
+
+def test_conv1_adds_zeros_right_and_below_only():
+    model = AlexNet(2, 224, hidden=8)
+    nn.init.constant_(model.conv1.weight, 1.0)
+    nn.init.zeros_(model.conv1.bias)
+    y = model.conv1(torch.ones(1, 3, 224, 224))
+    assert y.shape[-1] == 55
+    assert y[0, 0, 0, 0] == 3 * 121 and y[0, 0, 54, 0] == 3 * 11 * 8 and y[0, 0, 54, 54] == 3 * 64
+
+
+@pytest.mark.parametrize("variant,std,bias", [
+    ("as-trained", (0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01), (0, 1, 0, 1, 1, 1, 1, 0)),
+    ("as-written", (0.01,) * 8, (0, 1, 0, 1, 1, 1, 1, 0)),
+    ("caffe", (0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01), (0, .1, 0, .1, .1, .1, .1, 0))])
+def test_initial_weights_are_the_sources(variant, std, bias):
+    torch.manual_seed(0)
+    model = AlexNet(100, 64, variant)
+    for name, deviation, constant in zip(LAYERS, std, bias):
+        layer = getattr(model, name)
+        assert layer.weight.std().item() == pytest.approx(deviation, rel=0.03)
+        assert torch.all(layer.bias == constant)
+
+
+def test_steps_stand_in_the_order_of_the_sources():
+    assert AlexNet(2, 64).design.steps()[:9] == "conv1 norm1 pool1 relu1 conv2 relu2 norm2 mapnorm2 pool2".split()
+    assert describe("as-written").steps()[:8] == "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2".split()
+    assert describe("torchvision").steps()[-8:] == "flatten drop6 fc6 relu6 drop7 fc7 relu7 fc8".split()
+    assert describe().steps()[-8:] == "flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8".split()
+
+
+# ------------------------------------------------------------------- its manners
+
+def test_parameters_have_the_fields_names_in_order():
+    names = [name for name, _ in AlexNet(2, 64).named_parameters()]
+    assert names == [f"{layer}.{what}" for layer in LAYERS for what in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_activations_are_what_forward_computes(variant):
+    torch.manual_seed(0)
+    model = AlexNet(5, 64, variant, hidden=64).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    found = model.activations(images, ["fc8", "fc7", "conv1", "pool5"])
+    assert list(found) == ["fc8", "fc7", "conv1", "pool5"]
+    assert torch.equal(found["fc8"], model(images))
+    assert found["fc7"].min() >= 0 and found["conv1"].min() < 0
+    drop = 0.5 if variant.startswith("as-") else 1.0
+    torch.testing.assert_close(model.fc8(found["fc7"] * drop), found["fc8"])
+    with pytest.raises(ValueError, match="conv9.*conv1, "):
+        model.activations(images, ["conv9"])
+
+
+def test_nothing_works_in_place():
+    model = AlexNet(5, 64, hidden=64)
+    outputs, copies = [], []
+    for layer in model.children():
+        layer.register_forward_hook(lambda layer, inputs, y: (y.retain_grad(), outputs.append(y), copies.append(y.detach().clone())) and None)
+    model(torch.rand(2, 3, 64, 64) * 255).sum().backward()
+    assert len(outputs) == len(model.layers)
+    assert all(torch.equal(output, copy) for output, copy in zip(outputs, copies))
+    assert all(output.grad is not None for output in outputs)
+
+
+def test_wrong_shapes_are_said():
+    model = AlexNet(2, 64, hidden=8)
+    for shape in [(1, 3, 65, 64), (3, 64, 64), (1, 1, 64, 64)]:
+        with pytest.raises(ValueError, match=r"\(N, 3, 64, 64\).*" + str(shape[-1])):
+            model(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_smallest_size_works_and_a_smaller_one_is_refused_with_it(variant):
+    with pytest.raises(ValueError, match="smallest possible size is") as caught:
+        AlexNet(2, 20, variant, hidden=8)
+    smallest = int(str(caught.value).split()[-2])
+    model = AlexNet(2, smallest, variant, hidden=8).eval()
+    assert model(torch.zeros(1, 3, smallest, smallest)).shape == (1, 2)
+    with pytest.raises(ValueError):
+        AlexNet(2, smallest - 1, variant, hidden=8)
+
+
+@pytest.mark.parametrize("change,shape", [
+    ({"columns": 1}, (256, 96, 5, 5)), ({"columns": "half"}, (128, 48, 5, 5)), ({"lrn": "none"}, (256, 48, 5, 5)),
+    ({"pooling": "2x2"}, (256, 48, 5, 5)), ({"without": "conv1"}, (256, 3, 5, 5)), ({"dropout": "none"}, (256, 48, 5, 5)),
+    ({"activation": "tanh"}, (256, 48, 5, 5)), ({"activation": "sigmoid"}, (256, 48, 5, 5)),
+    *[({"without": f"conv{i}"}, (256, 48, 5, 5)) for i in (3, 4, 5)]])
+def test_ablations_of_the_paper_run(change, shape):
+    model = AlexNet(3, 224, hidden=16, **change)
+    assert tuple(model.conv2.weight.shape) == shape
+    loss = model(torch.rand(2, 3, 224, 224) * 255).sum()
+    loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    if change.get("without") != "conv5":
+        assert {row.name: row for row in model.layers}["pool5"].shape == (256, 6, 6)
+    assert change.get("without") not in dict(model.named_children())
+    assert not (change.get("lrn") == "none" and {"norm1", "norm2", "mapnorm2"} & set(dict(model.named_children())))
+
+
+@pytest.mark.parametrize("arguments,message", [
+    ({"variant": "vgg"}, "as-trained, as-written, caffe, torchvision"), ({"colums": 1}, "colums.*columns"),
+    ({"lrn": "both"}, "'column', 'all', 'none'"), ({"columns": 3}, "1, 2"), ({"without": "fc6"}, "'conv5'"),
+    ({"activation": "gelu"}, "tanh"), ({"columns": "half", "widths": (1, 1, 1, 1, 1)}, "one of the two"),
+    ({"widths": (97, 256, 384, 384, 256)}, "2 columns"), ({"std": (0.1,)}, "8 values")])
+def test_what_does_not_exist_is_refused_with_what_does(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        AlexNet(2, 64, **arguments)
+
+
+def test_table_counts_what_the_model_has():
+    text = AlexNet(10, 64).table()
+    assert "20,209,034" in text and "multiply-adds" in text and "conv1" in text
