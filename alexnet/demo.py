@@ -1,13 +1,14 @@
 """The data set that we draw ourselves, so that everything runs without a download.
 
-Ten classes: eight shapes and two textures. Place, size, turn, colours, background and light are
+Ten classes: five shapes and five textures. Place, size, turn, colours, background and light are
 random and the same for all classes, so neither the mean colour nor a linear classifier on pixels
-tells them apart; edges and corners do. Every picture follows from its key alone.
+tells them apart; edges, corners and patterns do. Every picture follows from its key alone.
 """
 
 from __future__ import annotations
 
 import colorsys
+from typing import Callable
 
 import numpy as np
 from PIL import Image
@@ -15,7 +16,7 @@ from PIL import Image
 SIDE = 96                                     # pixels
 COUNTS = {"train": 3000, "val": 500, "samples": 16}
 VERSION = 1                                   # changes when the pictures do
-CLASSES = ("checks", "cross", "disc", "heart", "moon", "ring", "square", "star", "stripes", "triangle")
+CLASSES = ("checks", "cross", "disc", "dots", "ring", "star", "stripes", "target", "triangle", "zigzag")
 
 Key = tuple[str, int]                         # part, index
 
@@ -32,28 +33,23 @@ def draw(key: Key) -> Image.Image:
     name = CLASSES[index % len(CLASSES)]
     y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE * 2 - 1           # -1 ... 1
 
-    turn, size = chance.uniform(0, 2 * np.pi), chance.uniform(0.38, 0.72)
-    place = chance.uniform(-1, 1, 2) * (0.95 - size)
+    turn, size = chance.uniform(-0.6, 0.6) - np.pi / 2, chance.uniform(0.5, 0.85)
+    place = chance.uniform(-1, 1, 2) * (1 - size)
     u, v = rotate(x - place[0], y - place[1], turn)
     u, v = u / size, v / size
-    shape, paint = OUTLINES.get(name, blob)(u, v, chance), np.zeros_like(u)
-    if name == "stripes":
-        paint = soft_step(np.sin(u * chance.uniform(11, 15)) * 3)
-    if name == "checks":
-        pitch = chance.uniform(8, 11)
-        paint = soft_step(np.sin(u * pitch) * np.sin(v * pitch) * 6)
+    outline = OUTLINES[name](chance) if name in OUTLINES else blob(chance)
+    paint = PATTERNS[name](u, v, chance.uniform(9, 13)) if name in PATTERNS else np.zeros_like(u)
 
     back, front, second = colours(chance)
     picture = background(x, y, back, chance)
     angle = chance.uniform(0, 2 * np.pi)                           # where the light comes from
     light = np.array([np.cos(angle), np.sin(angle)])
     shadow_u, shadow_v = rotate(x - place[0] + 0.09 * light[0], y - place[1] + 0.09 * light[1], turn)
-    shadow = coverage(OUTLINES.get(name, lambda u, v, _: np.hypot(u, v) - 0.9)(
-        shadow_u / size, shadow_v / size, chance), soft=6)
+    shadow = coverage(outline(shadow_u / size, shadow_v / size), soft=6)
     picture *= 1 - 0.45 * shadow[..., None]
     fill = front + (second - front) * paint[..., None]
     shine = 1 + 0.22 * ((x - place[0]) * light[0] + (y - place[1]) * light[1]) / size
-    cover = coverage(shape)[..., None]
+    cover = coverage(outline(u, v))[..., None]
     picture = picture * (1 - cover) + fill * shine[..., None] * cover
     exposure = chance.uniform(0.75, 1.2) * (1 + 0.18 * (x * light[0] + y * light[1]))
     grain = chance.normal(0, chance.uniform(1, 6), picture.shape)
@@ -75,11 +71,11 @@ def coverage(shape: np.ndarray, soft: float = 1.0) -> np.ndarray:
 
 
 def colours(chance: np.random.Generator) -> list[np.ndarray]:
-    """Background, front and second colour, 0..255, the later two apart from those before."""
+    """A muted background, a bright front, and a second colour apart from both; 0..255."""
+    ranges = ([0, 0.1, 0.15], [1, 0.6, 0.5]), ([0, 0.3, 0.8], [1, 0.9, 1]), ([0, 0.2, 0.1], [1, 0.9, 0.9])
     chosen: list[np.ndarray] = []
     while len(chosen) < 3:
-        hue, saturation, value = chance.uniform([0, 0.15, 0.25], [1, 0.95, 1])
-        colour = 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value))
+        colour = 255 * np.array(colorsys.hsv_to_rgb(*chance.uniform(*ranges[len(chosen)])))
         if all(np.abs(colour - other) @ [0.3, 0.5, 0.2] > 55 for other in chosen):
             chosen.append(colour)
     return chosen
@@ -98,47 +94,53 @@ def background(x: np.ndarray, y: np.ndarray, colour: np.ndarray,
 
 # ------------------------------------------------------------------- outlines, negative inside
 
-def polygon(u: np.ndarray, v: np.ndarray, corners: int, inner: float) -> np.ndarray:
+Field = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def polygon(corners: int, inner: float) -> Field:
     """A star with `corners` points at radius 1 and as many dents at radius `inner`."""
     sector = np.pi / corners
-    angle = np.abs((np.arctan2(v, u) + sector) % (2 * sector) - sector)  # 0 at a point
     dent = inner * np.array([np.cos(sector), np.sin(sector)])
     edge = dent - [1, 0]
-    radius = -edge[1] / (np.sin(angle) * edge[0] - np.cos(angle) * edge[1])
-    return np.hypot(u, v) - np.abs(radius)
+
+    def field(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        angle = np.abs((np.arctan2(v, u) + sector) % (2 * sector) - sector)  # 0 at a point
+        return np.hypot(u, v) - np.abs(edge[1] / (np.sin(angle) * edge[0] - np.cos(angle) * edge[1]))
+    return field
 
 
-def blob(u: np.ndarray, v: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    angle, phase = np.arctan2(v, u), chance.uniform(0, 2 * np.pi, 3)
-    wave = sum(0.09 * np.sin(k * angle + phase[k - 2]) for k in (2, 3, 4))
-    return np.hypot(u, v) - 0.9 - wave
+def blob(chance: np.random.Generator) -> Field:
+    phase = chance.uniform(0, 2 * np.pi, 3)
+
+    def field(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+        angle = np.arctan2(v, u)
+        return np.hypot(u, v) - 0.9 - sum(0.09 * np.sin(k * angle + phase[k - 2]) for k in (2, 3, 4))
+    return field
 
 
-def cross(u: np.ndarray, v: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    arm = chance.uniform(0.22, 0.34)
-    one = np.maximum(np.abs(u) - 0.95, np.abs(v) - arm)
-    other = np.maximum(np.abs(u) - arm, np.abs(v) - 0.95)
-    return np.minimum(one, other)
+def cross(arm: float) -> Field:
+    return lambda u, v: np.minimum(np.maximum(np.abs(u) - 0.95, np.abs(v) - arm),
+                                   np.maximum(np.abs(u) - arm, np.abs(v) - 0.95))
 
 
-def heart(u: np.ndarray, v: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    u, v = u * 1.2, -v * 1.2 + 0.1
-    return (u * u + v * v - 1) ** 3 - u * u * v ** 3
+def ring(middle: float, width: float) -> Field:
+    return lambda u, v: np.abs(np.hypot(u, v) - middle) - width
 
 
-def moon(u: np.ndarray, v: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    shift = chance.uniform(0.4, 0.6)
-    return np.maximum(np.hypot(u, v) - 0.95, 0.8 - np.hypot(u - shift, v))
+OUTLINES: dict[str, Callable[[np.random.Generator], Field]] = {
+    "cross": lambda chance: cross(chance.uniform(0.22, 0.34)),
+    "disc": lambda chance: ring(0, chance.uniform(0.85, 0.95)),
+    "ring": lambda chance: ring(0.72, chance.uniform(0.14, 0.24)),
+    "star": lambda chance: polygon(5, chance.uniform(0.38, 0.5)),
+    "triangle": lambda chance: polygon(3, 0.5),
+}
 
+# ------------------------------------------------------------------- patterns, 0 ... 1; p: waves
 
-def ring(u: np.ndarray, v: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    return np.abs(np.hypot(u, v) - 0.72) - chance.uniform(0.14, 0.24)
-
-
-OUTLINES = {
-    "cross": cross, "heart": heart, "moon": moon, "ring": ring,
-    "disc": lambda u, v, _: np.hypot(u, v) - 0.9,
-    "square": lambda u, v, _: np.maximum(np.abs(u), np.abs(v)) - 0.75,
-    "star": lambda u, v, chance: polygon(u, v, 5, chance.uniform(0.38, 0.5)),
-    "triangle": lambda u, v, _: polygon(u, v, 3, 0.5),
+PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
+    "checks": lambda u, v, p: soft_step(np.sin(u * p) * np.sin(v * p) * 6),
+    "dots": lambda u, v, p: soft_step((np.cos(u * p) + np.cos(v * p) - 0.6) * 4),
+    "stripes": lambda u, v, p: soft_step(np.sin(u * p) * 3),
+    "target": lambda u, v, p: soft_step(np.sin(np.hypot(u, v) * p) * 3),
+    "zigzag": lambda u, v, p: soft_step(np.sin((u + 0.5 * np.abs((v * 1.6) % 1 - 0.5)) * p) * 3),
 }

@@ -1,0 +1,337 @@
+"""Sources, opening any image, the packed form, and what is said of odd data."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from alexnet import data, demo
+from alexnet.data import find_source, from_datasets, open_image, packed
+from alexnet.files import UserError
+from conftest import make_folder, save_picture
+
+
+# ------------------------------------------------------------------- any image
+
+def file_of(image: Image.Image, kind: str, **options) -> io.BytesIO:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    buffer.seek(0)
+    return buffer
+
+
+@pytest.fixture
+def picture(noise_image):
+    return Image.fromarray(noise_image(60, 90))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
+def test_every_format_opens(picture, kind):
+    opened = open_image(file_of(picture, kind))
+    assert opened.mode == "RGB" and opened.size == (90, 60)
+    difference = np.abs(np.asarray(opened, float) - np.asarray(picture, float)).mean()
+    assert difference < (1 if kind in ("PNG", "BMP", "TIFF", "PPM") else 12)
+
+
+@pytest.mark.parametrize("mode,kind", [("L", "PNG"), ("L", "JPEG"), ("1", "PNG"), ("P", "PNG"), ("LA", "PNG"),
+                                       ("RGBA", "PNG"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("YCbCr", "JPEG"),
+                                       ("I;16", "PNG"), ("I;16", "TIFF"), ("I", "TIFF"), ("F", "TIFF")])
+def test_every_mode_opens_and_keeps_its_brightness(picture, mode, kind):
+    grey = picture.convert("L")
+    if mode in ("I;16", "I"):
+        values = np.asarray(grey).astype(np.uint16) * 257
+        image = Image.fromarray(values if mode == "I;16" else values.astype(np.int32))
+    elif mode == "F":
+        image = Image.fromarray(np.asarray(grey).astype(np.float32) / 255)
+    else:
+        image = picture.convert(mode)
+    opened = open_image(file_of(image, kind))
+    assert opened.mode == "RGB"
+    expected = np.asarray(picture.convert("1") if mode == "1" else grey, float) * (255 if mode == "1" else 1)
+    assert abs(np.asarray(opened.convert("L"), float).mean() - expected.mean()) < 6
+
+
+def test_what_is_transparent_becomes_white():
+    image = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    opened = open_image(file_of(image, "PNG"))
+    assert opened.getpixel((0, 0)) == (255, 255, 255) and opened.getpixel((1, 1)) == (255, 0, 0)
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([10, 20, 30, 200, 0, 0])
+    palette.putpixel((1, 1), 1)
+    opened = open_image(file_of(palette, "PNG", transparency=0))
+    assert opened.getpixel((0, 0)) == (255, 255, 255) and opened.getpixel((1, 1)) == (200, 0, 0)
+
+
+def test_exif_turns_the_picture(picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    opened = open_image(file_of(picture, "PNG", exif=exif))
+    assert opened.size == (60, 90)
+    np.testing.assert_array_equal(np.asarray(opened), np.rot90(np.asarray(picture), -1))
+
+
+def test_a_large_jpeg_is_decoded_at_reduced_scale_and_looks_the_same(noise_image):
+    large = Image.fromarray(noise_image(1600, 2400))
+    reduced = open_image(file_of(large, "JPEG", quality=95), side=146)
+    assert reduced.size == (600, 400)
+    one, two = data.square(reduced, 146).astype(float), data.square(large, 146).astype(float)
+    assert np.abs(one - two).mean() < 3
+
+
+def test_square_is_the_centre_of_the_shorter_side():
+    values = np.zeros((50, 150, 3), np.uint8)
+    values[:, 50:100] = 200
+    assert (data.square(Image.fromarray(values), 25)[:, 2:-2] == 200).all()
+    same = np.arange(30 * 30 * 3, dtype=np.uint32).reshape(30, 30, 3).astype(np.uint8)
+    np.testing.assert_array_equal(data.square(Image.fromarray(same), 30), same)
+
+
+def test_side_is_256_for_224():
+    assert data.packed_side(224) == 256 and data.packed_side(128) == 146
+
+
+# ------------------------------------------------------------------- the packed form
+
+def pack(where, tmp_path, size=36, **options):
+    return packed(find_source(str(where), options.pop("val_fraction", None)), size, tmp_path / "cache",
+                  quiet=True, **options)
+
+
+def test_pack_holds_the_images_and_the_statistics_of_the_training_part(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 25, "train/star": 22, "val/disc": 3, "val/star": 4})
+    result = pack(folder, tmp_path)
+    assert result.classes == ["disc", "star"] and result.labels["train"].tolist() == [0] * 25 + [1] * 22
+    assert result.images["train"].shape == (47, 41, 41, 3) and result.images["val"].shape[0] == 7
+    assert isinstance(result.images["train"], np.memmap)
+    first = sorted((folder / "train/disc").iterdir())[0]
+    np.testing.assert_array_equal(result.images["train"][0], data.square(open_image(first), 41))
+    pixels = result.images["train"].astype(np.float64)
+    np.testing.assert_allclose(result.mean, pixels.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(result.covariance, np.cov(pixels.reshape(-1, 3).T, bias=True), rtol=1e-4, atol=1e-2)
+    assert result.mean_crop(36).shape == (3, 36, 36)
+    np.testing.assert_allclose(result.mean_crop(36)[:, 0, 0], result.mean[2, 2])
+    assert not result.findings and not result.skipped
+
+
+def test_pack_is_reused_until_the_source_changes(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2})
+    stamp = os.stat(pack(folder, tmp_path).folder).st_ino
+    assert os.stat(pack(folder, tmp_path).folder).st_ino == stamp
+    save_picture(folder / "train/disc/new.png", 302)
+    changed = pack(folder, tmp_path)
+    assert os.stat(changed.folder).st_ino != stamp and len(changed.labels["train"]) == 41
+    os.utime(folder / "train/disc/new.png", (1, 1))
+    assert os.stat(pack(folder, tmp_path).folder).st_ino != os.stat(tmp_path).st_ino
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # nothing left behind
+
+
+def test_packing_does_not_depend_on_the_number_of_threads(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 20, "star": 20}, ".jpg")
+    one = packed(find_source(str(folder)), 36, tmp_path / "one", threads=1, quiet=True)
+    many = packed(find_source(str(folder)), 36, tmp_path / "many", threads=7, quiet=True)
+    np.testing.assert_array_equal(one.images["train"], many.images["train"])
+    np.testing.assert_array_equal(one.mean, many.mean)
+
+
+def damage(folder):
+    whole = (folder / "train/disc/0.jpg").read_bytes()
+    (folder / "train/disc/cut.jpg").write_bytes(whole[:len(whole) // 2])
+    (folder / "train/star/empty.png").write_bytes(b"")
+    (folder / "val/star/text.jpg").write_text("no picture")
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    (folder / "train/star/bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + header + b"\0" * 20)
+
+
+def test_unreadable_files_are_named_and_left_out(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2}, ".jpg")
+    damage(folder)
+    result = pack(folder, tmp_path)
+    assert len(result.labels["train"]) == 40 == len(result.images["train"]) and len(result.labels["val"]) == 4
+    assert len(result.skipped) == 4
+    for name in ("cut.jpg", "empty.png", "bomb.png", "text.jpg"):
+        assert any(name in line for line in result.skipped)
+
+
+def test_strict_stops_at_an_unreadable_file_and_leaves_nothing(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2}, ".jpg")
+    damage(folder)
+    with pytest.raises(UserError, match="cut.jpg cannot be read"):
+        pack(folder, tmp_path, strict=True)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_too_little_disk_is_said_before_the_first_byte(tmp_path, monkeypatch):
+    folder = make_folder(tmp_path / "set", {"disc": 20, "star": 20})
+    usage = type("usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match="--cache names another"):
+        pack(folder, tmp_path)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+# ------------------------------------------------------------------- sources
+
+def test_class_folders_alone_are_split_by_class_and_always_alike(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 30, "star": 20})
+    one, two = find_source(str(folder), 0.1), find_source(str(folder), 0.1)
+    assert one.parts == two.parts
+    labels = [label for _, label in one.parts["val"]]
+    assert labels == [0] * 3 + [1] * 2 and len(one.parts["train"]) == 45
+    assert not {path for path, _ in one.parts["val"]} & {path for path, _ in one.parts["train"]}
+    assert len(find_source(str(folder)).parts["val"]) == 10
+
+
+def test_a_given_val_fraction_leaves_the_validation_part_alone(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2})
+    source = find_source(str(folder), 0.25)
+    assert len(source.parts["val"]) == 10
+    assert all("train" in path.parts for part in source.parts.values() for path, _ in part)
+
+
+@pytest.mark.parametrize("name", ["validation", "test", "valid"])
+def test_other_names_of_the_validation_part(tmp_path, name):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, f"{name}/disc": 2, f"{name}/star": 2})
+    assert len(find_source(str(folder)).parts["val"]) == 4
+
+
+@pytest.mark.parametrize("pattern", ["{}.{}.jpg", "{}_{}.jpg", "{}{}.jpg"])
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_flat_names_of_kaggle(tmp_path, pattern, inside):
+    for index in range(50):
+        save_picture(tmp_path / "set" / inside / pattern.format("cat" if index % 2 else "hot_dog", index), index)
+    source = find_source(str(tmp_path / "set"))
+    assert source.classes == ["cat", "hot_dog"] and len(source.parts["val"]) == 10
+
+
+@pytest.mark.parametrize("name,line", [
+    ("LOC_val_solution.csv", "{stem},{wnid} 1 2 3 4"), ("val/val_annotations.txt", "{stem}.JPEG\t{wnid}\t0\t0\t62\t62"),
+    ("val.txt", "{stem}.JPEG {number}")])
+def test_imagenets_flat_validation_part_with_its_list(tmp_path, name, line):
+    folder = make_folder(tmp_path / "set", {"train/n01": 20, "train/n02": 20, "val": 0})
+    lines = ["ImageId,PredictionString"] if name.endswith("csv") else []
+    for index in range(6):
+        stem = f"ILSVRC2012_val_{index:08}"
+        save_picture(folder / "val" / f"{stem}.JPEG", index, "val", format="JPEG")
+        lines.append(line.format(stem=stem, wnid=f"n0{1 + index % 2}", number=index % 2))
+    (folder / name).write_text("\n".join(lines))
+    assert [label for _, label in find_source(str(folder)).parts["val"]] == [0, 1] * 3
+
+
+def test_the_contests_own_numbers_are_not_taken_for_folders(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/n01": 20, "train/n02": 20, "val": 0})
+    for index in range(4):
+        save_picture(folder / "val" / f"v{index}.JPEG", index, "val", format="JPEG")
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n361\n171\n822\n")
+    with pytest.raises(UserError, match="LOC_val_solution.csv"):
+        find_source(str(folder))
+
+
+def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
+    from torchvision.datasets import CIFAR10, FakeData
+    sets = {part: FakeData(count, (3, 20, 20), 4) for part, count in (("train", 100), ("val", 8))}
+    source = from_datasets("fake", sets, "fake")
+    data.examine(source)
+    result = packed(source, 36, tmp_path, quiet=True)
+    assert len(result.labels["train"]) == 100 and result.classes == ["0", "1", "2", "3"]
+    expected = data.square(sets["train"][7][0], 41)
+    np.testing.assert_array_equal(result.images["train"][7], expected)
+    with pytest.raises(UserError, match="cifar10 is not in .*--download"):
+        find_source("cifar10", downloads=tmp_path / "downloads")
+    with pytest.raises(UserError, match="--download fetches it"):
+        find_source("Flowers102", downloads=tmp_path / "downloads")
+    assert CIFAR10.__name__ == "CIFAR10"
+
+
+def test_a_word_that_is_neither_folder_nor_set_is_refused():
+    with pytest.raises(UserError, match="no such folder.*cifar10"):
+        find_source("no-such-set")
+
+
+# ------------------------------------------------------------------- what looks odd
+
+def findings(folder, tmp_path, **options):
+    return " | ".join(pack(folder, tmp_path, **options).findings)
+
+
+def test_one_class_stops(tmp_path):
+    with pytest.raises(UserError, match="only one class.*nothing to tell"):
+        find_source(str(make_folder(tmp_path / "set", {"train/disc": 20, "val/disc": 3})))
+
+
+def test_a_level_too_deep_is_said_with_the_right_folder(tmp_path):
+    folder = make_folder(tmp_path / "set", {"all/disc": 20, "all/star": 20})
+    with pytest.raises(UserError, match="only one class.*give.*" + str(folder / "all")):
+        find_source(str(folder))
+
+
+def test_subfolders_of_a_class_are_said(tmp_path):
+    folder = make_folder(tmp_path / "set", {"a/disc": 20, "a/star": 20, "b/x": 20, "b/y": 20})
+    assert "class a holds images in 2 subfolders" in findings(folder, tmp_path)
+
+
+def test_class_folders_that_differ_are_said(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 3, "val/moon": 2})
+    text = findings(folder, tmp_path)
+    assert "val/ has 1 class(es) that train/ lacks (moon)" in text
+    assert "val/ has no images of 1 class(es) that train/ has (star)" in text
+
+
+def test_a_validation_part_without_any_known_class_stops(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/moon": 2})
+    with pytest.raises(UserError, match="no image of a class that train/ has"):
+        find_source(str(folder))
+
+
+def test_an_empty_class_is_said_and_left_out(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 20, "star": 20, "moon": 0})
+    assert "class moon is empty" in findings(folder, tmp_path)
+    assert find_source(str(folder)).classes == ["disc", "star"]
+
+
+def test_the_same_picture_in_both_parts_is_said(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2})
+    (folder / "val/star/copy.png").write_bytes((folder / "train/star/3.png").read_bytes())
+    assert "1 validation image(s) are in the training part" in findings(folder, tmp_path)
+
+
+def test_too_few_images_are_said(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 8, "star": 40})
+    assert "fewer than 20 training images (disc)" in findings(folder, tmp_path)
+
+
+def test_an_empty_folder_says_what_it_must_hold(tmp_path):
+    with pytest.raises(UserError, match="no image in .*cat.0.jpg"):
+        find_source(str(tmp_path))
+
+
+# ------------------------------------------------------------------- the built-in set
+
+def test_demo_pictures_follow_from_their_keys_and_parts_differ():
+    assert demo.draw(("train", 7)).tobytes() == demo.draw(("train", 7)).tobytes()
+    assert demo.draw(("train", 7)).tobytes() != demo.draw(("val", 7)).tobytes()
+    assert len(demo.items("train")) >= 2000 and len(demo.items("val")) >= 500
+    assert len({label for _, label in demo.items("val")}) == 10
+
+
+def test_a_linear_classifier_on_pixels_does_not_solve_the_demo():
+    def part(name, count):
+        pixels = np.stack([np.asarray(demo.draw((name, i)).resize((24, 24)), np.float32).ravel() for i in range(count)])
+        return torch.from_numpy(pixels / 128 - 1), torch.arange(count) % 10
+    train, labels = part("train", 1500)
+    val, answers = part("val", 500)
+    linear = torch.nn.Linear(train.shape[1], 10)
+    optimizer = torch.optim.Adam(linear.parameters(), 1e-3, weight_decay=1e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(linear(train), labels).backward()
+        optimizer.step()
+    right = (linear(val).argmax(1) == answers).float().mean().item()
+    assert (linear(train).argmax(1) == labels).float().mean() > 0.5  # it did learn its training set
+    assert right < 0.6
