@@ -34,7 +34,7 @@ from alexnet.training import (COLOUR_NOISE, RECIPES, SCHEDULES, Run, Settings, S
                               choose_device, choose_precision, default_rate, evaluate, highest_rate,
                               join_world)
 
-DEMO_SIZE, DEMO_EPOCHS, EPOCHS = 64, 20, 30
+DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 MAY_DIFFER = ("resume", "epochs", "device", "workers", "quiet", "cache", "download", "tensorboard")
 
@@ -60,7 +60,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("recipe").add_argument
     add("--epochs", type=int, metavar="N",
         help=f"default {EPOCHS}; demo {DEMO_EPOCHS}; {LARGE_EPOCHS} from {LARGE:,} images")
-    add("--batch-size", type=int, metavar="N", help="in all processes together (default 128)")
+    add("--batch-size", type=int, metavar="N", help="in all processes together (default 128; demo 64)")
     add("--lr", type=float, metavar="RATE", help="default 0.01, less for few classes")
     add("--momentum", type=float, metavar="M", help="default 0.9")
     add("--weight-decay", type=float, metavar="D", help="default 0.0005; torchvision 0.0001")
@@ -121,7 +121,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings
         data=options.data or "demo", variant=variant, image_size=image_size,
         val_fraction=options.val_fraction,
         epochs=given("epochs", DEMO_EPOCHS if demo else LARGE_EPOCHS if count >= LARGE else EPOCHS),
-        batch_size=given("batch_size", recipe.batch_size), lr=lr, momentum=momentum,
+        batch_size=given("batch_size", DEMO_BATCH if demo else recipe.batch_size), lr=lr, momentum=momentum,
         weight_decay=given("weight_decay", recipe.weight_decay), warmup=given("warmup", 0),
         schedule=given("schedule", "release" if count >= LARGE else "steps"),
         color_noise=given("color_noise", COLOUR_NOISE if recipe.colour != "none" else 0.0),

@@ -1,6 +1,6 @@
 """The data set that we draw ourselves, so that everything runs without a download.
 
-Ten classes: five shapes and five textures. Place, size, turn, colours, background and light are
+Ten classes: six shapes and four patterns. Place, size, turn, colours, background and light are
 random and the same for all classes, so neither the mean colour nor a linear classifier on pixels
 tells them apart; edges, corners and patterns do. Every picture follows from its key alone.
 """
@@ -16,7 +16,7 @@ from PIL import Image
 SIDE = 96                                     # pixels
 COUNTS = {"train": 3000, "val": 500, "samples": 16}
 VERSION = 1                                   # changes when the pictures do
-CLASSES = ("checks", "cross", "disc", "dots", "ring", "star", "stripes", "target", "triangle", "zigzag")
+CLASSES = ("checks", "cross", "disc", "moon", "ring", "star", "stripes", "target", "triangle", "zigzag")
 
 Key = tuple[str, int]                         # part, index
 
@@ -123,6 +123,10 @@ def cross(arm: float) -> Field:
                                    np.maximum(np.abs(u) - arm, np.abs(v) - 0.95))
 
 
+def moon(shift: float) -> Field:
+    return lambda u, v: np.maximum(np.hypot(u, v) - 0.95, 0.8 - np.hypot(u - shift, v))
+
+
 def ring(middle: float, width: float) -> Field:
     return lambda u, v: np.abs(np.hypot(u, v) - middle) - width
 
@@ -130,6 +134,7 @@ def ring(middle: float, width: float) -> Field:
 OUTLINES: dict[str, Callable[[np.random.Generator], Field]] = {
     "cross": lambda chance: cross(chance.uniform(0.22, 0.34)),
     "disc": lambda chance: ring(0, chance.uniform(0.85, 0.95)),
+    "moon": lambda chance: moon(chance.uniform(0.4, 0.6)),
     "ring": lambda chance: ring(0.72, chance.uniform(0.14, 0.24)),
     "star": lambda chance: polygon(5, chance.uniform(0.38, 0.5)),
     "triangle": lambda chance: polygon(3, 0.5),
@@ -139,8 +144,7 @@ OUTLINES: dict[str, Callable[[np.random.Generator], Field]] = {
 
 PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
     "checks": lambda u, v, p: soft_step(np.sin(u * p) * np.sin(v * p) * 6),
-    "dots": lambda u, v, p: soft_step((np.cos(u * p) + np.cos(v * p) - 0.6) * 4),
     "stripes": lambda u, v, p: soft_step(np.sin(u * p) * 3),
     "target": lambda u, v, p: soft_step(np.sin(np.hypot(u, v) * p) * 3),
-    "zigzag": lambda u, v, p: soft_step(np.sin((u + 0.5 * np.abs((v * 1.6) % 1 - 0.5)) * p) * 3),
+    "zigzag": lambda u, v, p: soft_step(np.sin((u + 0.8 * np.abs((v * 1.4) % 1 - 0.5)) * p) * 3),
 }

@@ -1,0 +1,386 @@
+"""The recipe, and that a run is the same however it is stopped, threaded or shared out."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+from alexnet import AlexNet, augment, checkpoint, load, training
+from alexnet.data import find_source, packed
+from alexnet.files import UserError, read_json
+from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped, TrainingBatches, World, default_rate,
+                              evaluate, highest_rate, make_optimizer, set_rates)
+from conftest import make_folder
+
+SIZE = 36  # the smallest image
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """45 training and 11 validation images of two classes: batches of 16 leave a short one."""
+    place = tmp_path_factory.mktemp("pack")
+    folder = make_folder(place / "set", {"train/star": 22, "train/stripes": 23, "val/star": 6, "val/stripes": 5})
+    return packed(find_source(str(folder)), SIZE, place / "cache", quiet=True)
+
+
+@pytest.fixture
+def place(tmp_path):
+    yield tmp_path
+    shutil.rmtree(tmp_path)  # checkpoints are large
+
+
+def settings(**changes) -> Settings:
+    values = dict(data="test", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=2, batch_size=16,
+                  lr=0.002, momentum=0.9, weight_decay=5e-4, warmup=0, schedule="steps", color_noise=0.1, seed=3,
+                  precision="fp32")
+    return Settings(**{**values, **changes})
+
+
+class Recorder:
+    """In place of the console: keeps the running sums, asks to stop at a step."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.totals, self.stop_at = [], stop_at
+
+    def begin(self, run, batches):
+        pass
+
+    def step(self, run, batches, totals):
+        self.totals.append(run.world.sum(totals.clone()).tolist())
+        return len(self.totals) == self.stop_at
+
+    def end(self, run):
+        pass
+
+
+def state_of(run: Run) -> dict[str, torch.Tensor]:
+    state = {name: value.clone() for name, value in run.model.state_dict().items()}
+    for index, entry in run.optimizer.state_dict()["state"].items():
+        state[f"momentum {index}"] = entry["momentum_buffer"].clone()
+    return state
+
+
+def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    assert not [name for name in one if not torch.equal(one[name], two[name])]
+
+
+# ------------------------------------------------------------------- the rule of section 5
+
+@pytest.mark.parametrize("variant,bias_factor,bias_decay", [("as-trained", 2, 0), ("as-written", 1, 5e-4)])
+def test_steps_are_the_papers_rule_in_float64_across_changes_of_the_rate(variant, bias_factor, bias_decay):
+    torch.manual_seed(0)
+    model = AlexNet(3, SIZE, variant, hidden=32)
+    optimizer = make_optimizer(model, RECIPES[variant])
+    w = {name: p.detach().double().clone() for name, p in model.named_parameters()}
+    v = {name: torch.zeros_like(p) for name, p in w.items()}
+    for step in range(12):
+        rate = 0.01 if step < 4 else 0.001 if step < 8 else 0.03
+        set_rates(optimizer, rate)
+        for name, parameter in model.named_parameters():
+            parameter.grad = torch.randn_like(parameter)
+            bias = name.endswith("bias")
+            e = rate * (bias_factor if bias else 1)
+            v[name] = 0.9 * v[name] - (bias_decay if bias else 5e-4) * e * w[name] - e * parameter.grad.double()
+            w[name] += v[name]
+        optimizer.step()
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(parameter.detach().double(), w[name], rtol=1e-5, atol=2e-6, msg=name)
+
+
+def test_the_gradient_is_the_average_over_the_batch(pack):
+    run = Run(None, settings(batch_size=45, color_noise=0.0), pack, torch.device("cpu"))
+    batch = TrainingBatches(pack, SIZE, 45, 3, 0, run.device).prepare(0)
+    run.model.eval()
+    F.cross_entropy(run.model(batch.images), batch.labels).backward()
+    expected = run.model.fc8.bias.grad.clone()
+    logits = run.model(batch.images).detach()
+    by_hand = (logits.softmax(1) - F.one_hot(batch.labels, 2)).mean(0)
+    torch.testing.assert_close(expected, by_hand, rtol=1e-4, atol=1e-6)
+
+
+def test_a_frozen_conv1_does_not_move():
+    model = AlexNet(3, SIZE, hidden=16)
+    optimizer = make_optimizer(model, Recipe())
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for conv1 in (0.0, 0.0):
+        set_rates(optimizer, 0.01, conv1)
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name in before if not name.startswith("conv1.")}
+
+
+# ------------------------------------------------------------------- the rate
+
+def test_default_rate_is_the_papers_from_ten_classes_up_and_lower_for_few():
+    rates = [default_rate(AlexNet(count, SIZE), RECIPES["as-trained"]) for count in (2, 3, 5, 10, 100, 1000)]
+    assert rates == sorted(rates) and rates[3:] == [0.01] * 3 and 0.002 < rates[0] < 0.003
+    assert default_rate(AlexNet(10, SIZE, dropout="inverted"), RECIPES["as-trained"]) < 0.004
+    assert default_rate(AlexNet(2, SIZE, "torchvision"), RECIPES["torchvision"]) == 0.01
+
+
+def test_highest_rate_is_where_descent_along_fc7_turns_unstable():
+    """Softmax and fc8 alone, on the same h for every image, as at the start; balanced labels."""
+    model = AlexNet(10, SIZE)
+    limit = highest_rate(model, 0.9, bias_rate=0.0)
+    h = torch.full((10, 4096), 0.5, dtype=torch.float64)
+
+    def grows(rate: float) -> bool:
+        torch.manual_seed(0)
+        weight = (torch.randn(10, 4096, dtype=torch.float64) * 1e-6).requires_grad_()
+        v = torch.zeros_like(weight)
+        start = (weight @ h[0]).detach()
+        for _ in range(60):
+            gradient, = torch.autograd.grad(F.cross_entropy(h @ weight.T, torch.arange(10)), weight)
+            v = 0.9 * v - rate * gradient
+            weight = (weight + v).detach().requires_grad_()
+        logits = (weight @ h[0]).detach()
+        return bool((logits - logits.mean()).norm() > (start - start.mean()).norm())
+    assert not grows(limit * 0.97) and grows(limit * 1.03)
+
+
+# ------------------------------------------------------------------- schedules
+
+def test_release_is_the_note_of_net_145():
+    plans = [SCHEDULES["release"](epoch, 91, []) for epoch in range(91)]
+    assert [round(math.log10(plan.rate)) for plan in plans] == [0] * 25 + [-1] * 26 + [-2] * 28 + [-3] * 12
+    assert [plan.conv1 for plan in plans] == [1.0] * 67 + [0.1] * 5 + [0.0] * 19
+    assert [plan.noise for plan in plans] == [True] * 67 + [False] * 24
+
+
+def test_plateau_divides_when_the_error_stops_improving_three_times_then_ends():
+    errors = [0.9, 0.5, 0.5, 0.6, 0.4, 0.4, 0.4, 0.41, 0.4, 0.3, 0.3, 0.3, 0.3, 0.3]
+    plans = [SCHEDULES["plateau"](epoch, 20, errors) for epoch in range(len(errors) + 1)]
+    assert [round(math.log10(plan.rate)) for plan in plans] == [0] * 4 + [-1] * 3 + [-2] * 2 + [-3] * 6
+    assert [plan.finished for plan in plans] == [False] * 12 + [False, False, False] or plans[12].finished
+    assert not plans[8].finished and plans[-1].rate == pytest.approx(1e-3)
+
+
+def test_plateau_ends_after_the_fourth_standstill():
+    assert [SCHEDULES["plateau"](epoch, 20, [0.5] * 20).finished for epoch in (8, 9)] == [False, True]
+
+
+def test_steps_and_constant():
+    rates = [round(math.log10(SCHEDULES["steps"](epoch, 30, []).rate)) for epoch in range(30)]
+    assert rates == [0] * 18 + [-1] * 7 + [-2] * 3 + [-3] * 2
+    assert {SCHEDULES["constant"](epoch, 30, []).rate for epoch in range(30)} == {1.0}
+
+
+# ------------------------------------------------------------------- batches
+
+def batches_of(pack, **options):
+    return TrainingBatches(pack, SIZE, 16, 3, 1, torch.device("cpu"), noise=0.1, **options)
+
+
+def test_an_epoch_has_every_image_once_and_another_order_each_time(pack):
+    orders = [TrainingBatches(pack, SIZE, 16, 3, epoch, torch.device("cpu")).order for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(45)) for order in orders) and (orders[0] != orders[1]).any()
+    assert [len(batch.labels) for batch in batches_of(pack)] == [16, 16, 13]
+
+
+def test_batches_do_not_depend_on_the_number_of_threads(pack):
+    for one, many in zip(batches_of(pack, threads=1), batches_of(pack, threads=5), strict=True):
+        assert torch.equal(one.images, many.images) and torch.equal(one.labels, many.labels)
+    threads = torch.get_num_threads()
+    list(batches_of(pack))
+    assert torch.get_num_threads() == threads
+
+
+def test_two_processes_have_the_rows_of_one(pack):
+    for whole, left, right in zip(batches_of(pack), batches_of(pack, world=World(0, 2)),
+                                  batches_of(pack, world=World(1, 2)), strict=True):
+        assert torch.equal(torch.cat([left.images, right.images]), whole.images)
+        assert torch.equal(torch.cat([left.labels, right.labels]), whole.labels)
+        assert left.total == right.total == len(whole.labels)
+
+
+# ------------------------------------------------------------------- evaluation
+
+@pytest.fixture(scope="module")
+def network(pack):
+    torch.manual_seed(1)
+    model = AlexNet(7, SIZE, hidden=64)
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model.mean.fill_(110)
+    return model.eval()
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_errors_are_exact_for_any_batch_size_and_sharing(pack, network, views):
+    labels = np.arange(11) % 7
+    whole = torch.from_numpy(np.array(pack.images["val"])).permute(0, 3, 1, 2)
+    crops = augment.ten_views(whole, SIZE) if views == 10 else [augment.centre_crop(pack.images["val"], SIZE)]
+    with torch.no_grad():
+        mean = torch.stack([network(crop).softmax(1) for crop in crops]).mean(0)
+    order = mean.argsort(1, descending=True)
+    top1 = (order[:, 0] != torch.from_numpy(labels)).sum().item()
+    top5 = (order[:, :5] != torch.from_numpy(labels)[:, None]).all(1).sum().item()
+    loss = -mean[torch.arange(11), torch.from_numpy(labels)].log().mean().item()
+    for batch_size in (1, 4, 11, 50):
+        result = evaluate(network, pack, views=views, batch_size=batch_size, labels=labels)
+        assert (round(result["top1_error"] * 11), round(result["top5_error"] * 11), result["images"]) == (top1, top5, 11)
+        assert result["loss"] == pytest.approx(loss, rel=1e-5)
+    parts = [evaluate(network, pack, views=views, world=type("Part", (), {
+        "rows": World(rank, 3).rows, "sum": staticmethod(lambda x: x)})(), labels=labels) for rank in range(3)]
+    assert sum(part["images"] for part in parts) == 11
+    assert sum(round(part["top1_error"] * part["images"]) for part in parts) == top1
+
+
+def test_neither_ties_nor_nan_count_as_right(pack):
+    model = AlexNet(7, SIZE, hidden=8).eval()
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    labels = np.zeros(11, np.int64)
+    assert evaluate(model, pack, labels=labels)["top1_error"] == 1.0
+    model.fc8.bias.data.fill_(math.nan)
+    result = evaluate(model, pack, labels=labels)
+    assert result["top1_error"] == result["top5_error"] == 1.0
+
+
+# ------------------------------------------------------------------- a run
+
+def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
+    run = Run(place / "run", settings(), pack, torch.device("cpu"))
+    run.train(Recorder())
+    assert sorted(path.name for path in (place / "run").iterdir()) == [
+        "best.pt", "curves.png", "last.pt", "metrics.csv", "previous.pt"]
+    rows = list(csv.DictReader(open(place / "run/metrics.csv")))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert {"epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error",
+            "images_per_second", "seconds", "seconds_waiting"} <= set(rows[0])
+    model = load(place / "run/best.pt")
+    assert model.classes == ["star", "stripes"] and not model.training
+    best = min(float(row["val_top1_error"]) for row in rows)
+    assert evaluate(model, pack)["top1_error"] == best
+    torch.testing.assert_close(model.mean[0], pack.mean_crop(SIZE))
+
+
+def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
+    straight = Run(place / "straight", settings(schedule="release"), pack, torch.device("cpu"))
+    straight.train(Recorder())
+    for step in range(1, 7):  # three batches an epoch, two epochs
+        folder = place / f"stopped{step}"
+        with pytest.raises(Stopped):
+            Run(folder, settings(schedule="release"), pack, torch.device("cpu")).train(Recorder(stop_at=step))
+        torch.rand(step)  # torch's own generator is somewhere else
+        again = Run(folder, settings(schedule="release"), pack, torch.device("cpu"), threads=3)
+        assert again.restore()
+        again.train(Recorder())
+        assert_same(state_of(again), state_of(straight))
+        for one, two in zip(again.progress.rows, straight.progress.rows, strict=True):
+            assert {key: one[key] for key in one if "second" not in key} == {
+                key: two[key] for key in two if "second" not in key}
+        shutil.rmtree(folder)
+
+
+def test_another_seed_is_another_run(pack, place):
+    one, two = (Run(place / str(seed), settings(seed=seed, epochs=1), pack, torch.device("cpu")) for seed in (0, 1))
+    assert not torch.equal(one.model.conv1.weight, two.model.conv1.weight)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(pack, place):
+    run = Run(place / "run", settings(lr=1e6), pack, torch.device("cpu"))
+    with pytest.raises(UserError, match="no longer a number.*--lr"):
+        run.train(Recorder())
+
+
+def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 100, "train/stripes": 100, "val/star": 25, "val/stripes": 25})
+    small = packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True)
+    run = Run(tmp_path / "run", settings(image_size=64, epochs=12, batch_size=20, lr=0.0025, schedule="constant"),
+              small, torch.device("cpu"))
+    run.train(Recorder())
+    shutil.rmtree(tmp_path / "run")
+    assert min(run.progress.errors()) <= 0.2
+
+
+def share(rank: int, folder: str, pack_folder: str) -> None:
+    from alexnet.data import open_pack
+    from pathlib import Path
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    run = Run(Path(folder) / "run", settings(epochs=7), open_pack(Path(pack_folder)), torch.device("cpu"), World(rank, 2))
+    recorder = Recorder()
+    run.train(recorder)
+    if rank == 0:
+        torch.save({"totals": recorder.totals, "rows": run.progress.rows}, f"{folder}/result.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_as_one(pack, place):
+    alone = Run(place / "alone", settings(epochs=7), pack, torch.device("cpu"))
+    recorder = Recorder()
+    alone.train(recorder)
+    torch.multiprocessing.spawn(share, (str(place), str(pack.folder)), nprocs=2)
+    both = torch.load(place / "result.pt", weights_only=True)
+    assert len(recorder.totals) >= 20
+    for one, two in zip(recorder.totals[:20], both["totals"][:20], strict=True):
+        assert two[0] == pytest.approx(one[0], rel=1e-5)
+    assert [row["val_top1_error"] for row in both["rows"]] == alone.progress.errors()
+
+
+# ------------------------------------------------------------------- checkpoints
+
+def test_a_checkpoint_gives_the_same_network_back(place):
+    torch.manual_seed(0)
+    model = AlexNet(4, 64, "as-written", columns="half", hidden=16).eval()
+    model.classes = ["a", "b", "c", "d"]
+    model.mean.uniform_(0, 255)
+    checkpoint.save(place / "x.pt", model, {})
+    again = load(place / "x.pt")
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert torch.equal(again(images), model(images)) and again.classes == model.classes
+    assert again.design == model.design
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("evil-was-here",)
+
+
+def test_a_foreign_pickle_is_refused_and_not_run(place, monkeypatch):
+    monkeypatch.chdir(place)
+    torch.save({"format": "alexnet", "model": Evil()}, place / "evil.pt")
+    with pytest.raises(UserError, match="was not opened"):
+        load(place / "evil.pt")
+    assert not (place / "evil-was-here").exists()
+
+
+def test_damaged_missing_and_foreign_files_get_a_line(place):
+    checkpoint.save(place / "x.pt", AlexNet(2, SIZE, hidden=8), {})
+    (place / "cut.pt").write_bytes((place / "x.pt").read_bytes()[:5000])
+    (place / "text.pt").write_text("hello")
+    torch.save({"state_dict": {}}, place / "other.pt")
+    for name, word in (("cut.pt", "damaged"), ("text.pt", "text.pt"), ("other.pt", "not a checkpoint of"),
+                       ("none.pt", "there is no")):
+        with pytest.raises(UserError, match=word):
+            load(place / name)
+
+
+def test_bf16_is_chosen_only_where_the_processor_computes_in_it(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
+    assert training.choose_precision("auto", cpu) is torch.float32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert training.choose_precision("auto", cpu) is torch.bfloat16
+    assert training.choose_precision("fp32", cpu) is torch.float32
+
+
+def test_config_is_readable_json(place):
+    from alexnet.files import write_json
+    write_json(place / "a.json", {"名": 1})
+    assert read_json(place / "a.json") == {"名": 1}
+    (place / "a.json").write_text("{")
+    with pytest.raises(UserError, match="not a JSON"):
+        read_json(place / "a.json")
