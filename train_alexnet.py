@@ -133,12 +133,12 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings
         if getattr(settings, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} must not be negative")
     highest = highest_rate(shape, momentum, recipe.bias_rate)
-    if lr > highest / 2:
-        print(f"look: --lr {lr:g} will hardly be stable: with {len(pack.classes)} classes the first "
-              f"steps allow at most {highest:.2g}, and half of that is wiser", file=sys.stderr)
+    if options.lr is not None and lr > 1.05 * highest / 2:
+        print(f"look: --lr {lr:g} may not be stable: with {len(pack.classes)} classes the first "
+              f"steps allow at most {highest:.2g}, and half of that is safe", file=sys.stderr)
     elif options.lr is None and lr < recipe.rate:
         print(f"rate {lr:g} instead of {recipe.rate:g}: with {len(pack.classes)} classes the first "
-              f"steps allow at most {highest:.2g}, and a third of that is safe")
+              f"steps allow at most {highest:.2g}, and half of that is safe")
     return settings
 
 

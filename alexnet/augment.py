@@ -56,7 +56,7 @@ def crop(images: np.ndarray, indices: np.ndarray, choice: Draw, size: int) -> Te
 def centre_crop(images: np.ndarray, size: int) -> Tensor:
     """(N, side, side, 3) to the central (N, 3, size, size), channels_last; any dtype."""
     edge = (images.shape[1] - size) // 2
-    window = np.ascontiguousarray(images[:, edge:edge + size, edge:edge + size])
+    window = np.array(images[:, edge:edge + size, edge:edge + size], order="C")
     return torch.from_numpy(window).permute(0, 3, 1, 2)
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -78,9 +79,9 @@ def highest_rate(model: AlexNet, momentum: float, bias_rate: float) -> float:
 
 
 def default_rate(model: AlexNet, recipe: Recipe) -> float:
-    """The recipe's rate, or a third of the highest stable one, with two digits, if that is less."""
-    third = highest_rate(model, recipe.momentum, recipe.bias_rate) / 3
-    return recipe.rate if third >= recipe.rate else float(f"{third:.1e}")
+    """The recipe's rate, or half of the highest stable one (two digits) if that is less."""
+    half = highest_rate(model, recipe.momentum, recipe.bias_rate) / 2
+    return recipe.rate if half >= recipe.rate else float(f"{half:.1e}")
 
 
 def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
@@ -286,15 +287,13 @@ class TrainingBatches:
                                 initargs=(1,)) as pool:
             indices = iter(range(self.first, self.count))
             ahead = deque(pool.submit(self.prepare, index)
-                          for index, _ in zip(indices, range(self.threads + 1)))
+                          for index in islice(indices, self.threads + 1))
             torch.set_num_threads(main_threads)
             while ahead:
                 start = time.perf_counter()
                 batch = ahead.popleft().result()
                 self.waited += time.perf_counter() - start
-                for index in indices:
-                    ahead.append(pool.submit(self.prepare, index))
-                    break
+                ahead.extend(pool.submit(self.prepare, index) for index in islice(indices, 1))
                 yield batch
 
 
@@ -386,7 +385,7 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
         if views == 1:
             crops = [augment.centre_crop(stored, model.image_size).to(device)]
         else:
-            whole = torch.from_numpy(np.ascontiguousarray(stored)).permute(0, 3, 1, 2).to(device)
+            whole = torch.from_numpy(np.array(stored)).permute(0, 3, 1, 2).to(device)
             crops = augment.ten_views(whole, model.image_size)
         probabilities = torch.zeros(len(chosen), model.num_classes, device=device)
         for crop in crops:
@@ -411,7 +410,7 @@ def compute_ready(model: AlexNet, device: torch.device, world: World) -> nn.Modu
     model.to(device=device, memory_format=torch.channels_last)
     if world.size == 1:
         return model
-    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return DistributedDataParallel(model, gradient_as_bucket_view=True)
 
 
 @dataclass

@@ -124,9 +124,9 @@ def test_a_frozen_conv1_does_not_move():
 
 def test_default_rate_is_the_papers_from_ten_classes_up_and_lower_for_few():
     rates = [default_rate(AlexNet(count, SIZE), RECIPES["as-trained"]) for count in (2, 3, 5, 10, 100, 1000)]
-    assert rates == sorted(rates) and rates[3:] == [0.01] * 3 and 0.002 < rates[0] < 0.003
-    assert default_rate(AlexNet(10, SIZE, dropout="inverted"), RECIPES["as-trained"]) < 0.004
-    assert default_rate(AlexNet(2, SIZE, "torchvision"), RECIPES["torchvision"]) == 0.01
+    assert rates == sorted(rates) and rates[3:] == [0.01] * 3 and rates[0] == 0.0037
+    assert default_rate(AlexNet(10, SIZE, dropout="inverted"), RECIPES["as-trained"]) < 0.005
+    assert default_rate(AlexNet(2, 64, "torchvision"), RECIPES["torchvision"]) == 0.01
 
 
 def test_highest_rate_is_where_descent_along_fc7_turns_unstable():
@@ -298,7 +298,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(pack, place):
 def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
     folder = make_folder(tmp_path / "set", {"train/star": 100, "train/stripes": 100, "val/star": 25, "val/stripes": 25})
     small = packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True)
-    run = Run(tmp_path / "run", settings(image_size=64, epochs=12, batch_size=20, lr=0.0025, schedule="constant"),
+    run = Run(tmp_path / "run", settings(image_size=64, epochs=8, batch_size=20, lr=0.0037, schedule="constant"),
               small, torch.device("cpu"))
     run.train(Recorder())
     shutil.rmtree(tmp_path / "run")
