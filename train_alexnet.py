@@ -366,8 +366,8 @@ def in_the_order_of(classes: list[str], pack: Pack) -> np.ndarray:
     return np.array([number[name] for name in pack.classes])[pack.labels["val"]]
 
 
-def main() -> None:
-    options = parse()
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
     try:
         measure(options) if options.evaluate else train(options)
     except (UserError, ValueError) as error:

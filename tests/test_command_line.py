@@ -1,0 +1,164 @@
+"""train_alexnet.py as a person uses it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import train_alexnet
+from conftest import ROOT, make_folder
+
+SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("data") / "my set", {
+        "train/star": 24, "train/stripes": 24, "val/star": 6, "val/stripes": 5})
+
+
+@pytest.fixture
+def place(tmp_path):
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path
+    for name, handler in handlers.items():
+        signal.signal(name, handler)
+    shutil.rmtree(tmp_path)  # checkpoints are large
+
+
+def call(capsys, *arguments) -> tuple[int, str, str]:
+    """main() in this process: status, standard output, standard error."""
+    status = 0
+    try:
+        train_alexnet.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def train(capsys, folder, place, *more):
+    return call(capsys, "--data", folder, "--cache", place / "cache", "--out", place / "run", *SIZE, "--epochs", 2, *more)
+
+
+def test_train_evaluate_and_resume(capsys, folder, place):
+    status, out, err = train(capsys, folder, place)
+    assert status == 0 and err == ""
+    lines = [line for line in out.splitlines() if line.startswith("epoch")]
+    assert len(lines) == 2 and re.search(
+        r"loss [\d.]+ train, [\d.]+ val  error [\d.]+% train, [\d.]+% val \(top-5 0.0%\)  rate 0.0037  "
+        r"\d+ images/s, [\d.]+% waiting  .* left", lines[0])
+    assert f"--evaluate {place / 'run'}/best.pt" in out and "rate 0.0037 instead of 0.01" in out
+    config = json.loads((place / "run/config.json").read_text())
+    assert config["settings"]["lr"] == 0.0037 and config["images"] == {"train": 48, "val": 11}
+    assert config["surroundings"]["torch"] == torch.__version__
+
+    status, out, err = call(capsys, "--evaluate", place / "run/last.pt", "--data", folder, "--cache", place / "cache")
+    one, ten = re.findall(r"^(one view|ten views): top-1 error ([\d.]+)%, top-5 error 0.00%$", out, re.M)
+    rows = list(csv.DictReader(open(place / "run/metrics.csv")))
+    assert one == ("one view", f"{100 * float(rows[-1]['val_top1_error']):.2f}") and ten[0] == "ten views"
+    stored = json.loads((place / "run/evaluation.json").read_text())
+    assert [result["views"] for result in stored["results"]] == [1, 10] and stored["trained"]["epoch"] == 2
+
+    resume = ("--resume", place / "run", "--cache", place / "cache")
+    status, out, _ = call(capsys, *resume)
+    assert status == 0 and "is finished: 2 epochs" in out
+    status, _, err = call(capsys, *resume, "--lr", "0.01", "--batch-size", "8", "--epochs", "1")
+    assert status == 2 and "--lr 0.01 (was 0.0037)" in err and "--epochs 1 (was 2" in err and "--batch-size" not in err
+    status, out, _ = call(capsys, *resume, "--epochs", "3")
+    assert status == 0 and "going on in epoch 3" in out
+    assert [row["epoch"] for row in csv.DictReader(open(place / "run/metrics.csv"))] == ["1", "2", "3"]
+
+    status, _, err = train(capsys, folder, place)
+    assert status == 2 and "holds a run already" in err and "--resume" in err
+
+
+def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, place):
+    train(capsys, folder, place)
+    for name in ("last.pt", "previous.pt", "best.pt", "metrics.csv"):
+        (place / "run" / name).unlink()
+    status, out, _ = call(capsys, "--resume", place / "run", "--cache", place / "cache")
+    assert status == 0 and "epoch  1/2" in out and "going on" not in out
+
+
+@pytest.mark.parametrize("arguments,message", [
+    (["--data", "nowhere"], "no such folder"), (["--image-size", "20"], "smallest possible size is 36"),
+    (["--epochs", "0"], "--epochs must be above 0"), (["--warmup", "-1"], "--warmup must not be negative"),
+    (["--resume", "nowhere"], "is not a run"), (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
+    (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not to be had here")])
+def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, message):
+    data = [] if "--data" in arguments or "--evaluate" in arguments else ["--data", folder]
+    device = [] if "--device" in arguments else ["--device", "cpu"]
+    size = [] if "--image-size" in arguments else ["--image-size", "36"]
+    status, _, err = call(capsys, *data, *device, *size, "--cache", place / "cache", "--out", place / "run", *arguments)
+    assert status == 2 and message in err and err.count("\n") == 1 and "Traceback" not in err
+
+
+def test_a_rate_that_cannot_be_stable_is_warned_of(capsys, folder, place):
+    status, _, err = train(capsys, folder, place, "--lr", "0.02", "--epochs", "1")
+    assert "may not be stable" in err and "0.0074" in err
+
+
+def test_classes_are_matched_by_name_in_evaluation(capsys, folder, place, tmp_path_factory):
+    train(capsys, folder, place, "--epochs", "1")
+    stripes = make_folder(place / "other", {"train/stripes": 20, "train/aaa": 20, "val/stripes": 5, "val/aaa": 1})
+    status, _, err = call(capsys, "--evaluate", place / "run", "--data", stripes, "--cache", place / "cache")
+    assert status == 2 and "knows no class aaa" in err
+
+
+def test_help_fits_on_two_screens_and_names_every_option():
+    text = subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--help"], capture_output=True, text=True).stdout
+    assert text.count("\n") < 70
+    for option in ("data variant image-size val-fraction cache epochs batch-size lr momentum weight-decay warmup schedule "
+                   "color-noise seed out resume evaluate views device precision workers quiet").split():
+        assert f"--{option}" in text
+
+
+def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place):
+    def command(out, *more):
+        return [sys.executable, ROOT / "train_alexnet.py", "--data", folder, "--cache", place / "cache",
+                "--out", place / out, *SIZE, "--epochs", "4", *more]
+    process = subprocess.Popen(command("run", "--schedule", "constant"), stdout=subprocess.PIPE, text=True)
+    while not process.stdout.readline().startswith("epoch"):
+        assert process.poll() is None
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "--resume" in rest
+    stopped = torch.load(place / "run/last.pt", weights_only=True)
+    assert stopped["progress"]["epoch"] < 4
+    done = stopped["progress"]["epoch"] + 1
+    subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--resume", place / "run", "--cache", place / "cache"],
+                   check=True, capture_output=True)
+    straight = subprocess.run(command("straight", "--schedule", "constant"), capture_output=True, text=True, check=True)
+    assert "\r" not in straight.stdout and straight.stderr == ""  # no progress bar in a log file
+    one, two = (list(csv.DictReader(open(place / name / "metrics.csv"))) for name in ("run", "straight"))
+    assert done <= len(one) == len(two) == 4
+    assert [row["val_loss"] for row in one] == [row["val_loss"] for row in two]
+    one, two = (torch.load(place / name / "last.pt", weights_only=True)["model"] for name in ("run", "straight"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_torchrun_trains_and_evaluates_with_two_processes(folder, place):
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+           str(ROOT / "train_alexnet.py")]
+    data = ["--data", str(folder), "--cache", str(place / "cache")]
+    result = subprocess.run([*run, *data, "--out", str(place / "run"), *SIZE, "--epochs", "2"],
+                            capture_output=True, text=True, timeout=200)
+    assert result.returncode == 0, result.stderr
+    assert "2 process(es)" in result.stdout and result.stdout.count("epoch  2/2") == 1
+    both = subprocess.run([*run, *data, "--evaluate", str(place / "run/last.pt"), "--device", "cpu"],
+                          capture_output=True, text=True).stdout
+    alone = subprocess.run([sys.executable, str(ROOT / "train_alexnet.py"), *data, "--evaluate", str(place / "run/last.pt"),
+                            "--device", "cpu"], capture_output=True, text=True).stdout
+    assert "one view: top-1 error" in alone and alone.splitlines()[:2] == both.splitlines()[:2]
+    assert json.loads((place / "run/evaluation.json").read_text())["results"][0]["images"] == 11
