@@ -103,6 +103,7 @@ class Source:
     classes: list[str]
     parts: dict[str, list[Item]]
     open: Callable[[Any, int], Image.Image]   # (item, side) to an RGB image
+    place: str                                # where they are; two packs of one place are one
     identity: str                             # changes when the images do
     findings: list[str] = field(default_factory=list)
 
@@ -133,7 +134,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
 def demo_source() -> Source:
     parts = {part: [(key, label) for key, label in demo.items(part)] for part in PARTS}
     return Source("demo", list(demo.CLASSES), parts, lambda key, side: demo.draw(key),
-                  f"demo {demo.VERSION}")
+                  "demo", f"version {demo.VERSION}")
 
 
 def split(source: Source, fraction: float) -> None:
@@ -147,7 +148,7 @@ def split(source: Source, fraction: float) -> None:
         val += [items[i] for i in sorted(order[:count])]
         train += [items[i] for i in sorted(order[count:])]
     source.parts = {"train": train, "val": val}
-    source.identity += f" split {fraction:g}"
+    source.place += f" split {fraction:g}"
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -198,7 +199,7 @@ def folder_source(folder: Path) -> Source:
             files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
                          f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return Source(folder.resolve().name, names, parts, open_image,
-                  f"{folder.resolve()} {files.hexdigest()}", findings)
+                  str(folder.resolve()), files.hexdigest(), findings)
 
 
 def by_class(folder: Path, apart: Iterable[str] = ()) -> dict[str, list[Path]]:
@@ -307,7 +308,7 @@ def torchvision_source(name: str, download: bool, downloads: Path) -> Source:
     return from_datasets(name.lower(), sets, f"torchvision {name.lower()}")
 
 
-def from_datasets(name: str, sets: dict[str, Any], identity: str) -> Source:
+def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
     """A source from map-style data sets that give (image, class number)."""
     parts: dict[str, list[Item]] = {"train": [], "val": []}
     for part, data in sets.items():
@@ -329,7 +330,7 @@ def from_datasets(name: str, sets: dict[str, Any], identity: str) -> Source:
         return to_rgb(sets[key[0]][key[1]][0])
 
     sizes = " ".join(f"{part} {len(items)}" for part, items in parts.items())
-    return Source(name, classes, parts, open_item, f"{identity} {sizes}")
+    return Source(name, classes, parts, open_item, place, sizes)
 
 
 # ------------------------------------------------------------------- a look before hours are spent
@@ -390,8 +391,7 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
            threads: int | None = None, quiet: bool = False) -> Pack:
     """The source in packed form: the one on disk if it is of this source as it is now, else new."""
     side = packed_side(image_size)
-    place = hashlib.sha256(source.identity.split(" ")[0].encode("utf-8", "surrogateescape")
-                           + repr(re.findall(r" split .*", source.identity)).encode())
+    place = hashlib.sha256(source.place.encode("utf-8", "surrogateescape"))
     folder = cache / f"{source.name}-{side}px-{place.hexdigest()[:8]}"
     if (folder / "pack.json").is_file():
         about = read_json(folder / "pack.json")

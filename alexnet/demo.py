@@ -8,6 +8,8 @@ tells them apart; edges, corners and patterns do. Every picture follows from its
 from __future__ import annotations
 
 import colorsys
+import sys
+from pathlib import Path
 from typing import Callable
 
 import numpy as np
@@ -148,3 +150,10 @@ PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
     "target": lambda u, v, p: soft_step(np.sin(np.hypot(u, v) * p) * 3),
     "zigzag": lambda u, v, p: soft_step(np.sin((u + 0.8 * np.abs((v * 1.4) % 1 - 0.5)) * p) * 3),
 }
+
+
+if __name__ == "__main__":  # python -m alexnet.demo FOLDER: the samples as files
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for sample, label in items("samples"):
+        draw(sample).save(folder / f"{CLASSES[label]}-{sample[1]:02}.png")

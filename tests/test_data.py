@@ -14,7 +14,7 @@ from PIL import Image
 from alexnet import data, demo
 from alexnet.data import find_source, from_datasets, open_image, packed
 from alexnet.files import UserError
-from conftest import make_folder, save_picture
+from conftest import ROOT, make_folder, save_picture
 
 
 # ------------------------------------------------------------------- any image
@@ -335,3 +335,11 @@ def test_a_linear_classifier_on_pixels_does_not_solve_the_demo():
     right = (linear(val).argmax(1) == answers).float().mean().item()
     assert (linear(train).argmax(1) == labels).float().mean() > 0.5  # it did learn its training set
     assert right < 0.6
+
+
+def test_samples_are_drawn_pictures_of_no_other_part():
+    files = sorted((ROOT / "data/samples").glob("*-[0-9]*.png"))
+    assert len(files) == 16
+    for (key, label), path in zip(demo.items("samples"), sorted(files, key=lambda path: path.stem[-2:]), strict=True):
+        assert path.stem.startswith(demo.CLASSES[label])
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(demo.draw(key)))
