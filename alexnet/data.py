@@ -339,15 +339,14 @@ def examine(source: Source) -> None:
     """Adds what looks wrong to `source.findings`; UserError where training makes no sense."""
     counts = {part: Counter(label for _, label in items) for part, items in source.parts.items()}
     if len(source.classes) < 2:
-        path = source.parts["train"][0][0]
-        deeper = (f"; {path.parent} may be a level too deep, or a level too high was given"
-                  if isinstance(path, Path) else "")
-        only = source.classes[0]
-        if only.lower() in ("images", "data", source.name) or isinstance(path, Path) and len(
-                path.parts) > 2 and path.parent.name != only:
-            deeper = f"; give the folder that holds the class folders, such as {path.parent.parent}"
+        only, path = source.classes[0], source.parts["train"][0][0]
+        advice = ""
+        if isinstance(path, Path) and path.parent.name != only:  # a level too high was given
+            above = path.parent.parent
+            above = above.parent if above.name in ("train", *VAL_NAMES) else above
+            advice = f"; if the classes are the folders further down, give --data {above}"
         raise UserError(f"only one class in {source.name} ({only}): there is nothing to tell "
-                        f"apart{deeper}")
+                        f"apart{advice}")
     for part in PARTS:
         if not source.parts[part]:
             raise UserError(f"the {part} part of {source.name} is empty: add images, or let a part "

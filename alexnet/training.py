@@ -135,9 +135,11 @@ def constant(epoch: int, epochs: int, errors: list[float]) -> Plan:
 
 
 def steps(epoch: int, epochs: int, errors: list[float]) -> Plan:
-    """Divided by 10 after 60 and 84% of the run: a short run needs the full rate for longer, and
-    time after each drop, for v comes out of the full rate with its old size (`set_rates`)."""
-    return Plan(rate=0.1 ** sum(epoch >= int(part * epochs) for part in (0.6, 0.84)))
+    """Divided by 10 after 60 and 84% of the run: a short run needs the full rate for longer. v comes
+    out of the full rate with its old size (`set_rates`) and kicks the weights once more, so a drop
+    with fewer than two epochs left to settle is left out."""
+    drops = [round(part * epochs) for part in (0.6, 0.84)]
+    return Plan(rate=0.1 ** sum(epoch >= drop and epochs - drop >= 2 for drop in drops))
 
 
 def release(epoch: int, epochs: int, errors: list[float]) -> Plan:

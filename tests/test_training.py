@@ -173,6 +173,8 @@ def test_plateau_ends_after_the_fourth_standstill():
 def test_steps_and_constant():
     rates = [round(math.log10(SCHEDULES["steps"](epoch, 30, []).rate)) for epoch in range(30)]
     assert rates == [0] * 18 + [-1] * 7 + [-2] * 5
+    assert [SCHEDULES["steps"](epoch, 8, []).rate for epoch in range(8)] == [1.0] * 5 + [0.1] * 3
+    assert {SCHEDULES["steps"](epoch, 3, []).rate for epoch in range(3)} == {1.0}
     assert {SCHEDULES["constant"](epoch, 30, []).rate for epoch in range(30)} == {1.0}
 
 
