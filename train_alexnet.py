@@ -30,7 +30,7 @@ from alexnet import checkpoint
 from alexnet.data import Pack, find_source, packed
 from alexnet.files import UserError, read_json, write_json
 from alexnet.model import VARIANTS, AlexNet
-from alexnet.training import (COLOUR_NOISE, RECIPES, SCHEDULES, Run, Settings, Stopped, World,
+from alexnet.training import (COLOUR_NOISE, RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               choose_device, choose_precision, default_rate, evaluate, highest_rate,
                               join_world)
 
@@ -159,7 +159,7 @@ def resumed(options: argparse.Namespace) -> Settings:
     return Settings(**{**stored, "epochs": options.epochs or stored["epochs"]})
 
 
-class Console:
+class Console(Watcher):
     """What the person at the terminal sees, and whether they asked to stop."""
 
     def __init__(self, quiet: bool, board: Any = None) -> None:
@@ -177,12 +177,12 @@ class Console:
         self.stop = True
         print("\nstopping after this batch (once more: at once)", file=sys.stderr)
 
-    def begin(self, run: Run, batches: Any) -> None:
+    def begin(self, run: Run, batches: TrainingBatches) -> None:
         hidden = True if self.quiet or run.world.rank else None  # None: only on a terminal
         self.bar = tqdm(total=len(batches), initial=batches.first, unit="batch", leave=False,
                         disable=hidden, desc=f"epoch {run.progress.epoch + 1}/{run.settings.epochs}")
 
-    def step(self, run: Run, batches: Any, totals: torch.Tensor) -> bool:
+    def step(self, run: Run, batches: TrainingBatches, totals: torch.Tensor) -> bool:
         self.bar.update()
         if time.monotonic() - self.looked > 2:  # the only place where the device is waited for
             loss = totals[0].item()

@@ -426,7 +426,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                quiet: bool) -> None:
     """Opens every image on all cores, in order, a bounded number at a time."""
     total, product, count = np.zeros((side, side, 3)), np.zeros((3, 3)), 0
-    seen: dict[bytes, str] = {}
+    seen: dict[bytes, Any] = {}   # digest of the pixels: item
     skipped: list[str] = []
     twins: list[str] = []
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
@@ -436,12 +436,11 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
         with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
             for item, label, image in read_all(source, source.parts[part], side, threads):
                 progress.update()
-                name = str(item)
                 if isinstance(image, Exception):
                     if strict:
-                        raise UserError(f"{name} cannot be read ({image}); without --strict it "
+                        raise UserError(f"{item} cannot be read ({image}); without --strict it "
                                         "is left out")
-                    skipped.append(f"{name}: {image}")
+                    skipped.append(f"{item}: {image}")
                     continue
                 file.append(image)
                 labels.append(label)
@@ -451,9 +450,9 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                     total += image
                     product += (pixels.T @ pixels).astype(np.float64)
                     count += 1
-                    seen[digest] = name
+                    seen[digest] = item
                 elif digest in seen:
-                    twins.append(f"{name} = {seen[digest]}")
+                    twins.append(f"{item} = {seen[digest]}")
         if not labels:
             raise UserError(f"no image of the {part} part of {source.name} can be read "
                             f"({skipped[0] if skipped else 'it is empty'})")

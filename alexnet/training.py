@@ -452,6 +452,21 @@ class Settings:
     precision: str
 
 
+class Watcher:
+    """Is told how a run gets on; this one keeps silent."""
+
+    def begin(self, run: Run, batches: TrainingBatches) -> None:
+        """An epoch begins."""
+
+    def step(self, run: Run, batches: TrainingBatches, totals: Tensor) -> bool:
+        """A batch is done; `totals` are this process's sums of losses and of wrong answers in the
+        epoch, on the device. True stops the run after writing last.pt."""
+        return False
+
+    def end(self, run: Run) -> None:
+        """An epoch is over and written."""
+
+
 class Run:
     """A run's folder, and the training that fills it.
 
@@ -480,9 +495,10 @@ class Run:
 
     def restore(self) -> bool:
         """Takes up last.pt; False if the run was stopped before the first one."""
-        if not (self.folder / "last.pt").exists():
+        kept = [self.folder / name for name in ("last.pt", "previous.pt") if (self.folder / name).exists()]
+        if not kept:
             return False
-        content = checkpoint.read(self.folder / "last.pt")
+        content = checkpoint.read(kept[0])
         if content["classes"] != self.pack.classes:
             raise UserError(f"{self.folder} was trained on other classes "
                             f"({', '.join(content['classes'][:3])} ...)")
@@ -515,12 +531,12 @@ class Run:
     def finished(self) -> bool:
         return self.progress.epoch >= self.settings.epochs or self.plan().finished
 
-    def train(self, console: "Console") -> None:
-        """To the end, or until `console.stop` is set (then Stopped, with all of it on disk)."""
+    def train(self, watcher: Watcher = Watcher()) -> None:
+        """To the end, or until the watcher stops it: then Stopped is raised, with all on disk."""
         while not self.finished:
-            self.epoch(self.plan(), console)
+            self.epoch(self.plan(), watcher)
 
-    def epoch(self, plan: Plan, console: "Console") -> None:
+    def epoch(self, plan: Plan, watcher: Watcher) -> None:
         settings, progress = self.settings, self.progress
         batches = TrainingBatches(
             self.pack, settings.image_size, settings.batch_size, settings.seed, progress.epoch,
@@ -534,9 +550,9 @@ class Run:
 
         def after(batch: Batch, totals: Tensor) -> bool:
             progress.batch = batch.index + 1
-            return console.step(self, batches, totals)
+            return watcher.step(self, batches, totals)
 
-        console.begin(self, batches)
+        watcher.begin(self, batches)
         try:
             train_epoch(self.net, self.optimizer, batches, self.dtype, set_step, progress.sums, after)
         except Stopped:
@@ -554,7 +570,7 @@ class Run:
             "seconds": sums.seconds, "seconds_waiting": sums.waited})
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, Sums()
         self.write(result["top1_error"])
-        console.end(self)
+        watcher.end(self)
 
     def check(self, loss: float) -> None:
         """UserError if the sum of losses is no number."""

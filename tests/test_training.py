@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from alexnet import AlexNet, augment, checkpoint, load, training
 from alexnet.data import find_source, packed
 from alexnet.files import UserError, read_json
-from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped, TrainingBatches, World, default_rate,
-                              evaluate, highest_rate, make_optimizer, set_rates)
+from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped, TrainingBatches, Watcher, World,
+                              default_rate, evaluate, highest_rate, make_optimizer, set_rates)
 from conftest import make_folder
 
 SIZE = 36  # the smallest image
@@ -44,21 +44,15 @@ def settings(**changes) -> Settings:
     return Settings(**{**values, **changes})
 
 
-class Recorder:
-    """In place of the console: keeps the running sums, asks to stop at a step."""
+class Recorder(Watcher):
+    """Keeps the running sums of all processes, asks to stop at a step."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.totals, self.stop_at = [], stop_at
 
-    def begin(self, run, batches):
-        pass
-
     def step(self, run, batches, totals):
         self.totals.append(run.world.sum(totals.clone()).tolist())
         return len(self.totals) == self.stop_at
-
-    def end(self, run):
-        pass
 
 
 def state_of(run: Run) -> dict[str, torch.Tensor]:
@@ -254,7 +248,7 @@ def test_neither_ties_nor_nan_count_as_right(pack):
 
 def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
     run = Run(place / "run", settings(), pack, torch.device("cpu"))
-    run.train(Recorder())
+    run.train()
     assert sorted(path.name for path in (place / "run").iterdir()) == [
         "best.pt", "curves.png", "last.pt", "metrics.csv", "previous.pt"]
     rows = list(csv.DictReader(open(place / "run/metrics.csv")))
@@ -270,7 +264,7 @@ def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
 
 def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
     straight = Run(place / "straight", settings(schedule="release"), pack, torch.device("cpu"))
-    straight.train(Recorder())
+    straight.train()
     for step in range(1, 7):  # three batches an epoch, two epochs
         folder = place / f"stopped{step}"
         with pytest.raises(Stopped):
@@ -278,12 +272,26 @@ def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
         torch.rand(step)  # torch's own generator is somewhere else
         again = Run(folder, settings(schedule="release"), pack, torch.device("cpu"), threads=3)
         assert again.restore()
-        again.train(Recorder())
+        again.train()
         assert_same(state_of(again), state_of(straight))
         for one, two in zip(again.progress.rows, straight.progress.rows, strict=True):
             assert {key: one[key] for key in one if "second" not in key} == {
                 key: two[key] for key in two if "second" not in key}
         shutil.rmtree(folder)
+
+
+def test_a_run_killed_while_last_pt_was_replaced_goes_on_from_the_one_before(pack, place):
+    Run(place / "run", settings(), pack, torch.device("cpu")).train()
+    (place / "run/last.pt").unlink()
+    again = Run(place / "run", settings(), pack, torch.device("cpu"))
+    assert again.restore() and again.progress.epoch == 1
+
+
+def test_an_empty_share_of_a_batch_does_no_harm():
+    model = AlexNet(2, SIZE, hidden=16)
+    loss = F.cross_entropy(model(torch.zeros(0, 3, SIZE, SIZE)), torch.zeros(0, dtype=torch.long), reduction="sum")
+    loss.backward()
+    assert all((parameter.grad == 0).all() for parameter in model.parameters())
 
 
 def test_another_seed_is_another_run(pack, place):
@@ -294,7 +302,7 @@ def test_another_seed_is_another_run(pack, place):
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(pack, place):
     run = Run(place / "run", settings(lr=1e6), pack, torch.device("cpu"))
     with pytest.raises(UserError, match="no longer a number.*--lr"):
-        run.train(Recorder())
+        run.train()
 
 
 def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
@@ -302,7 +310,7 @@ def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
     small = packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True)
     run = Run(tmp_path / "run", settings(image_size=64, epochs=8, batch_size=20, lr=0.0037, schedule="constant"),
               small, torch.device("cpu"))
-    run.train(Recorder())
+    run.train()
     shutil.rmtree(tmp_path / "run")
     assert min(run.progress.errors()) <= 0.2
 
