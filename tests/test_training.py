@@ -156,8 +156,7 @@ def test_plateau_divides_when_the_error_stops_improving_three_times_then_ends():
     errors = [0.9, 0.5, 0.5, 0.6, 0.4, 0.4, 0.4, 0.41, 0.4, 0.3, 0.3, 0.3, 0.3, 0.3]
     plans = [SCHEDULES["plateau"](epoch, 20, errors) for epoch in range(len(errors) + 1)]
     assert [round(math.log10(plan.rate)) for plan in plans] == [0] * 4 + [-1] * 3 + [-2] * 2 + [-3] * 6
-    assert [plan.finished for plan in plans] == [False] * 12 + [False, False, False] or plans[12].finished
-    assert not plans[8].finished and plans[-1].rate == pytest.approx(1e-3)
+    assert [plan.finished for plan in plans] == [False] * 12 + [True] * 3
 
 
 def test_plateau_ends_after_the_fourth_standstill():
