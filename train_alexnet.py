@@ -36,7 +36,6 @@ from alexnet.training import (COLOUR_NOISE, RECIPES, SCHEDULES, Run, Settings, S
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
-MAY_DIFFER = ("resume", "epochs", "device", "workers", "quiet", "cache", "download", "tensorboard")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -103,6 +102,12 @@ def load_data(where: str, image_size: int, val_fraction: float | None, options: 
     return pack
 
 
+def outline(num_classes: int, image_size: int, variant: str) -> AlexNet:
+    """The network without memory for its weights."""
+    with torch.device("meta"):
+        return AlexNet(num_classes, image_size, variant)
+
+
 def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings:
     """Every setting of a new run: what was given, else the recipe's."""
     variant = options.variant or "as-trained"
@@ -114,7 +119,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings
         value = getattr(options, name)
         return default if value is None else value
 
-    shape = AlexNet(len(pack.classes), image_size, variant)
+    shape = outline(len(pack.classes), image_size, variant)
     momentum = given("momentum", recipe.momentum)
     lr = given("lr", default_rate(shape, recipe))
     settings = Settings(
@@ -151,7 +156,7 @@ def resumed(options: argparse.Namespace) -> Settings:
     known = {field.name for field in fields(Settings)}
     wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
              for name, value in vars(options).items()
-             if name in known and name not in MAY_DIFFER and value is not None and value != stored[name]]
+             if name in known - {"epochs"} and value is not None and value != stored[name]]
     if options.epochs is not None and options.epochs < stored["epochs"]:
         wrong.append(f"--epochs {options.epochs} (was {stored['epochs']}; it may only grow)")
     if wrong:
@@ -191,7 +196,7 @@ class Console(Watcher):
             self.looked = time.monotonic()
         if run.world.size == 1:
             return self.stop
-        if run.progress.batch % 20:  # processes must agree; asking at every batch would cost
+        if run.progress.batch % 20 and run.progress.batch < len(batches):  # to agree costs a little
             return False
         return bool(run.world.sum(torch.tensor(float(self.stop), device=run.device)).item())
 
@@ -245,7 +250,7 @@ def train(options: argparse.Namespace) -> None:
     else:
         where = options.data or "demo"
         size = options.image_size or (DEMO_SIZE if where == "demo" else 224)
-        AlexNet(2, size, options.variant or "as-trained")  # a size too small is said before packing
+        outline(2, size, options.variant or "as-trained")  # a size too small is said before packing
         pack = load_data(where, size, options.val_fraction, options, world)
         settings = settle(options, pack, size)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")

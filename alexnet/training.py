@@ -14,6 +14,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -189,7 +190,8 @@ def join_world(device: torch.device) -> World:
     """The processes that torchrun started, connected; or this one alone."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return World()
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The others wait while the first process packs the images: hours, for ImageNet.
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
     return World(dist.get_rank(), dist.get_world_size())
 
 
