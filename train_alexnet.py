@@ -16,7 +16,7 @@ import platform
 import signal
 import sys
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from alexnet import checkpoint
 from alexnet.data import Pack, find_source, packed
 from alexnet.files import UserError, read_json, write_json
 from alexnet.model import VARIANTS, AlexNet
-from alexnet.training import (COLOUR_NOISE, RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
+from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               choose_device, choose_precision, default_rate, evaluate, highest_rate,
                               join_world)
 
@@ -65,7 +65,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--weight-decay", type=float, metavar="D", help="default 0.0005; torchvision 0.0001")
     add("--warmup", type=int, metavar="STEPS", help="raise the rate from 0 over so many (default 0)")
     add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
-    add("--color-noise", type=float, metavar="C", help=f"default {COLOUR_NOISE}; 0: none")
+    add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
     add("--seed", type=int, metavar="N", help="default 0")
 
     add = parser.add_argument_group("machine").add_argument
@@ -104,11 +104,14 @@ def load_data(where: str, image_size: int, val_fraction: float | None, options: 
 
 def outline(num_classes: int, image_size: int, variant: str) -> AlexNet:
     """The network without memory for its weights."""
-    with torch.device("meta"):
-        return AlexNet(num_classes, image_size, variant)
+    try:
+        with torch.device("meta"):
+            return AlexNet(num_classes, image_size, variant)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
-def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings:
+def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: World) -> Settings:
     """Every setting of a new run: what was given, else the recipe's."""
     variant = options.variant or "as-trained"
     recipe = RECIPES[variant]
@@ -121,15 +124,15 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings
 
     shape = outline(len(pack.classes), image_size, variant)
     momentum = given("momentum", recipe.momentum)
-    lr = given("lr", default_rate(shape, recipe))
+    lr = given("lr", default_rate(shape, replace(recipe, momentum=momentum)))
     settings = Settings(
-        data=options.data or "demo", variant=variant, image_size=image_size,
+        data=place(options.data or "demo"), variant=variant, image_size=image_size,
         val_fraction=options.val_fraction,
         epochs=given("epochs", DEMO_EPOCHS if demo else LARGE_EPOCHS if count >= LARGE else EPOCHS),
         batch_size=given("batch_size", DEMO_BATCH if demo else recipe.batch_size), lr=lr, momentum=momentum,
         weight_decay=given("weight_decay", recipe.weight_decay), warmup=given("warmup", 0),
         schedule=given("schedule", "release" if count >= LARGE else "steps"),
-        color_noise=given("color_noise", COLOUR_NOISE if recipe.colour != "none" else 0.0),
+        color_noise=given("color_noise", recipe.noise),
         seed=given("seed", 0), precision=given("precision", "auto"))
     for name in ("epochs", "batch_size", "lr"):
         if getattr(settings, name) <= 0:
@@ -138,6 +141,8 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings
         if getattr(settings, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} must not be negative")
     highest = highest_rate(shape, momentum, recipe.bias_rate)
+    if world.rank or options.quiet and options.lr is None:
+        return settings
     if options.lr is not None and lr > 1.05 * highest / 2:
         print(f"look: --lr {lr:g} may not be stable: with {len(pack.classes)} classes the first "
               f"steps allow at most {highest:.2g}, and half of that is safe", file=sys.stderr)
@@ -147,12 +152,24 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int) -> Settings
     return settings
 
 
+def place(where: str) -> str:
+    """A folder's whole path, so that a run goes on from anywhere; names as they are."""
+    folder = Path(where).expanduser()
+    return str(folder.resolve()) if where != "demo" and folder.is_dir() else where
+
+
 def resumed(options: argparse.Namespace) -> Settings:
     """The settings of the run to go on with; options that contradict them are refused."""
     path = Path(options.resume) / "config.json"
     if not path.is_file():
         raise UserError(f"{options.resume} is not a run: it has no config.json")
-    stored = read_json(path)["settings"]
+    if options.out:
+        raise UserError("--resume goes on in the run's own folder; leave --out out")
+    config = read_json(path)
+    stored = config["settings"]
+    options.cache = options.cache or config["cache"]
+    if options.data:
+        options.data = place(options.data)
     known = {field.name for field in fields(Settings)}
     wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
              for name, value in vars(options).items()
@@ -192,6 +209,8 @@ class Console(Watcher):
         if time.monotonic() - self.looked > 2:  # the only place where the device is waited for
             loss = totals[0].item()
             run.check(loss)
+            if run.progress.batch >= 500:
+                self.warn_if_flat(run, loss * run.world.size / run.progress.sums.seen)
             self.bar.set_postfix(loss=f"{loss * run.world.size / run.progress.sums.seen:.3f}")
             self.looked = time.monotonic()
         if run.world.size == 1:
@@ -208,13 +227,9 @@ class Console(Watcher):
                 self.board.add_scalar(name, value, row["epoch"])
         if run.world.rank:
             return
-        chance = math.log(len(run.pack.classes))
         steps = run.progress.epoch * math.ceil(len(run.pack.labels["train"]) / run.settings.batch_size)
-        if not self.warned and steps >= 200 and row["train_loss"] > 0.99 * chance:
-            self.warned = True
-            print(f"look: after {steps} steps the loss is still that of guessing "
-                  f"(ln {len(run.pack.classes)} = {chance:.3f}). Try --lr {run.settings.lr / 3:.1g}, "
-                  "and see whether the labels fit the images", file=sys.stderr)
+        if steps >= 200:
+            self.warn_if_flat(run, row["train_loss"])
         if self.quiet:
             return
         each = (time.perf_counter() - self.start) / (len(rows) - self.started_at)
@@ -224,6 +239,15 @@ class Console(Watcher):
               f"{row['val_top1_error']:.1%} val (top-5 {row['val_top5_error']:.1%})  rate {row['lr']:g}  "
               f"{row['images_per_second']:.0f} images/s, {row['seconds_waiting'] / row['seconds']:.1%} "
               f"waiting  {duration(left)} left", flush=True)
+
+    def warn_if_flat(self, run: Run, loss: float) -> None:
+        """Says, once, that the mean loss over many steps is that of guessing."""
+        count = len(run.pack.classes)
+        if not self.warned and not run.world.rank and loss > 0.99 * math.log(count):
+            self.warned = True
+            print(f"look: after many steps the loss is still that of guessing (ln {count} = "
+                  f"{math.log(count):.3f}). Try --lr {run.settings.lr / 3:.1g}, and see whether the "
+                  "labels fit the images", file=sys.stderr)
 
 
 def duration(seconds: float) -> str:
@@ -252,7 +276,7 @@ def train(options: argparse.Namespace) -> None:
         size = options.image_size or (DEMO_SIZE if where == "demo" else 224)
         outline(2, size, options.variant or "as-trained")  # a size too small is said before packing
         pack = load_data(where, size, options.val_fraction, options, world)
-        settings = settle(options, pack, size)
+        settings = settle(options, pack, size, world)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = Path(options.out or f"results/runs/{pack.name}-{settings.variant}-{stamp}")
         if (folder / "config.json").exists():
@@ -265,16 +289,15 @@ def train(options: argparse.Namespace) -> None:
     workers = options.workers or (4 if device.type == "cuda" else 1)
     run = Run(folder, settings, pack, device, world, workers)
     restored = bool(options.resume) and run.restore()
-    if world.rank == 0:
-        write_json(folder / "config.json", {
-            "settings": asdict(settings), "classes": pack.classes,
-            "images": {part: len(labels) for part, labels in pack.labels.items()},
-            "identity_of_data": pack.identity, "surroundings": surroundings(device, world, run.dtype),
-            "started": datetime.now().isoformat(timespec="seconds"), "command": sys.argv[1:]})
     if run.finished:
-        print(f"{folder} is finished: {run.progress.epoch} epochs; --epochs N goes on with it")
+        if world.rank == 0:
+            more = ("its schedule has come to its end" if run.plan().finished
+                    else "--epochs N goes on with it, the schedule stretched to N")
+            print(f"{folder} is finished: {run.progress.epoch} epochs; {more}")
         return
     console = Console(bool(options.quiet) or world.rank > 0, open_board(options, folder, world))
+    if world.rank == 0:
+        write_config(run, options)
     console.started_at = run.progress.epoch
     if not console.quiet:
         introduce(run, restored)
@@ -290,6 +313,26 @@ def train(options: argparse.Namespace) -> None:
                         f"smaller --image-size than {settings.image_size} takes less") from None
     if world.rank == 0:
         conclude(run)
+
+
+def write_config(run: Run, options: argparse.Namespace) -> None:
+    """config.json: what a new run is, or that an old one goes on."""
+    path, pack = run.folder / "config.json", run.pack
+    now = {"command": sys.argv[1:], "started": datetime.now().isoformat(timespec="seconds"),
+           "surroundings": surroundings(run.device, run.world, run.dtype)}
+    if options.resume:
+        config = read_json(path)
+        config["settings"] = asdict(run.settings)
+        config["resumed"].append({"epoch": run.progress.epoch, "batch": run.progress.batch, **now})
+        if config["identity_of_data"] != pack.identity:
+            print(f"look: the images of {pack.name} have changed since the run was started",
+                  file=sys.stderr)
+    else:
+        config = {"settings": asdict(run.settings), "classes": pack.classes,
+                  "images": {part: len(labels) for part, labels in pack.labels.items()},
+                  "identity_of_data": pack.identity,
+                  "cache": str(Path(options.cache or "data/packed").resolve()), **now, "resumed": []}
+    write_json(path, config)
 
 
 def introduce(run: Run, restored: bool) -> None:
@@ -334,7 +377,9 @@ def measure(options: argparse.Namespace) -> None:
     if options.image_size not in (None, model.image_size):
         raise UserError(f"{options.evaluate} takes images of {model.image_size} px; leave --image-size out")
     where = options.data or facts.get("data") or "demo"
-    fraction = options.val_fraction if options.data else facts.get("val_fraction")
+    fraction = options.val_fraction
+    if fraction is None and place(where) == facts.get("data"):
+        fraction = facts.get("val_fraction")  # not the images it was trained on
     device = choose_device(options.device or "auto")
     world = join_world(device)
     pack = load_data(where, model.image_size, fraction, options, world)
@@ -343,7 +388,7 @@ def measure(options: argparse.Namespace) -> None:
     dtype = choose_precision(options.precision or "auto", device)
     results = []
     for views in (options.views,) if options.views else (1, 10):
-        with tqdm(total=len(world_rows(labels, world)), unit="image", leave=False,
+        with tqdm(total=len(labels[world.rows(len(labels))]), unit="image", leave=False,
                   disable=True if options.quiet or world.rank else None) as bar:
             results.append(evaluate(model, pack, dtype, views, options.batch_size or 128, world,
                                     labels=labels, progress=bar.update))
@@ -356,10 +401,6 @@ def measure(options: argparse.Namespace) -> None:
         write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "results": results,
                          "trained": facts, "surroundings": surroundings(device, world, dtype)})
         print(f"written to {out}")
-
-
-def world_rows(labels: np.ndarray, world: World) -> np.ndarray:
-    return labels[world.rows(len(labels))]
 
 
 def in_the_order_of(classes: list[str], pack: Pack) -> np.ndarray:
@@ -375,7 +416,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     try:
         measure(options) if options.evaluate else train(options)
-    except (UserError, ValueError) as error:
+    except UserError as error:
         print(f"train_alexnet.py: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

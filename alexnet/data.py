@@ -120,7 +120,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     if where == "demo":
         source = demo_source()
     elif Path(where).expanduser().is_dir():
-        source = folder_source(Path(where).expanduser())
+        source = folder_source(Path(where).expanduser(), with_val=val_fraction is None)
     elif Path(where).exists():
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders")
     else:
@@ -166,8 +166,8 @@ def subfolders(folder: Path) -> dict[str, Path]:
             if path.is_dir() and not path.name.startswith(".")}
 
 
-def folder_source(folder: Path) -> Source:
-    """A folder in any of the shapes of data/README.md."""
+def folder_source(folder: Path, with_val: bool = True) -> Source:
+    """A folder in any of the shapes of data/README.md; `with_val=False` leaves its val/ alone."""
     inside = subfolders(folder)
     train = inside.get("train", folder)
     val = next((inside[name] for name in VAL_NAMES if name in inside), None)
@@ -183,7 +183,7 @@ def folder_source(folder: Path) -> Source:
     names = sorted(classes)
     parts = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]],
              "val": []}
-    if val is not None:
+    if val is not None and with_val:
         parts["val"] = val_items(folder, val, names, findings)
     for name in names:
         levels = {path.relative_to(train).parts[1] for path in classes[name]
@@ -220,9 +220,13 @@ def val_items(folder: Path, val: Path, names: list[str], findings: list[str]) ->
     """The validation part: class folders, or flat files with a list of labels (ImageNet)."""
     classes = by_class(val)
     if not set(classes) & set(names):
-        listed = listed_labels(folder, val, names)
+        listed = listed_labels(folder, val, names, findings)
         if listed is not None:
             return listed
+        if val.name == "test" and not any(subfolders(val).values()):  # Kaggle's: numbers for names
+            findings.append(f"the pictures in {val} have no labels: left alone, and a part of the "
+                            "training images is held out instead")
+            return []
     unknown = sorted(name for name in set(classes) - set(names) if classes[name])
     missing = sorted(set(names) - {name for name in classes if classes[name]})
     if unknown:
@@ -239,14 +243,15 @@ def val_items(folder: Path, val: Path, names: list[str], findings: list[str]) ->
     return items
 
 
-def listed_labels(folder: Path, val: Path, names: list[str]) -> list[Item] | None:
+def listed_labels(folder: Path, val: Path, names: list[str],
+                  findings: list[str]) -> list[Item] | None:
     """Labels of a flat val/ from a text or CSV file in it or beside it.
 
     A line names an image and its class (a folder's name of train/, or its number in sorted order,
     counted from 0), as in Kaggle's LOC_val_solution.csv, Tiny-ImageNet's val_annotations.txt and
     Caffe's val.txt. None if there is no such file.
     """
-    files = {path.stem: path for path in images_below(val)}
+    files = {path.stem: path for path in images_below(val)}  # a list may leave out the suffix
     labels = {name: label for label, name in enumerate(names)}
     labels |= {str(label): label for label in range(len(names)) if str(label) not in labels}
     lists = sorted(path for place in (val, folder) for path in place.iterdir()
@@ -259,6 +264,9 @@ def listed_labels(folder: Path, val: Path, names: list[str]) -> list[Item] | Non
             items = [(file, labels[known[stem]]) for stem, file in files.items()
                      if known.get(stem) in labels]
             if items:
+                if lost := len(files) - len(items):
+                    findings.append(f"{lost} of {len(files)} pictures in {val} are not in {path.name}, "
+                                    "or of a class that train/ lacks: left out")
                 return items
         if files and len(pairs) == len(files) and all(len(pair) == 1 for pair in pairs):
             raise UserError(f"{path} has only numbers: the contest's own (ILSVRC ids) are not the "
@@ -288,6 +296,10 @@ def torchvision_source(name: str, download: bool, downloads: Path) -> Source:
                             f"({str(error).splitlines()[0]})") from None
         except OSError as error:
             raise UserError(f"{name} could not be fetched to {root} ({error})") from None
+        except ImportError as error:
+            raise UserError(f"torchvision's {name} needs one more package ({error})") from None
+        except TypeError:
+            raise UserError(f"torchvision's {name} needs more than a folder, or has no classes") from None
 
     def first_part(candidates: Iterable[str]) -> Any:
         for candidate in candidates:
@@ -305,6 +317,8 @@ def torchvision_source(name: str, download: bool, downloads: Path) -> Source:
         sets = {"train": first_part(("train", "trainval")), "val": first_part(VAL_NAMES)}
     else:
         sets = {"train": open_part(), "val": None}
+    if sets["train"] is None:
+        raise UserError(f"torchvision's {name} has no training part of a known name")
     return from_datasets(name.lower(), sets, f"torchvision {name.lower()}")
 
 
@@ -324,7 +338,7 @@ def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
         parts[part] = [((part, index), int(label)) for index, label in enumerate(labels)]
     count = max(label for items in parts.values() for _, label in items) + 1
     classes = getattr(sets["train"], "classes", None) or [str(index) for index in range(count)]
-    classes = [entry if isinstance(entry, str) else entry[0] for entry in classes]
+    classes = [entry if isinstance(entry, str) else ", ".join(entry) for entry in classes]
 
     def open_item(key: tuple[str, int], side: int) -> Image.Image:
         return to_rgb(sets[key[0]][key[1]][0])

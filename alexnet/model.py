@@ -351,8 +351,8 @@ class Dropout(nn.Module):
 
     nn.Dropout instead doubles the survivors in training (`inverted`): the same function at test,
     but activations and gradients of twice the size, with which the paper's recipe does not start.
-    With `generator` set, masks come from it, and are drawn for a batch of `rows.stop`-or-more
-    images of which this process has `rows`: several processes then draw what one would have drawn.
+    With `generator` set, masks come from it; with `batch` set, they are drawn for so many images, of
+    which this process has `rows`: several processes then draw what one would have drawn.
     """
 
     keep = 0.5

@@ -46,18 +46,18 @@ class Recipe:
     bias_decay: bool = False      # layer.cu:565
     weight_decay: float = 5e-4    # section 5; wc in layer-params-145.cfg
     momentum: float = 0.9         # section 5; momW, momB
-    colour: str = "release"       # (x + noise) / 1.1 (convdata.py:205), paper: x + noise, or none
+    noise: float = 0.1            # colour noise; section 4.1; --color-noise in the release's notes
+    colour: str = "release"       # (x + noise) / 1.1 (convdata.py:205); paper: x + noise
     batch_size: int = 128         # section 5; convnet.py:177
 
 
 RECIPES = {
     "as-trained": Recipe(),
     "as-written": Recipe(bias_rate=1, bias_decay=True, colour="paper"),  # one rule for all; 5, 4.1
-    "caffe": Recipe(colour="none"),                        # train_val.prototxt: lr_mult 2, decay 0
-    "torchvision": Recipe(bias_rate=1, bias_decay=True, weight_decay=1e-4, colour="none"),  # pytorch/examples
+    "caffe": Recipe(noise=0, colour="paper"),              # train_val.prototxt: lr_mult 2, decay 0
+    "torchvision": Recipe(bias_rate=1, bias_decay=True, weight_decay=1e-4, noise=0,
+                          colour="paper"),                 # pytorch/examples
 }
-
-COLOUR_NOISE = 0.1  # section 4.1; --color-noise in the release's notes
 
 
 def highest_rate(model: AlexNet, momentum: float, bias_rate: float) -> float:
@@ -154,8 +154,8 @@ def release(epoch: int, epochs: int, errors: list[float]) -> Plan:
 
 def plateau(epoch: int, epochs: int, errors: list[float]) -> Plan:
     """Section 5: divide by 10 when the validation error stops improving, three times, then end.
-    It has stopped when a tenth of the run (two epochs at least) brought nothing better."""
-    patience, drops, since, best = max(2, epochs // 10), 0, 0, math.inf
+    It has stopped when four epochs brought nothing better."""
+    patience, drops, since, best = 4, 0, 0, math.inf
     for error in errors[:epoch]:
         best, since = (error, 0) if error < best else (best, since + 1)
         if since == patience:
@@ -196,10 +196,13 @@ def join_world(device: torch.device) -> World:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto`: CUDA, else MPS, else the CPU; one GPU a process."""
+    """`auto`: CUDA, else MPS (for one process), else the CPU; one GPU a process."""
+    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
     if name == "auto":
         name = ("cuda" if torch.cuda.is_available() else
-                "mps" if torch.backends.mps.is_available() else "cpu")
+                "mps" if alone and torch.backends.mps.is_available() else "cpu")
+    if name.startswith("mps") and not alone:
+        raise UserError("--device mps takes one process; start without torchrun")
     try:
         device = torch.device(name)
         if device.type == "cuda" and device.index is None:
@@ -259,7 +262,7 @@ class TrainingBatches:
                  colour: str = "release", threads: int = 1, first: int = 0) -> None:
         self.pack, self.size, self.batch_size = pack, image_size, batch_size
         self.seed, self.epoch, self.device, self.world = seed, epoch, device, world
-        self.noise = 0.0 if colour == "none" else noise
+        self.noise = noise
         self.threads, self.first, self.waited = threads, first, 0.0
         self.mean = pack.mean_crop(image_size).to(device) if colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
@@ -332,7 +335,7 @@ def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBat
     dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
     totals = torch.zeros(2, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
     if world.rank == 0:
-        totals += torch.tensor([sums.loss, sums.wrong], dtype=totals.dtype)
+        totals += torch.tensor([sums.loss, sums.wrong], dtype=totals.dtype, device=device)
     net.train()
     start, before = time.perf_counter(), (sums.seconds, sums.waited)
 
@@ -374,9 +377,9 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
              progress: Callable[[int], None] = lambda count: None) -> dict[str, float]:
     """Loss and top-1 and top-5 error (fractions) on a part of a pack.
 
-    One view is the central crop; ten are averaged after the softmax (section 4.1). A label is right
-    in the top k if fewer than k other classes are at least as probable. Every image counts once, for
-    any batch size and number of processes. The model is left in eval mode.
+    One view is the central crop; ten are averaged after the softmax (section 4.1). Classes that are
+    equally probable share the places they take (the release does so, layer_kernels.cu:96). Every
+    image counts once, for any batch size and number of processes. The model is left in eval mode.
     """
     device = model.mean.device
     labels = pack.labels[part] if labels is None else labels
@@ -398,11 +401,10 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
                 logits = model(crop.contiguous(memory_format=torch.channels_last))
             probabilities += logits.float().softmax(1) / len(crops)
         right = probabilities.gather(1, target[:, None])
-        rank = (probabilities >= right).sum(1) - 1
-        rank = torch.where(torch.isnan(right[:, 0]), model.num_classes, rank)  # nan is never right
+        above, equal = (probabilities > right).sum(1), (probabilities == right).sum(1)
         sums[0] -= right.clamp_min(1e-30).log().sum()
-        sums[1] += (rank >= 1).sum()
-        sums[2] += (rank >= 5).sum()
+        for place, k in ((1, 1), (2, 5)):  # not a number is equal to nothing: never right
+            sums[place] += (1 - ((k - above) / equal).clamp(0, 1) * (equal > 0)).nan_to_num(1.0).sum()
         sums[3] += len(chosen)
         progress(len(chosen))
     loss, top1, top5, count = world.sum(sums).tolist()
@@ -588,10 +590,10 @@ class Run:
         better, progress.best = error < progress.best, min(error, progress.best)
         if self.world.rank:
             return
-        self.save()
         if better or not (self.folder / "best.pt").exists():
             self.save("best.pt")
         write_csv(self.folder / "metrics.csv", progress.rows)
         if self.finished or time.monotonic() - self.drawn > 30:
             figures.training_curves(progress.rows, self.folder / "curves.png", self.folder.name)
             self.drawn = time.monotonic()
+        self.save()  # last: a run that dies before this line does the epoch again, and all of it

@@ -224,6 +224,30 @@ def test_imagenets_flat_validation_part_with_its_list(tmp_path, name, line):
     assert [label for _, label in find_source(str(folder)).parts["val"]] == [0, 1] * 3
 
 
+def test_pictures_that_the_list_leaves_out_are_counted(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/n01": 20, "train/n02": 20, "val": 0})
+    for index in range(4):
+        save_picture(folder / "val" / f"v{index}.png", index, "val")
+    (folder / "val.txt").write_text("v0.png n01\nv1.png n02\nv2.png n99\n")
+    source = find_source(str(folder))
+    assert len(source.parts["val"]) == 2 and any("2 of 4 pictures" in line for line in source.findings)
+
+
+def test_kaggles_test_folder_without_labels_is_left_alone(tmp_path):
+    for index in range(50):
+        save_picture(tmp_path / "set/train" / f"{'cat' if index % 2 else 'dog'}.{index}.jpg", index)
+    save_picture(tmp_path / "set/test/1.jpg", 3)
+    source = find_source(str(tmp_path / "set"))
+    assert len(source.parts["val"]) == 10 and any("have no labels" in line for line in source.findings)
+    assert len(find_source(str(tmp_path / "set"), 0.04).parts["val"]) == 2
+
+
+@pytest.mark.parametrize("name", ["imagenet", "cocodetection", "kinetics", "emnist"])
+def test_sets_of_torchvision_that_need_more_get_a_line(tmp_path, name):
+    with pytest.raises(UserError, match=name):
+        find_source(name, downloads=tmp_path)
+
+
 def test_the_contests_own_numbers_are_not_taken_for_folders(tmp_path):
     folder = make_folder(tmp_path / "set", {"train/n01": 20, "train/n02": 20, "val": 0})
     for index in range(4):
