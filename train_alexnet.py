@@ -32,7 +32,7 @@ from alexnet.files import UserError, read_json, write_json
 from alexnet.model import VARIANTS, AlexNet
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               choose_device, choose_precision, default_rate, evaluate, highest_rate,
-                              join_world)
+                              join_world, keep_memory)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
@@ -414,6 +414,7 @@ def in_the_order_of(classes: list[str], pack: Pack) -> np.ndarray:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
+    keep_memory()
     try:
         measure(options) if options.evaluate else train(options)
     except UserError as error:

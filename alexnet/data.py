@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -489,19 +489,32 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
 def read_all(source: Source, items: list[Item], side: int,
              threads: int) -> Iterator[tuple[Any, int, np.ndarray | Exception]]:
     """Each item with its image, or with what was raised; pillow decodes without Python's lock."""
-    def read(item: Item) -> np.ndarray | Exception:
+    def read(item: Item) -> tuple[Any, int, np.ndarray | Exception]:
         try:
-            return square(source.open(item[0], side), side)
+            return *item, square(source.open(item[0], side), side)
         except Exception as error:  # pillow raises nearly anything for a damaged file
-            return error
+            return *item, error
 
-    with ThreadPoolExecutor(threads) as pool:
+    return in_order(read, items, threads, 4 * threads)
+
+
+def in_order(function: Callable[[Any], Any], items: Iterable[Any], threads: int,
+             ahead: int) -> Iterator[Any]:
+    """`function` of each item, in the order of the items, worked out by threads, at most `ahead`
+    items before they are asked for."""
+    # Such a thread computes alone, like those of torch's loader: more would hinder the network.
+    main_threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
         coming = iter(items)
-        waiting = [(item, pool.submit(read, item)) for item in islice(coming, 4 * threads)]
+        waiting = deque(pool.submit(function, item) for item in islice(coming, ahead))
+        torch.set_num_threads(main_threads)
         while waiting:
-            item, future = waiting.pop(0)
-            waiting += [(item, pool.submit(read, item)) for item in islice(coming, 1)]
-            yield item[0], item[1], future.result()
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in islice(coming, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class RowFile:

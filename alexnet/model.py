@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import importlib.util
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Callable, Iterable
 
@@ -230,25 +233,24 @@ def sizes(design: Design, image_size: int, num_classes: int) -> list[Layer]:
 # ------------------------------------------------------------------- the normalisations
 
 class _ResponseNorm(torch.autograd.Function):
-    """y = x / (k + W(x^2))^beta, where W adds up a window of neighbours, times alpha.
+    """y = x / s^beta with s = k + alpha W(x^2), where W adds up a window of neighbours.
 
     Both normalisations of the paper's network are this; they differ in W. W must be symmetric (i is
     in the window of j just as j is in the window of i), so that backward needs nothing but W:
-        dx = g s^-beta - 2 beta x W(g x s^-beta / s),    s = k + W(x^2).
+        dx = g s^-beta - 2 alpha beta x W(g x s^-beta / s).
     Works a few images at a time, small enough for the processor's cache, always in at least
     32 bits; keeps only x for the way back.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, window: Callable[[Tensor], Tensor], k: float, beta: float) -> Tensor:
+    def forward(ctx, x: Tensor, window: Callable[[Tensor], Tensor], *constants: float) -> Tensor:
         ctx.save_for_backward(x)
-        ctx.window, ctx.k, ctx.beta = window, k, beta
+        ctx.window, ctx.constants = window, constants   # k, alpha, beta
         y = torch.empty_like(x)
+        normalise = _fused(_normalise, x.device.type)
         with _no_autocast(x):
             for part in _pieces(x):
-                value = _at_least_float(x[part])
-                total = window(value * value).add_(k)
-                y[part] = _power(total, beta).mul_(value)
+                y[part] = normalise(_at_least_float(x[part]), window, *constants)
         return y
 
     @staticmethod
@@ -256,14 +258,49 @@ class _ResponseNorm(torch.autograd.Function):
     def backward(ctx, gradient: Tensor):
         x, = ctx.saved_tensors
         result = torch.empty_like(x)
+        go_back = _fused(_normalise_backward, x.device.type)
         with _no_autocast(x):
             for part in _pieces(x):
-                value, g = _at_least_float(x[part]), _at_least_float(gradient[part])
-                total = ctx.window(value * value).add_(ctx.k)
-                g = _power(total, ctx.beta).mul_(g)
-                inner = ctx.window((g * value).div_(total))
-                result[part] = g.addcmul_(inner, value, value=-2 * ctx.beta)
-        return result, None, None, None
+                result[part] = go_back(_at_least_float(x[part]), _at_least_float(gradient[part]),
+                                       ctx.window, *ctx.constants)
+        return result, None, None, None, None
+
+
+def _normalise(x: Tensor, window: Callable[[Tensor], Tensor], k: float, alpha: float,
+               beta: float) -> Tensor:
+    s = window(x * x).mul_(alpha).add_(k)
+    return _power(s, beta).mul_(x)
+
+
+def _normalise_backward(x: Tensor, gradient: Tensor, window: Callable[[Tensor], Tensor], k: float,
+                        alpha: float, beta: float) -> Tensor:
+    s = window(x * x).mul_(alpha).add_(k)
+    g = _power(s, beta).mul_(gradient)
+    inner = window((g * x).div_(s))
+    return g.addcmul_(inner, x, value=-2 * alpha * beta)
+
+
+@functools.cache
+def _fused(function: Callable[..., Tensor], device: str) -> Callable[..., Tensor]:
+    """On CUDA, where each of a dozen operations would go through the memory once more, one kernel of
+    torch.compile, if that is to be had (it needs triton and a C compiler); else as it is."""
+    if device != "cuda" or importlib.util.find_spec("triton") is None:
+        return function
+    compiled: list[Callable[..., Tensor]] = [torch.compile(function, dynamic=True)]
+
+    def call(*arguments) -> Tensor:
+        try:
+            return compiled[0](*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever is missing for compiling
+            if compiled[0] is function:
+                raise
+            compiled[0] = function
+            warnings.warn(f"torch.compile does not work here ({type(error).__name__}): the "
+                          "normalisations take longer, with the same results")
+            return function(*arguments)
+    return call
 
 
 def _no_autocast(x: Tensor) -> contextlib.AbstractContextManager:
@@ -283,11 +320,23 @@ def _pieces(x: Tensor, size: int = 2 ** 18) -> Iterable[slice]:
 
 
 def _power(s: Tensor, beta: float) -> Tensor:
-    """s ** -beta; for the paper's 0.75 by two square roots, which processors do fast."""
+    """s ** -beta; for the paper's 0.75 by two square roots, which processors do fast: with
+    r = s^-1/2 and q = r^-1/2 = s^1/4 it is r r q. (torch's own sqrt and pow go through a library
+    that is ten times slower on some processors.)"""
     if beta == 0.75:
-        root = s.rsqrt()
-        return root.sqrt().mul_(root)
+        r = s.rsqrt()
+        return r.rsqrt().mul_(r).mul_(r)
     return s.pow(-beta)
+
+
+def _neighbours(values: Tensor, n: int, dim: int) -> Tensor:
+    """The sum over the n values around each along `dim`, cut off at both ends."""
+    total, length = values.clone(), values.shape[dim]
+    for offset in range(1, min(n // 2, length - 1) + 1):
+        rest = length - offset
+        total.narrow(dim, 0, rest).add_(values.narrow(dim, offset, rest))
+        total.narrow(dim, offset, rest).add_(values.narrow(dim, 0, rest))
+    return total
 
 
 class LocalResponseNorm(nn.Module):
@@ -298,25 +347,19 @@ class LocalResponseNorm(nn.Module):
     memory format; channels_last is the fast one.
     """
 
-    def __init__(self, maps: int, k: float = 2.0, n: int = 5, alpha: float = 1e-4,
-                 beta: float = 0.75, columns: int = 1, over_n: bool = False) -> None:
+    def __init__(self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75,
+                 columns: int = 1, over_n: bool = False) -> None:
         super().__init__()
         self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
         self.columns, self.over_n = columns, over_n
-        index = torch.arange(maps)
-        near = (index[:, None] - index).abs() <= n // 2
-        same_column = index[:, None] // (maps // columns) == index // (maps // columns)
-        band = (near & same_column) * (alpha / n if over_n else alpha)
-        self.register_buffer("band", band.to(torch.get_default_dtype()), persistent=False)
 
-    def window(self, squares: Tensor) -> Tensor:
-        """The weighted sum over neighbouring maps: a product with a band of ones, times alpha."""
-        values = squares.permute(0, 2, 3, 1)
-        total = values.reshape(-1, values.shape[-1]) @ self.band
-        return total.view(values.shape).permute(0, 3, 1, 2)
+    def window(self, values: Tensor) -> Tensor:
+        """The sum over the n maps around each map, within its column."""
+        return _neighbours(values.unflatten(1, (self.columns, -1)), self.n, dim=2).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _ResponseNorm.apply(x, self.window, self.k, self.beta)
+        alpha = self.alpha / self.n if self.over_n else self.alpha
+        return _ResponseNorm.apply(x, self.window, self.k, alpha, self.beta)
 
     def extra_repr(self) -> str:
         alpha = f"{self.alpha:g}" + (f" / {self.n}" if self.over_n else "")
@@ -331,14 +374,13 @@ class SameMapNorm(nn.Module):
         super().__init__()
         self.n, self.alpha, self.beta = n, alpha, beta
 
-    def window(self, squares: Tensor) -> Tensor:
-        """alpha / n^2 times the sum over the square around each value, cut off at the borders."""
-        rows = F.avg_pool2d(squares, (self.n, 1), 1, (self.n // 2, 0), divisor_override=1)
-        both = F.avg_pool2d(rows, (1, self.n), 1, (0, self.n // 2), divisor_override=1)
-        return both.mul_(self.alpha / self.n ** 2)
+    def window(self, values: Tensor) -> Tensor:
+        """The sum over the n x n square around each value, cut off at the borders."""
+        rows = F.avg_pool2d(values, (self.n, 1), 1, (self.n // 2, 0), divisor_override=1)
+        return F.avg_pool2d(rows, (1, self.n), 1, (0, self.n // 2), divisor_override=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _ResponseNorm.apply(x, self.window, 1.0, self.beta)
+        return _ResponseNorm.apply(x, self.window, 1.0, self.alpha / self.n ** 2, self.beta)
 
     def extra_repr(self) -> str:
         return f"k=1, n={self.n}x{self.n}, alpha={self.alpha:g} / {self.n ** 2}, beta={self.beta}"
@@ -445,7 +487,7 @@ class AlexNet(nn.Module):
             return nn.Linear(layer.inputs, layer.shape[0])
         if kind == "norm":
             columns = design.columns if design.lrn == "column" else 1
-            return LocalResponseNorm(layer.inputs, k=design.lrn_k, alpha=design.lrn_alpha,
+            return LocalResponseNorm(k=design.lrn_k, alpha=design.lrn_alpha,
                                      columns=columns, over_n=design.lrn_over_n)
         if kind == "pool":
             return nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=design.round_up)

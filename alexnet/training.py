@@ -7,15 +7,14 @@ several processes draw together what one would have drawn.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 import time
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -28,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from alexnet import augment, checkpoint, figures
 from alexnet.augment import Draw
-from alexnet.data import Pack
+from alexnet.data import Pack, in_order
 from alexnet.files import UserError, write_csv
 from alexnet.model import ACTIVATIONS, AlexNet, Dropout
 
@@ -195,6 +194,21 @@ def join_world(device: torch.device) -> World:
     return World(dist.get_rank(), dist.get_world_size())
 
 
+def keep_memory() -> None:
+    """Lets this process keep the memory that it frees. glibc gives a large tensor back to the system
+    and fetches the next one page by page, each zeroed first: a quarter of a step on a CPU."""
+    if sys.platform != "linux":
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):   # another C library: as it is
+        return
+    for option, value in ((-4, 0),             # M_MMAP_MAX: nothing apart from the heap
+                          (-1, 2 ** 31 - 1),   # M_TRIM_THRESHOLD: which does not shrink
+                          (-2, 64 * 2 ** 20)): # M_TOP_PAD: and grows by this
+        mallopt(option, value)
+
+
 def choose_device(name: str) -> torch.device:
     """`auto`: CUDA, else MPS (for one process), else the CPU; one GPU a process."""
     alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
@@ -289,20 +303,14 @@ class TrainingBatches:
         return Batch(images, labels, total, index)
 
     def __iter__(self) -> Iterator[Batch]:
-        # A loader thread computes alone, like torch's own: more would hinder the step.
-        main_threads = torch.get_num_threads()
-        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads,
-                                initargs=(1,)) as pool:
-            indices = iter(range(self.first, self.count))
-            ahead = deque(pool.submit(self.prepare, index)
-                          for index in islice(indices, self.threads + 1))
-            torch.set_num_threads(main_threads)
-            while ahead:
-                start = time.perf_counter()
-                batch = ahead.popleft().result()
-                self.waited += time.perf_counter() - start
-                ahead.extend(pool.submit(self.prepare, index) for index in islice(indices, 1))
-                yield batch
+        coming = in_order(self.prepare, range(self.first, self.count), self.threads, self.threads + 1)
+        while True:
+            start = time.perf_counter()
+            batch = next(coming, None)
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
 
 
 # ------------------------------------------------------------------- one epoch
@@ -320,6 +328,19 @@ class Sums:
 
 class Stopped(Exception):
     """Somebody asked to stop; the batch at hand was finished."""
+
+
+def train_step(net: nn.Module, optimizer: torch.optim.SGD, batch: Batch, dtype: torch.dtype,
+               world: World = World()) -> tuple[Tensor, Tensor]:
+    """Forward, backward, update. Returns the sum of this process's losses, and its logits."""
+    with precision(batch.images.device, dtype):
+        logits = net(batch.images)
+    loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
+    # DDP averages over processes; section 5's gradient is the average over the batch.
+    (loss * (world.size / batch.total)).backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach(), logits.detach()
 
 
 def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBatches, dtype: torch.dtype,
@@ -350,15 +371,9 @@ def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBat
         for number, dropout in enumerate(dropouts):
             dropout.generator = generator(device, batches.seed, batches.epoch, batch.index, DROPOUT, number)
             dropout.rows, dropout.batch = world.rows(batch.total), batch.total
-        with precision(device, dtype):
-            logits = net(batch.images)
-        loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
-        # DDP averages over processes; section 5's gradient is the average over the batch.
-        (loss * (world.size / batch.total)).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        totals[0] += loss.detach()
-        totals[1] += (logits.detach().argmax(1) != batch.labels).sum()
+        loss, logits = train_step(net, optimizer, batch, dtype, world)
+        totals[0] += loss
+        totals[1] += (logits.argmax(1) != batch.labels).sum()
         sums.seen += batch.total
         if after(batch, totals):
             settle()

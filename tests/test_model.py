@@ -166,9 +166,9 @@ def test_torchvision_variant_gives_torchvisions_logits():
 
 def test_caffe_norm_is_torchs_and_as_written_five_times_stronger():
     x = torch.randn(2, 12, 5, 5, dtype=torch.float64) * 50
-    over_n = LocalResponseNorm(12, k=1.0, over_n=True).double()
+    over_n = LocalResponseNorm(k=1.0, over_n=True).double()
     torch.testing.assert_close(over_n(x), nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0)(x))
-    plain = LocalResponseNorm(12, k=2.0).double()
+    plain = LocalResponseNorm(k=2.0).double()
     torch.testing.assert_close(plain(x), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0)(x))
     norm = AlexNet(2, 64, "as-written").norm2
     assert (norm.k, norm.n, norm.alpha, norm.beta, norm.over_n, norm.columns) == (2, 5, 1e-4, 0.75, False, 1)
@@ -176,13 +176,13 @@ def test_caffe_norm_is_torchs_and_as_written_five_times_stronger():
 
 def test_norm_per_column_does_not_look_across():
     x = torch.randn(1, 12, 3, 3, dtype=torch.float64) * 50
-    halves = LocalResponseNorm(6).double()
+    halves = LocalResponseNorm().double()
     expected = torch.cat([halves(x[:, :6]), halves(x[:, 6:])], 1)
-    torch.testing.assert_close(LocalResponseNorm(12, columns=2).double()(x), expected)
-    assert not torch.allclose(LocalResponseNorm(12).double()(x), expected)
+    torch.testing.assert_close(LocalResponseNorm(columns=2).double()(x), expected)
+    assert not torch.allclose(LocalResponseNorm().double()(x), expected)
 
 
-@pytest.mark.parametrize("norm", [LocalResponseNorm(8, alpha=0.3, columns=2), LocalResponseNorm(8, beta=0.6, alpha=0.2),
+@pytest.mark.parametrize("norm", [LocalResponseNorm(alpha=0.3, columns=2), LocalResponseNorm(beta=0.6, alpha=0.2),
                                   SameMapNorm(alpha=2.0)], ids=["lrn", "lrn, other beta", "same map"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_norms_have_the_right_gradient(norm, layout):
@@ -193,7 +193,7 @@ def test_norms_have_the_right_gradient(norm, layout):
 
 def test_norm_in_pieces_is_the_norm_of_the_whole(monkeypatch):
     x = torch.randn(7, 8, 5, 5).requires_grad_()
-    norm = LocalResponseNorm(8, alpha=0.1)
+    norm = LocalResponseNorm(alpha=0.1)
     whole = norm(x)
     gradient, = torch.autograd.grad(whole.square().sum(), x)
     monkeypatch.setattr("alexnet.model._pieces", lambda x: (slice(i, i + 2) for i in range(0, len(x), 2)))
@@ -204,7 +204,7 @@ def test_norm_in_pieces_is_the_norm_of_the_whole(monkeypatch):
 
 def test_norm_under_autocast_computes_in_32_bits():
     x = torch.randn(2, 8, 5, 5) * 100
-    norm = LocalResponseNorm(8)
+    norm = LocalResponseNorm()
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(norm(x), norm(x))
         short = norm(x.bfloat16())

@@ -1,0 +1,824 @@
+"""How fast this AlexNet is, beside the others: `python -m results.benchmark [SECTION...]`.
+
+Every figure stands beside its peer's: the sides of a section take turns in one process, several
+rounds, and the ratios are those of the same round. Each section writes its JSON to
+results/benchmark/; the table (README.md) and the plot (ratios.png) there are made from all of them.
+
+    python -m results.benchmark lrn step            these two
+    python -m results.benchmark                     all that need no data set
+    python -m results.benchmark accuracy --data path/to/imagenette
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from alexnet import augment, demo, figures, training
+from alexnet.data import Pack, find_source, packed
+from alexnet.files import UserError, read_json, write_json, write_text
+from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
+from alexnet.training import Batch, TrainingBatches, precision
+
+HERE = Path(__file__).resolve().parent / "benchmark"
+BF16, FP32 = torch.bfloat16, torch.float32
+
+
+# ------------------------------------------------------------------- measuring
+
+@dataclass
+class Side:
+    """One of those that are compared."""
+
+    name: str
+    call: Callable[[], Any]   # does `work` units of what the section counts
+    work: float = 1.0
+
+
+@dataclass
+class Section:
+    """What a section found out: sides that took turns, the marks they should reach, remarks."""
+
+    title: str
+    unit: str                                               # of a rate; or "s" for seconds
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    marks: list[dict[str, Any]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def compare(self, sides: list[Side], device: torch.device, rounds: int, about: str = "") -> None:
+        """Each side once to warm up, then in turns. The first side is ours: the ratio of another is
+        how many times longer it takes for the same work, round by round."""
+        for side in sides:
+            side.call()
+        seconds: dict[str, list[float]] = {side.name: [] for side in sides}
+        for _ in range(rounds):
+            for side in sides:
+                synchronise(device)
+                start = time.perf_counter()
+                side.call()
+                synchronise(device)
+                seconds[side.name].append((time.perf_counter() - start) / side.work)
+        ours = seconds[sides[0].name]
+        for side in sides:
+            values = sorted(seconds[side.name] if self.unit == "s" else
+                            [1 / value for value in seconds[side.name]])
+            ratios = [theirs / own for theirs, own in zip(seconds[side.name], ours)]
+            self.rows.append({"about": about, "name": side.name, "median": statistics.median(values),
+                              "low": values[0], "high": values[-1], "rounds": rounds,
+                              "ratio": statistics.median(ratios)})
+
+    def ratio(self, name: str, about: str = "") -> float:
+        """How many times faster ours is than the side `name`."""
+        return next(row["ratio"] for row in self.rows if row["name"] == name and row["about"] == about)
+
+    def mark(self, what: str, value: float, wanted: float, at_most: bool = False) -> None:
+        reached = value <= wanted if at_most else value >= wanted
+        self.marks.append({"what": what, "value": value, "wanted": wanted, "at_most": at_most,
+                           "reached": bool(reached)})
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Operations a second of a large matrix product, two for a multiply-add; the best of several."""
+    best = 0.0
+    for side in (128, 512, 2048, 4096, 4096, 4096):
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        a @ b
+        synchronise(device)
+        start = time.perf_counter()
+        a @ b
+        synchronise(device)
+        seconds = time.perf_counter() - start
+        best = max(best, 2 * side ** 3 / seconds)
+        if seconds > 0.5:   # a processor that only emulates the format
+            break
+    return best
+
+
+def copy_rate(device: torch.device) -> float:
+    """Bytes a second, read and written, of a copy that no cache holds."""
+    a = torch.zeros(2 ** 26, device=device)
+    b = torch.zeros_like(a)
+    best = 0.0
+    for _ in range(5):
+        synchronise(device)
+        start = time.perf_counter()
+        b.copy_(a)
+        synchronise(device)
+        best = max(best, 2 * a.numel() * 4 / (time.perf_counter() - start))
+    return best
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    return training.choose_precision("auto", device) == BF16
+
+
+# ------------------------------------------------------------------- the peers
+
+def textbook(num_classes: int = 1000) -> nn.Module:
+    """AlexNet as it is usually written down: two columns, nn.LocalResponseNorm, nn.Dropout."""
+    norm = lambda: nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)  # noqa: E731
+    relu = lambda: nn.ReLU(inplace=True)  # noqa: E731
+    return nn.Sequential(
+        nn.Conv2d(3, 96, 11, 4, padding=2), relu(), norm(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(96, 256, 5, padding=2, groups=2), relu(), norm(), nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, padding=1), relu(),
+        nn.Conv2d(384, 384, 3, padding=1, groups=2), relu(),
+        nn.Conv2d(384, 256, 3, padding=1, groups=2), relu(), nn.MaxPool2d(3, 2),
+        nn.Flatten(), nn.Linear(9216, 4096), relu(), nn.Dropout(),
+        nn.Linear(4096, 4096), relu(), nn.Dropout(), nn.Linear(4096, num_classes))
+
+
+@dataclass(frozen=True)
+class Form:
+    """A network in one way of running it."""
+
+    build: Callable[[], nn.Module]
+    channels_last: bool = False
+    dtype: torch.dtype = FP32
+    ours: bool = False
+
+
+def forms(device: torch.device) -> dict[str, Form]:
+    """Ours first, in what the device computes best, then the peers; all for 224 px and 1,000 classes."""
+    vision = torchvision.models.alexnet
+    best = training.choose_precision("auto", device)
+    found = {f"ours, as-trained, {short(best)}": Form(AlexNet, True, best, ours=True)}
+    if best != FP32:
+        found["ours, as-trained, fp32"] = Form(AlexNet, True, FP32, ours=True)
+    found["textbook, fp32"] = Form(textbook)
+    found["torchvision, fp32"] = Form(vision)
+    found["torchvision, fp32, channels_last"] = Form(vision, True)
+    if best == BF16:   # where it is emulated it takes minutes for a batch
+        found["torchvision, bf16, channels_last"] = Form(vision, True, BF16)
+    return found
+
+
+def short(dtype: torch.dtype) -> str:
+    return {BF16: "bf16", FP32: "fp32"}[dtype]
+
+
+def without_bf16(device: torch.device, section: Section) -> None:
+    if not computes_in_bf16(device):
+        section.remarks.append("This processor has no bf16 arithmetic (it emulates it, hundreds of times "
+                               "slower), so all sides run in fp32 and torchvision's bf16 form is left out.")
+
+
+def pixels(form: Form, batch: int, size: int, device: torch.device) -> Tensor:
+    """A batch as each side's loader gives it: 0..255 for ours, normalised for the others."""
+    chance = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (batch, 3, size, size), generator=chance).float()
+    images = images if form.ours else (images - 120) / 58
+    memory = torch.channels_last if form.channels_last else torch.contiguous_format
+    return images.to(device, memory_format=memory)
+
+
+def training_step(form: Form, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
+    """Forward, backward, update; ours through training.train_step, the others as people write it."""
+    torch.manual_seed(0)
+    network = form.build()
+    images = pixels(form, batch, size, device)
+    labels = torch.arange(batch, device=device) % 10
+    network.train()
+    if form.ours:
+        training.compute_ready(network, device, training.World())
+        optimizer = training.make_optimizer(network, training.RECIPES["as-trained"])
+        training.set_rates(optimizer, 1e-4)
+        one = Batch(images, labels, batch, 0)
+        return lambda: training.train_step(network, optimizer, one, form.dtype)
+    network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
+    optimizer = torch.optim.SGD(network.parameters(), 1e-4, momentum=0.9, weight_decay=5e-4)
+
+    def call() -> None:
+        optimizer.zero_grad()
+        with precision(device, form.dtype):
+            loss = F.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+    return call
+
+
+# ------------------------------------------------------------------- lrn
+
+def textbook_map_norm(x: Tensor) -> Tensor:
+    """cnorm2 of the release, as one would write it down with what torch offers."""
+    squares = F.avg_pool2d(x.pow(2), 5, stride=1, padding=2, count_include_pad=True)
+    return x / (1 + 1e-3 * squares).pow(0.75)
+
+
+def lrn(options: argparse.Namespace, device: torch.device) -> Section:
+    """Local response normalisation, forward and backward."""
+    section = Section("Local response normalisation, forward and backward, fp32, (64, 96, 55, 55)", "s")
+    chance = torch.Generator().manual_seed(0)
+    x = 20 * torch.randn(64, 96, 55, 55, generator=chance).to(device)
+    gradient = torch.randn(x.shape, generator=chance).to(device)
+
+    def both(function: Callable[[Tensor], Tensor], memory: torch.memory_format) -> Callable[[], Any]:
+        values = x.clone(memory_format=memory).requires_grad_()
+        upstream = gradient.clone(memory_format=memory)
+
+        def call() -> tuple[Tensor, Tensor]:
+            values.grad = None
+            result = function(values)
+            result.backward(upstream)
+            return result.detach(), values.grad
+        return call
+
+    ours = LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75, over_n=True).to(device)
+    map_norm = SameMapNorm().to(device)
+    theirs = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)
+    across, within = "across maps", "within a map (cnorm2)"
+    pairs = {across: [Side("ours", both(ours, torch.channels_last)),
+                      Side("ours, contiguous", both(ours, torch.contiguous_format)),
+                      Side("nn.LocalResponseNorm", both(theirs, torch.contiguous_format))],
+             within: [Side("ours", both(map_norm, torch.channels_last)),
+                      Side("avg_pool2d, pow", both(textbook_map_norm, torch.contiguous_format)),
+                      Side("avg_pool2d, pow, channels_last", both(textbook_map_norm, torch.channels_last))]}
+    for about, sides in pairs.items():
+        apart = max(((a - b).abs().max() / b.abs().max()).item()
+                    for a, b in zip(sides[0].call(), sides[-1].call()))
+        section.compare(sides, device, options.rounds, about)
+        section.remarks.append(f"{about}: values and gradients are those of {sides[-1].name} to "
+                               f"{apart:.1e} of the largest.")
+        if about == across:
+            section.mark("the same values, relative", apart, 1e-5, at_most=True)
+    section.mark("ours to nn.LocalResponseNorm", section.ratio("nn.LocalResponseNorm", across), 6)
+    return section
+
+
+# ------------------------------------------------------------------- step
+
+def step(options: argparse.Namespace, device: torch.device) -> Section:
+    """A training step, its share of the machine's rate, and its memory."""
+    batch, size = options.batch_size, 224
+    section = Section(f"Training step, {size} px, batch {batch}, 1,000 classes", "images/s")
+    best = training.choose_precision("auto", device)
+    with Processes(training_step, batch, size, device) as processes:
+        section.compare(processes.sides(batch), device, options.rounds)
+        for row in section.rows:
+            row["peak_gib"] = processes.peak(row["name"])
+    product = matmul_rate(device, best)
+    operations = training_operations(AlexNet())
+    reached = section.rows[0]["median"] * operations / product
+    section.remarks.append(f"A training step is {operations / 1e9:.2f} GFLOP an image; a large {short(best)} "
+                           f"matrix product runs at {product / 1e9:.0f} GFLOP/s here.")
+    section.mark("ours to the textbook network", section.ratio("textbook, fp32"), 4.5)
+    section.mark("ours to torchvision, fp32", section.ratio("torchvision, fp32"), 1.3)
+    section.mark(f"share of the {short(best)} matrix-product rate", reached, 0.5)
+    memory = {row["name"]: row["peak_gib"] for row in section.rows}
+    section.mark("peak memory, ours to torchvision, fp32",
+                 section.rows[0]["peak_gib"] / memory["torchvision, fp32"], 1, at_most=True)
+    without_bf16(device, section)
+    return section
+
+
+def training_operations(model: AlexNet) -> float:
+    """Operations of a training step for one image: forward, and backward to weights and to inputs;
+    conv1 has no inputs that need a gradient."""
+    adds = {layer.name: layer.multiply_adds for layer in model.layers}
+    return 2.0 * (3 * sum(adds.values()) - adds["conv1"])
+
+
+class Processes:
+    """Each form of the network in a process of its own, so that none has another's memory or
+    settings (`keep_memory` is ours alone); they still take turns."""
+
+    def __init__(self, make: Callable[..., Callable[[], Any]], *arguments: Any) -> None:
+        self.pipes: dict[str, Any] = {}
+        self.running = []
+        context = multiprocessing.get_context("spawn")
+        for name in forms(arguments[-1]):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=serve, args=(theirs, make, name, arguments), daemon=True)
+            process.start()
+            theirs.close()
+            self.pipes[name] = ours
+            self.running.append(process)
+
+    def ask(self, name: str, what: str) -> Any:
+        self.pipes[name].send(what)
+        return self.pipes[name].recv()
+
+    def sides(self, work: float) -> list[Side]:
+        return [Side(name, partial(self.ask, name, "call"), work) for name in self.pipes]
+
+    def peak(self, name: str) -> float:
+        """GiB at most so far: of the whole process, on CUDA of its tensors."""
+        return self.ask(name, "peak")
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in self.running:
+            process.terminate()
+
+
+def serve(pipe: Any, make: Callable[..., Callable[[], Any]], name: str, arguments: tuple) -> None:
+    """Answers in the process of one side."""
+    device = arguments[-1]
+    form = forms(device)[name]
+    if form.ours:
+        training.keep_memory()
+    call = make(form, *arguments)
+    while True:
+        if pipe.recv() == "peak":
+            pipe.send(peak_memory(device))
+        else:
+            call()
+            synchronise(device)
+            pipe.send(None)
+
+
+def peak_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2 ** 30
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2 ** 30 if sys.platform == "darwin" else 2 ** 20)
+
+
+# ------------------------------------------------------------------- profile
+
+def profile(options: argparse.Namespace, device: torch.device) -> Section:
+    """What each layer takes of a step, and what the machine could do at best."""
+    batch, dtype = options.batch_size, training.choose_precision("auto", device)
+    section = Section(f"Where a training step goes, 224 px, batch {batch}, {short(dtype)}", "s")
+    torch.manual_seed(0)
+    model = AlexNet()
+    training.compute_ready(model, device, training.World())
+    optimizer = training.make_optimizer(model, training.RECIPES["as-trained"])
+    training.set_rates(optimizer, 1e-4)
+    form = Form(AlexNet, True, dtype, ours=True)
+    images = pixels(form, batch, 224, device)
+    labels = torch.arange(batch, device=device) % 1000
+    product, copying = matmul_rate(device, dtype), copy_rate(device)
+    section.remarks.append(f"The limit is the longer of two: operations at the rate of a large matrix product "
+                           f"({product / 1e9:.0f} GFLOP/s), and what must be read and written at that of a "
+                           f"copy ({copying / 1e9:.1f} GB/s).")
+    times: dict[str, list[tuple[float, float]]] = {}
+    limits: dict[str, float] = {}
+
+    def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+        synchronise(device)
+        start = time.perf_counter()
+        result = function()
+        synchronise(device)
+        return time.perf_counter() - start, result
+
+    def note(name: str, forward: float, backward: float, limit: float) -> None:
+        times.setdefault(name, []).append((forward, backward))
+        limits[name] = limit
+
+    for _ in range(options.rounds + 1):
+        with precision(device, dtype):
+            seconds, x = timed(lambda: model.prepare(images))
+        note("mean", seconds, 0.0, 2 * bytes_of(images) / copying)
+        for layer in model.layers:
+            module, first = getattr(model, layer.name), layer.name == "conv1"
+            x = x.detach().requires_grad_(not first)
+            with precision(device, dtype):
+                forward, y = timed(lambda: module(x))
+            gradient = torch.randn_like(y)
+            backward, _ = timed(lambda: y.backward(gradient))
+            moved = (2 * bytes_of(x) + 3 * bytes_of(y) + (0 if first else bytes_of(x))
+                     + sum(4 * bytes_of(p) for p in module.parameters()))
+            operations = 2 * layer.multiply_adds * batch * (2 if first else 3)
+            note(layer.name, forward, backward, max(operations / product, moved / copying))
+            x = y
+        logits = x.detach().float().requires_grad_()
+        forward, loss = timed(lambda: F.cross_entropy(logits, labels))
+        backward, _ = timed(loss.backward)
+        note("loss", forward, backward, 3 * bytes_of(logits) / copying)
+        seconds, _ = timed(optimizer.step)
+        note("SGD", 0.0, seconds, 5 * sum(bytes_of(p) for p in model.parameters()) / copying)
+        optimizer.zero_grad()
+    medians = {name: [statistics.median(column) for column in zip(*pairs[1:])]
+               for name, pairs in times.items()}
+    whole = sum(map(sum, medians.values()))
+    for name, (forward, backward) in medians.items():
+        section.rows.append({"name": name, "forward": forward, "backward": backward,
+                             "share": (forward + backward) / whole, "limit": limits[name],
+                             "of_limit": limits[name] / (forward + backward)})
+    section.rows.append({"name": "all", "forward": sum(f for f, _ in medians.values()),
+                         "backward": sum(b for _, b in medians.values()), "share": 1.0,
+                         "limit": sum(limits.values()), "of_limit": sum(limits.values()) / whole})
+    return section
+
+
+def bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+# ------------------------------------------------------------------- inference, optimizer
+
+def inference_network(options: argparse.Namespace, device: torch.device) -> Section:
+    """The network alone, in eval mode, without reading pictures."""
+    batch, size = options.batch_size, 224
+    section = Section(f"Inference, network alone, {size} px, batch {batch}", "images/s")
+    with Processes(inference, batch, size, device) as processes:
+        section.compare(processes.sides(batch), device, options.rounds)
+    section.mark("ours to the textbook network", section.ratio("textbook, fp32"), 3.5)
+    section.mark("ours to torchvision, fp32, channels_last",
+                 section.ratio("torchvision, fp32, channels_last"), 1)
+    without_bf16(device, section)
+    return section
+
+
+def inference(form: Form, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
+    network = form.build().eval()
+    network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
+    images = pixels(form, batch, size, device)
+
+    def call() -> None:
+        with torch.inference_mode(), precision(device, form.dtype):
+            network(images)
+    return call
+
+
+def optimizer(options: argparse.Namespace, device: torch.device) -> Section:
+    """The update of 61 million parameters."""
+    section = Section("SGD step, 61 million parameters", "s")
+    model = AlexNet().to(device)
+    for parameter in model.parameters():
+        parameter.grad = 1e-3 * torch.randn_like(parameter)
+    ours = training.make_optimizer(model, training.RECIPES["as-trained"])
+
+    def step_of_ours() -> None:
+        training.set_rates(ours, 1e-4)
+        ours.step()
+
+    settings: dict[str, Any] = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4}
+    sides = [Side("ours (fused)", step_of_ours)]
+    for name, choice in (("torch.optim.SGD as it comes", {}), ("torch.optim.SGD, foreach", {"foreach": True})):
+        sides.append(Side(name, torch.optim.SGD(model.parameters(), **settings, **choice).step))
+    section.compare(sides, device, options.rounds)
+    return section
+
+
+# ------------------------------------------------------------------- input, packing
+
+def make_pictures(folder: Path, count: int, width: int, height: int, data: str | None) -> list[Path]:
+    """JPEG files in two class folders: pictures of `data` enlarged, or our own drawings with the
+    grain of a photograph."""
+    chance = np.random.default_rng(0)
+    files = sorted(Path(data).expanduser().rglob("*.JPEG"))[::7] if data else []
+    paths = []
+    for index in range(count):
+        if files:
+            image = Image.open(files[index % len(files)]).convert("RGB").resize((width, height))
+        else:
+            image = demo.draw(("train", index)).resize((width, height), Image.Resampling.BICUBIC)
+            grain = chance.normal(0, 6, (height, width, 1))
+            image = Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
+        path = folder / ("one", "two")[index % 2] / f"{index}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path, quality=90)
+        paths.append(path)
+    return paths
+
+
+NORMALIZE = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def imagefolder(folder: Path, size: int, batch: int, workers: int, train: bool = True) -> DataLoader:
+    """How pytorch/examples reads pictures."""
+    if train:
+        steps = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
+    else:
+        steps = [transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size)]
+    data = ImageFolder(str(folder), transforms.Compose([*steps, transforms.ToTensor(), NORMALIZE]))
+    return DataLoader(data, batch, shuffle=train, num_workers=workers, persistent_workers=workers > 0)
+
+
+def for_ever(batches: Callable[[], Iterable[Any]]) -> Callable[[], Any]:
+    """A call that gives the next of endless batches."""
+    def endless() -> Iterator[Any]:
+        while True:
+            yield from batches()
+    return endless().__next__
+
+
+def input_(options: argparse.Namespace, device: torch.device) -> Section:
+    """Batches for training, and what they cost a training run."""
+    batch, size, count = 128, 224, 512
+    section = Section(f"Input, one core, {size} px, batch {batch}, from JPEG of 500 x 375", "images/s")
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder, "pictures")
+        make_pictures(pictures, count, 500, 375, options.data)
+        pack = packed(find_source(str(pictures), 0.01), size, Path(folder, "packed"), quiet=True)
+
+        def prepared(noise: float) -> Callable[[], Any]:
+            def batches() -> Iterator[Batch]:
+                ours = TrainingBatches(pack, size, batch, 0, 0, device, noise=noise)
+                return (ours.prepare(index) for index in range(len(ours) - 1))  # the last one is short
+            return for_ever(batches)
+
+        loader = imagefolder(pictures, size, batch, workers=0)
+        with threads(1):
+            section.compare([Side("ours, crops, mirror images, colour noise", prepared(0.1), batch),
+                             Side("ours, crops, mirror images", prepared(0.0), batch),
+                             Side("ImageFolder + DataLoader", for_ever(lambda: loader), batch)],
+                            device, options.rounds)
+        section.mark("ours to ImageFolder, one core", section.ratio("ImageFolder + DataLoader"), 30)
+        cost_of_input(section, pack, batch, size, device, options.rounds)
+    return section
+
+
+def cost_of_input(section: Section, pack: Pack, batch: int, size: int, device: torch.device,
+                  rounds: int) -> None:
+    """C16: epochs with the loader and its augmentation, against the same steps on one ready batch."""
+    dtype = training.choose_precision("auto", device)
+    model = AlexNet(len(pack.classes), size)
+    training.compute_ready(model, device, training.World())
+    sgd = training.make_optimizer(model, training.RECIPES["as-trained"])
+    waited = []
+
+    def epoch(ready: bool) -> Callable[[], None]:
+        def call() -> None:
+            batches = TrainingBatches(pack, size, batch, 0, 0, device, noise=0.1)
+            if ready:
+                one = batches.prepare(0)
+                batches.prepare = lambda index: one
+            start = time.perf_counter()
+            training.train_epoch(model, sgd, batches, dtype, lambda index: training.set_rates(sgd, 1e-5),
+                                 training.Sums(), lambda batch, totals: False)
+            if not ready:
+                waited.append(batches.waited / (time.perf_counter() - start))
+        return call
+
+    images = len(pack.labels["train"])
+    about = f"training, {size} px, batch {batch}"
+    section.compare([Side("batches prepared in the background", epoch(False), images),
+                     Side("one batch, ready beforehand", epoch(True), images)], device, rounds, about)
+    section.mark("part of a training run spent waiting for input", statistics.median(waited[1:]), 0.03, at_most=True)
+    section.mark("throughput lost to reading and augmentation (C16)",
+                 1 - section.ratio("one batch, ready beforehand", about), 0.03, at_most=True)
+
+
+def packing(options: argparse.Namespace, device: torch.device) -> Section:
+    """Making the packed form out of JPEG files."""
+    section = Section(f"Packing for 224 px, {os.cpu_count()} cores", "images/s")
+    for about, count, width, height, wanted in (("500 x 375 px", 400, 500, 375, 1.8),
+                                                ("3,000 x 2,250 px", 24, 3000, 2250, 4)):
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = Path(folder, "pictures")
+            paths = make_pictures(pictures, count, width, height, options.data)
+
+            def ours() -> None:
+                packed(find_source(str(pictures), 0.05), 224, Path(folder, "packed"), quiet=True)
+                shutil.rmtree(Path(folder, "packed"))
+
+            def loop() -> None:
+                kept = np.empty((len(paths), 256, 256, 3), np.uint8)
+                shrink = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(256)])
+                for row, path in enumerate(paths):
+                    kept[row] = np.asarray(shrink(Image.open(path).convert("RGB")))
+                np.save(Path(folder, "loop.npy"), kept)
+
+            section.compare([Side("ours, with mean image and covariance", ours, count),
+                             Side("a loop over PIL, one process", loop, count)], device, options.rounds, about)
+        section.mark(f"ours to the loop, {about}", section.ratio("a loop over PIL, one process", about), wanted)
+    return section
+
+
+# ------------------------------------------------------------------- scaling
+
+def scaling(options: argparse.Namespace, device: torch.device) -> Section:
+    """How a training step's cost grows with batch, side and classes; one process against two."""
+    section = Section("How the cost of training grows (as-trained)", "images/s")
+    dtype = training.choose_precision("auto", device)
+    cases = [(128, 224, 1000)] + [(batch, 224, 1000) for batch in (32, 64, 256)]
+    cases += [(128, side, 1000) for side in (64, 96, 128)] + [(128, 224, classes) for classes in (2, 10_000)]
+    for batch, size, classes in cases:
+        name = f"batch {batch}, {size} px, {classes:,} classes"
+        section.compare([Side(name, step_of(batch, size, classes, dtype, device), batch)], device, options.rounds)
+        section.rows[-1]["ratio"] = section.rows[0]["median"] / section.rows[-1]["median"]
+        with multiprocessing.get_context("spawn").Pool(1) as pool:  # memory counts from its start
+            section.rows[-1]["peak_gib"] = pool.apply(peak_of_case, (batch, size, classes, dtype, device))
+        section.rows[-1]["gflop"] = training_operations(AlexNet(classes, size)) / 1e9
+    if device.type == "cpu" and (os.cpu_count() or 1) > 1:
+        about = "an epoch of demo, 128 px, batch 128"
+        first = len(section.rows)
+        section.compare([Side("one process, all threads", lambda: an_epoch([]), 3000),
+                         Side("torchrun, two processes", lambda: an_epoch(
+                             ["-m", "torch.distributed.run", "--nproc-per-node", "2"]), 3000)],
+                        device, 2, about)
+        assert section.rows[first]["about"] == about
+    return section
+
+
+def step_of(batch: int, size: int, classes: int, dtype: torch.dtype,
+            device: torch.device) -> Callable[[], Any]:
+    form = Form(lambda: AlexNet(classes, size), True, dtype, ours=True)
+    return training_step(form, batch, size, device)
+
+
+def peak_of_case(batch: int, size: int, classes: int, dtype: torch.dtype, device: torch.device) -> float:
+    training.keep_memory()
+    call = step_of(batch, size, classes, dtype, device)
+    call(), call()
+    return peak_memory(device)
+
+
+def an_epoch(launcher: list[str]) -> None:
+    """The whole command, as a person types it."""
+    with tempfile.TemporaryDirectory() as folder:
+        threads_each = os.cpu_count() // (2 if launcher else 1)
+        subprocess.run([sys.executable, *launcher, "train_alexnet.py", "--data", "demo", "--image-size", "128",
+                        "--batch-size", "128", "--epochs", "1", "--out", f"{folder}/run", "--quiet"],
+                       check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent.parent,
+                       env={**os.environ, "OMP_NUM_THREADS": str(threads_each)})
+
+
+# ------------------------------------------------------------------- time to accuracy
+
+def accuracy(options: argparse.Namespace, device: torch.device) -> Section:
+    """Wall clock from the first step to 60% top-1 at 128 px; one side after the other."""
+    if not options.data:
+        raise UserError("accuracy needs --data FOLDER with train/ and val/ (Imagenette)")
+    size, wanted = 128, 0.40
+    folder = Path(options.data).expanduser()
+    section = Section(f"Time to 60% top-1, {folder.name}, {size} px", "s")
+    sides = {"ours, as-trained, default recipe": ours_by_epoch,
+             "torchvision, recipe of pytorch/examples": examples_by_epoch}
+    for name, by_epoch in sides.items():
+        start, curve = time.perf_counter(), []
+        for error in by_epoch(folder, size, device):
+            curve.append({"seconds": time.perf_counter() - start, "val_top1_error": error})
+            print(f"{name}, epoch {len(curve)}: {error:.1%} error, {curve[-1]['seconds']:.0f} s", flush=True)
+            if error <= wanted or len(curve) == 40:
+                break
+        seconds = curve[-1]["seconds"]
+        section.rows.append({"about": "", "name": f"{name}: {len(curve)} epochs", "median": seconds, "low": seconds,
+                             "high": seconds, "rounds": 1, "curve": curve, "reached": error <= wanted,
+                             "ratio": seconds / section.rows[0]["median"] if section.rows else 1.0})
+    section.mark("ours to torchvision's network and recipe", section.rows[1]["ratio"], 4.5)
+    return section
+
+
+def ours_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator[float]:
+    """Validation errors of a run with the default recipe, checkpoints and all; packed beforehand,
+    as a run after the first one finds it."""
+    pack = packed(find_source(str(folder)), size)
+    with tempfile.TemporaryDirectory() as out:
+        run = training.Run(Path(out), training.Settings(
+            str(folder), "as-trained", size, None, epochs=40, batch_size=128, lr=0.01, momentum=0.9,
+            weight_decay=5e-4, warmup=0, schedule="constant", color_noise=0.1, seed=0, precision="auto"),
+            pack, device)
+        while True:
+            run.epoch(run.plan(), training.Watcher())
+            yield run.progress.rows[-1]["val_top1_error"]
+
+
+def examples_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator[float]:
+    """Validation errors of torchvision's alexnet, trained as pytorch/examples does, batch 128."""
+    torch.manual_seed(0)
+    loaders = [imagefolder(folder / part, size, 128, workers=2, train=part == "train") for part in ("train", "val")]
+    network = torchvision.models.alexnet(num_classes=len(loaders[0].dataset.classes)).to(device)
+    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
+    while True:
+        network.train()
+        for images, labels in loaders[0]:
+            loss = F.cross_entropy(network(images.to(device)), labels.to(device))
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+        network.eval()
+        with torch.no_grad():
+            wrong = sum((network(images.to(device)).argmax(1).cpu() != labels).sum().item()
+                        for images, labels in loaders[1])
+        yield wrong / len(loaders[1].dataset)
+
+
+# ------------------------------------------------------------------- the report
+
+SECTIONS: dict[str, Callable[[argparse.Namespace, torch.device], Section]] = {
+    "lrn": lrn, "step": step, "profile": profile, "inference-network": inference_network,
+    "optimizer": optimizer, "input": input_, "packing": packing, "scaling": scaling, "accuracy": accuracy}
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """The machine's shape and the versions; no names."""
+    capable = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "unknown")()
+    return {"cores": os.cpu_count(), "instructions": capable, "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__,
+            "python": sys.version.split()[0]}
+
+
+def table(content: dict[str, Any]) -> str:
+    """One section in Markdown."""
+    lines = [f"## {content['title']}", "", f"    python -m results.benchmark {content['command']}", ""]
+    rows, unit = content["rows"], content["unit"]
+    if "forward" in rows[0]:
+        lines += ["| | forward, ms | backward, ms | share | limit, ms | limit / time |", "|---|---|---|---|---|---|"]
+        lines += [f"| {row['name']} | {1e3 * row['forward']:.1f} | {1e3 * row['backward']:.1f} | {row['share']:.1%} "
+                  f"| {1e3 * row['limit']:.1f} | {row['of_limit']:.0%} |" for row in rows]
+    else:
+        memory, work = "peak_gib" in rows[0], "gflop" in rows[0]
+        more = (["peak memory, GiB"] if memory else []) + (["GFLOP an image"] if work else [])
+        lines += [f"| | {unit} | spread | times as long as the first |" + "".join(f" {name} |" for name in more),
+                  "|---|---|---|---|" + "---|" * len(more)]
+        for row in rows:
+            cells = [f"{row['about']}: {row['name']}" if row["about"] else row["name"], number(row["median"]),
+                     f"{number(row['low'])} to {number(row['high'])}", f"{row['ratio']:.2f}"]
+            cells += [f"{row['peak_gib']:.2f}" if "peak_gib" in row else ""] if memory else []
+            cells += [f"{row['gflop']:.2f}" if "gflop" in row else ""] if work else []
+            lines.append("| " + " | ".join(cells) + " |")
+    if content["marks"]:
+        lines += ["", "| mark | wanted | found |", "|---|---|---|"]
+        lines += [f"| {mark['what']} | {'at most' if mark['at_most'] else 'at least'} {mark['wanted']:g} "
+                  f"| {mark['value']:.3g}{'' if mark['reached'] else ', not reached'} |"
+                  for mark in content["marks"]]
+    about = content["machine"]
+    lines += ["", *content["remarks"], ""] if content["remarks"] else [""]
+    lines += [f"{content['date']}, {about['cores']} cores ({about['instructions']}), {about['device']}, torch "
+              f"{about['torch']}; seed 0; medians, sides in turns.", ""]
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def report() -> None:
+    """README.md and ratios.png from the JSON files of all sections that were run."""
+    found = {name: read_json(HERE / f"{name}.json") for name in SECTIONS if (HERE / f"{name}.json").exists()}
+    head = ("# Speed\n\nMade by `python -m results.benchmark`; each table by the command above it. How cost grows, on "
+            "paper: [scaling.md](scaling.md).\n\n![ratios](ratios.png)\n\n")
+    write_text(HERE / "README.md", head + "\n".join(table(content) for content in found.values()))
+    bars = [(content["title"], f"{row['about']}: {row['name']}" if row["about"] else row["name"], row["ratio"])
+            for name, content in found.items() if name not in ("profile", "scaling")
+            for row in content["rows"] if row["ratio"] != 1]
+    figures.ratios(bars, HERE / "ratios.png", "How many times longer the others take for the same work")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m results.benchmark", description=__doc__.split("\n\n")[0])
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    parser.add_argument("--data", metavar="FOLDER", help="photographs (train/ and val/): needed by accuracy, "
+                        "used by input and packing instead of drawn pictures")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, mps")
+    parser.add_argument("--rounds", type=int, default=5, help="how often the sides take turns (default 5)")
+    parser.add_argument("--batch-size", type=int, default=128, help="of step, inference-network, profile (default 128)")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.sections if name not in SECTIONS]:
+        parser.error(f"no section is called {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
+    training.keep_memory()
+    try:
+        device = training.choose_device(options.device)
+        for name in options.sections or [name for name in SECTIONS if name != "accuracy" or options.data]:
+            print(f"{name} ...", file=sys.stderr, flush=True)
+            section = SECTIONS[name](options, device)
+            command = name + (" --data FOLDER" if options.data and name in ("accuracy", "input", "packing") else "")
+            content = {"title": section.title, "command": command, "unit": section.unit, "rows": section.rows,
+                       "marks": section.marks, "remarks": section.remarks, "seed": 0,
+                       "date": date.today().isoformat(), "machine": machine(device)}
+            write_json(HERE / f"{name}.json", content)
+            report()
+            print(table(content), flush=True)
+    except UserError as error:
+        print(f"results.benchmark: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
