@@ -45,12 +45,14 @@ def crop(images: np.ndarray, indices: np.ndarray, choice: Draw, size: int) -> Te
     images: (M, side, side, 3) uint8, as a memory map: nothing but the crop is read.
     Returns (N, 3, size, size) uint8 in channels_last order.
     """
-    batch = np.empty((len(indices), size, size, 3), np.uint8)
+    batch = torch.empty((len(indices), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
+    rows = batch.permute(0, 2, 3, 1).numpy()  # the same memory
     places = zip(indices.tolist(), choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist())
     for row, (index, top, left, mirror) in enumerate(places):
-        window = images[index, top:top + size, left:left + size]
-        batch[row] = window[:, ::-1] if mirror else window
-    return torch.from_numpy(batch).permute(0, 3, 1, 2)
+        rows[row] = images[index, top:top + size, left:left + size]
+        if mirror:   # torch turns bytes round six times faster than numpy
+            batch[row:row + 1] = batch[row:row + 1].flip(3)
+    return batch
 
 
 def centre_crop(images: np.ndarray, size: int) -> Tensor:
@@ -79,13 +81,17 @@ def colour_noise(images: Tensor, choice: Draw, deviations: Tensor, strength: flo
     With `mean` (3, S, S) it is the release's form, mean + (x - mean + noise) / (1 + strength)
     (convdata.py:205); without it the paper's, x + noise. Nothing is clipped.
     """
-    noise = strength * choice.colour.to(deviations) @ deviations.T  # (N, 3)
+    noise = strength * choice.colour.to(deviations) @ deviations.T
     noise = noise.to(images.device, torch.float32)[:, :, None, None]
-    if mean is None:
-        return images + noise
-    share = 1 / (1 + strength)
-    result = images * share
-    return result.add_(mean * (1 - share)).add_(noise * share)
+    # A whole row of each image's noise: then pixels and noise lie in memory in the same way.
+    noise = noise.expand(-1, -1, 1, images.shape[3]).contiguous(memory_format=torch.channels_last)
+    result = torch.empty_like(images, dtype=torch.float32)
+    at_once = 1 if images.device.type == "cpu" else max(1, len(images))  # what a cache holds
+    for image, colour, out in zip(*(whole.split(at_once) for whole in (images, noise, result))):
+        out.copy_(image).add_(colour)
+        if mean is not None:
+            torch.lerp(mean[None], out, 1 / (1 + strength), out=out)
+    return result
 
 
 def ten_views(images: Tensor, size: int) -> list[Tensor]:

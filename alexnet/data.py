@@ -448,25 +448,23 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     for part in PARTS:
         labels = []
         with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
-            for item, label, image in read_all(source, source.parts[part], side, threads):
+            for opened in read_all(source, source.parts[part], side, threads):
                 progress.update()
-                if isinstance(image, Exception):
+                if opened.error:
                     if strict:
-                        raise UserError(f"{item} cannot be read ({image}); without --strict it "
-                                        "is left out")
-                    skipped.append(f"{item}: {image}")
+                        raise UserError(f"{opened.item} cannot be read ({opened.error}); without "
+                                        "--strict it is left out")
+                    skipped.append(f"{opened.item}: {opened.error}")
                     continue
-                file.append(image)
-                labels.append(label)
-                digest = hashlib.blake2b(image, digest_size=16).digest()
+                file.append(opened.image)
+                labels.append(opened.label)
                 if part == "train":
-                    pixels = image.reshape(-1, 3).astype(np.float32)
-                    total += image
-                    product += (pixels.T @ pixels).astype(np.float64)
+                    total += opened.image
+                    product += opened.product
                     count += 1
-                    seen[digest] = item
-                elif digest in seen:
-                    twins.append(f"{item} = {seen[digest]}")
+                    seen[opened.digest] = opened.item
+                elif opened.digest in seen:
+                    twins.append(f"{opened.item} = {seen[opened.digest]}")
         if not labels:
             raise UserError(f"no image of the {part} part of {source.name} can be read "
                             f"({skipped[0] if skipped else 'it is empty'})")
@@ -486,14 +484,28 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
         "skipped": skipped})
 
 
-def read_all(source: Source, items: list[Item], side: int,
-             threads: int) -> Iterator[tuple[Any, int, np.ndarray | Exception]]:
-    """Each item with its image, or with what was raised; pillow decodes without Python's lock."""
-    def read(item: Item) -> tuple[Any, int, np.ndarray | Exception]:
+@dataclass
+class Opened:
+    """An image on its way into a pack, with what is worked out while it is at hand."""
+
+    item: Any
+    label: int
+    error: Exception | None = None
+    image: np.ndarray | None = None      # (side, side, 3) uint8
+    digest: bytes = b""                  # of its pixels
+    product: np.ndarray | None = None    # (3, 3): R, G, B times R, G, B, added up over its pixels
+
+
+def read_all(source: Source, items: list[Item], side: int, threads: int) -> Iterator[Opened]:
+    """The items, opened; pillow, numpy and hashlib all work without Python's lock."""
+    def read(item: Item) -> Opened:
         try:
-            return *item, square(source.open(item[0], side), side)
+            image = square(source.open(item[0], side), side)
         except Exception as error:  # pillow raises nearly anything for a damaged file
-            return *item, error
+            return Opened(*item, error)
+        colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
+        product = np.array([[a @ b for b in colours] for a in colours], np.float64)
+        return Opened(*item, None, image, hashlib.sha256(image).digest(), product)
 
     return in_order(read, items, threads, 4 * threads)
 

@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -39,7 +38,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from alexnet import augment, demo, figures, training
-from alexnet.data import Pack, find_source, packed
+from alexnet.data import Pack, find_source, open_pack, packed
 from alexnet.files import UserError, read_json, write_json, write_text
 from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
 from alexnet.training import Batch, TrainingBatches, precision
@@ -104,16 +103,6 @@ class Section:
 def synchronise(device: torch.device) -> None:
     if device.type in ("cuda", "mps"):
         getattr(torch, device.type).synchronize()
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
@@ -251,37 +240,41 @@ def lrn(options: argparse.Namespace, device: torch.device) -> Section:
     x = 20 * torch.randn(64, 96, 55, 55, generator=chance).to(device)
     gradient = torch.randn(x.shape, generator=chance).to(device)
 
-    def both(function: Callable[[Tensor], Tensor], memory: torch.memory_format) -> Callable[[], Any]:
-        values = x.clone(memory_format=memory).requires_grad_()
-        upstream = gradient.clone(memory_format=memory)
-
-        def call() -> tuple[Tensor, Tensor]:
-            values.grad = None
-            result = function(values)
-            result.backward(upstream)
-            return result.detach(), values.grad
-        return call
-
-    ours = LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75, over_n=True).to(device)
-    map_norm = SameMapNorm().to(device)
-    theirs = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)
     across, within = "across maps", "within a map (cnorm2)"
-    pairs = {across: [Side("ours", both(ours, torch.channels_last)),
-                      Side("ours, contiguous", both(ours, torch.contiguous_format)),
-                      Side("nn.LocalResponseNorm", both(theirs, torch.contiguous_format))],
-             within: [Side("ours", both(map_norm, torch.channels_last)),
-                      Side("avg_pool2d, pow", both(textbook_map_norm, torch.contiguous_format)),
-                      Side("avg_pool2d, pow, channels_last", both(textbook_map_norm, torch.channels_last))]}
-    for about, sides in pairs.items():
-        apart = max(((a - b).abs().max() / b.abs().max()).item()
-                    for a, b in zip(sides[0].call(), sides[-1].call()))
-        section.compare(sides, device, options.rounds, about)
-        section.remarks.append(f"{about}: values and gradients are those of {sides[-1].name} to "
-                               f"{apart:.1e} of the largest.")
-        if about == across:
-            section.mark("the same values, relative", apart, 1e-5, at_most=True)
+    for about, names in ((across, ("ours", "nn.LocalResponseNorm", "nn.LocalResponseNorm, memory kept")),
+                         (within, ("ours, cnorm2", "avg_pool2d, pow", "avg_pool2d, pow, channels_last"))):
+        with Processes(names, normalisation, device) as processes:
+            section.compare(processes.sides(), device, options.rounds, about)
+    results = [normalisation(name, device)() for name in ("ours", "nn.LocalResponseNorm")]
+    apart = max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(*results))
+    section.mark("values and gradients, ours to nn.LocalResponseNorm, relative", apart, 1e-5, at_most=True)
     section.mark("ours to nn.LocalResponseNorm", section.ratio("nn.LocalResponseNorm", across), 6)
+    section.remarks.append("Ours keeps freed memory in the process (training.keep_memory), as train_alexnet.py "
+                           "does; so does the peer in the line that says so.")
     return section
+
+
+def normalisation(name: str, device: torch.device) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Forward and backward of one normalisation; gives values and gradients."""
+    function: Callable[[Tensor], Tensor] = {
+        "ours": LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75, over_n=True),
+        "ours, cnorm2": SameMapNorm(), "nn.LocalResponseNorm": nn.LocalResponseNorm(5, 1e-4, 0.75, 2),
+    }.get(name.removesuffix(", memory kept"), textbook_map_norm)
+    if name.startswith("ours") or name.endswith("memory kept"):
+        training.keep_memory()
+    memory = (torch.channels_last if name.startswith("ours") or name.endswith("channels_last")
+              else torch.contiguous_format)
+    chance = torch.Generator().manual_seed(0)
+    values, gradient = (torch.randn(64, 96, 55, 55, generator=chance).to(device, memory_format=memory)
+                        for _ in range(2))
+    values.mul_(20).requires_grad_()
+
+    def call() -> tuple[Tensor, Tensor]:
+        values.grad = None
+        result = function(values)
+        result.backward(gradient)
+        return result.detach(), values.grad
+    return call
 
 
 # ------------------------------------------------------------------- step
@@ -291,7 +284,7 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
     batch, size = options.batch_size, 224
     section = Section(f"Training step, {size} px, batch {batch}, 1,000 classes", "images/s")
     best = training.choose_precision("auto", device)
-    with Processes(training_step, batch, size, device) as processes:
+    with Processes(forms(device), named_step, batch, size, device) as processes:
         section.compare(processes.sides(batch), device, options.rounds)
         for row in section.rows:
             row["peak_gib"] = processes.peak(row["name"])
@@ -310,6 +303,14 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
     return section
 
 
+def named_step(name: str, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
+    """In a process of its own; only ours sets how memory is kept."""
+    form = forms(device)[name]
+    if form.ours:
+        training.keep_memory()
+    return training_step(form, batch, size, device)
+
+
 def training_operations(model: AlexNet) -> float:
     """Operations of a training step for one image: forward, and backward to weights and to inputs;
     conv1 has no inputs that need a gradient."""
@@ -318,14 +319,14 @@ def training_operations(model: AlexNet) -> float:
 
 
 class Processes:
-    """Each form of the network in a process of its own, so that none has another's memory or
-    settings (`keep_memory` is ours alone); they still take turns."""
+    """Sides in processes of their own, so that none has another's memory or settings; they still
+    take turns. `make(name, *arguments)` gives, in its process, what a side does."""
 
-    def __init__(self, make: Callable[..., Callable[[], Any]], *arguments: Any) -> None:
+    def __init__(self, names: Iterable[str], make: Callable[..., Callable[[], Any]], *arguments: Any) -> None:
         self.pipes: dict[str, Any] = {}
         self.running = []
         context = multiprocessing.get_context("spawn")
-        for name in forms(arguments[-1]):
+        for name in names:
             ours, theirs = context.Pipe()
             process = context.Process(target=serve, args=(theirs, make, name, arguments), daemon=True)
             process.start()
@@ -337,7 +338,7 @@ class Processes:
         self.pipes[name].send(what)
         return self.pipes[name].recv()
 
-    def sides(self, work: float) -> list[Side]:
+    def sides(self, work: float = 1.0) -> list[Side]:
         return [Side(name, partial(self.ask, name, "call"), work) for name in self.pipes]
 
     def peak(self, name: str) -> float:
@@ -350,15 +351,12 @@ class Processes:
     def __exit__(self, *exception: object) -> None:
         for process in self.running:
             process.terminate()
+            process.join()
 
 
 def serve(pipe: Any, make: Callable[..., Callable[[], Any]], name: str, arguments: tuple) -> None:
-    """Answers in the process of one side."""
-    device = arguments[-1]
-    form = forms(device)[name]
-    if form.ours:
-        training.keep_memory()
-    call = make(form, *arguments)
+    """Answers in the process of one side; its last argument is the device."""
+    call, device = make(name, *arguments), arguments[-1]
     while True:
         if pipe.recv() == "peak":
             pipe.send(peak_memory(device))
@@ -379,6 +377,7 @@ def peak_memory(device: torch.device) -> float:
 
 def profile(options: argparse.Namespace, device: torch.device) -> Section:
     """What each layer takes of a step, and what the machine could do at best."""
+    training.keep_memory()
     batch, dtype = options.batch_size, training.choose_precision("auto", device)
     section = Section(f"Where a training step goes, 224 px, batch {batch}, {short(dtype)}", "s")
     torch.manual_seed(0)
@@ -453,7 +452,7 @@ def inference_network(options: argparse.Namespace, device: torch.device) -> Sect
     """The network alone, in eval mode, without reading pictures."""
     batch, size = options.batch_size, 224
     section = Section(f"Inference, network alone, {size} px, batch {batch}", "images/s")
-    with Processes(inference, batch, size, device) as processes:
+    with Processes(forms(device), inference, batch, size, device) as processes:
         section.compare(processes.sides(batch), device, options.rounds)
     section.mark("ours to the textbook network", section.ratio("textbook, fp32"), 3.5)
     section.mark("ours to torchvision, fp32, channels_last",
@@ -462,7 +461,10 @@ def inference_network(options: argparse.Namespace, device: torch.device) -> Sect
     return section
 
 
-def inference(form: Form, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
+def inference(name: str, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
+    form = forms(device)[name]
+    if form.ours:
+        training.keep_memory()
     network = form.build().eval()
     network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
     images = pixels(form, batch, size, device)
@@ -544,27 +546,36 @@ def input_(options: argparse.Namespace, device: torch.device) -> Section:
         pictures = Path(folder, "pictures")
         make_pictures(pictures, count, 500, 375, options.data)
         pack = packed(find_source(str(pictures), 0.01), size, Path(folder, "packed"), quiet=True)
-
-        def prepared(noise: float) -> Callable[[], Any]:
-            def batches() -> Iterator[Batch]:
-                ours = TrainingBatches(pack, size, batch, 0, 0, device, noise=noise)
-                return (ours.prepare(index) for index in range(len(ours) - 1))  # the last one is short
-            return for_ever(batches)
-
-        loader = imagefolder(pictures, size, batch, workers=0)
-        with threads(1):
-            section.compare([Side("ours, crops, mirror images, colour noise", prepared(0.1), batch),
-                             Side("ours, crops, mirror images", prepared(0.0), batch),
-                             Side("ImageFolder + DataLoader", for_ever(lambda: loader), batch)],
-                            device, options.rounds)
+        names = ("ours, crops, mirror images", "ours, with colour noise, too", "ImageFolder + DataLoader")
+        with Processes(names, reading, pictures, pack.folder, size, batch, device) as processes:
+            section.compare(processes.sides(batch), device, options.rounds)
         section.mark("ours to ImageFolder, one core", section.ratio("ImageFolder + DataLoader"), 30)
+        section.remarks.append("ImageFolder's side draws crops and mirror images (RandomResizedCrop), no colour "
+                               "noise; its normalisation is for ours a part of the network.")
         cost_of_input(section, pack, batch, size, device, options.rounds)
     return section
+
+
+def reading(name: str, pictures: Path, pack_folder: Path, size: int, batch: int,
+            device: torch.device) -> Callable[[], Any]:
+    """One batch after the other, on one core."""
+    torch.set_num_threads(1)
+    if not name.startswith("ours"):
+        loader = imagefolder(pictures, size, batch, workers=0)
+        return for_ever(lambda: loader)
+    training.keep_memory()
+    pack = open_pack(pack_folder)
+
+    def batches() -> Iterator[Batch]:
+        ours = TrainingBatches(pack, size, batch, 0, 0, device, noise=0.1 if "noise" in name else 0.0)
+        return (ours.prepare(index) for index in range(len(ours) - 1))  # the last one is short
+    return for_ever(batches)
 
 
 def cost_of_input(section: Section, pack: Pack, batch: int, size: int, device: torch.device,
                   rounds: int) -> None:
     """C16: epochs with the loader and its augmentation, against the same steps on one ready batch."""
+    training.keep_memory()
     dtype = training.choose_precision("auto", device)
     model = AlexNet(len(pack.classes), size)
     training.compute_ready(model, device, training.World())
@@ -608,9 +619,12 @@ def packing(options: argparse.Namespace, device: torch.device) -> Section:
 
             def loop() -> None:
                 kept = np.empty((len(paths), 256, 256, 3), np.uint8)
-                shrink = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(256)])
                 for row, path in enumerate(paths):
-                    kept[row] = np.asarray(shrink(Image.open(path).convert("RGB")))
+                    image = Image.open(path).convert("RGB")
+                    shrink = 256 / min(image.size)
+                    image = image.resize((round(shrink * image.width), round(shrink * image.height)))
+                    left, top = (image.width - 256) // 2, (image.height - 256) // 2
+                    kept[row] = np.asarray(image.crop((left, top, left + 256, top + 256)))
                 np.save(Path(folder, "loop.npy"), kept)
 
             section.compare([Side("ours, with mean image and covariance", ours, count),
@@ -802,7 +816,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.sections if name not in SECTIONS]:
         parser.error(f"no section is called {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
-    training.keep_memory()
     try:
         device = training.choose_device(options.device)
         for name in options.sections or [name for name in SECTIONS if name != "accuracy" or options.data]:
