@@ -28,11 +28,11 @@ from tqdm import tqdm
 
 from alexnet import checkpoint
 from alexnet.data import Pack, find_source, packed
+from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.files import UserError, read_json, write_json
 from alexnet.model import VARIANTS, AlexNet
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
-                              choose_device, choose_precision, default_rate, evaluate, highest_rate,
-                              join_world, keep_memory)
+                              default_rate, evaluate, highest_rate, join_world)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply

@@ -2,5 +2,6 @@
 
 from alexnet.checkpoint import load
 from alexnet.model import AlexNet
+from alexnet.predict import classify
 
-__all__ = ["AlexNet", "load"]
+__all__ = ["AlexNet", "classify", "load"]

@@ -55,11 +55,10 @@ def crop(images: np.ndarray, indices: np.ndarray, choice: Draw, size: int) -> Te
     return batch
 
 
-def centre_crop(images: np.ndarray, size: int) -> Tensor:
-    """(N, side, side, 3) to the central (N, 3, size, size), channels_last; any dtype."""
-    edge = (images.shape[1] - size) // 2
-    window = np.array(images[:, edge:edge + size, edge:edge + size], order="C")
-    return torch.from_numpy(window).permute(0, 3, 1, 2)
+def centre(images: Tensor, size: int) -> Tensor:
+    """(..., side, side) to the central (..., size, size); a view."""
+    edge = (images.shape[-1] - size) // 2
+    return images[..., edge:edge + size, edge:edge + size]
 
 
 def components(covariance: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from alexnet import demo
-from alexnet.augment import centre_crop
+from alexnet.augment import centre
 from alexnet.files import UserError, read_json, whole_folder, write_json
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -397,7 +397,7 @@ class Pack:
 
     def mean_crop(self, image_size: int) -> Tensor:
         """(3, S, S): the centre crop, which the release subtracts from every crop."""
-        return centre_crop(self.mean[None], image_size)[0]
+        return centre(torch.from_numpy(self.mean).permute(2, 0, 1), image_size)
 
 
 def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), strict: bool = False,

@@ -7,12 +7,9 @@ several processes draw together what one would have drawn.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
-import sys
 import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -28,8 +25,10 @@ from torch.nn.parallel import DistributedDataParallel
 from alexnet import augment, checkpoint, figures
 from alexnet.augment import Draw
 from alexnet.data import Pack, in_order
+from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, write_csv
 from alexnet.model import ACTIVATIONS, AlexNet, Dropout
+from alexnet.predict import probabilities
 
 ORDER, AUGMENT, DROPOUT = range(3)  # what a random number is for
 
@@ -194,60 +193,6 @@ def join_world(device: torch.device) -> World:
     return World(dist.get_rank(), dist.get_world_size())
 
 
-def keep_memory() -> None:
-    """Lets this process keep the memory that it frees. glibc gives a large tensor back to the system
-    and fetches the next one page by page, each zeroed first: a quarter of a step on a CPU."""
-    if sys.platform != "linux":
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):   # another C library: as it is
-        return
-    for option, value in ((-4, 0),             # M_MMAP_MAX: nothing apart from the heap
-                          (-1, 2 ** 31 - 1),   # M_TRIM_THRESHOLD: which does not shrink
-                          (-2, 64 * 2 ** 20)): # M_TOP_PAD: and grows by this
-        mallopt(option, value)
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`: CUDA, else MPS (for one process), else the CPU; one GPU a process."""
-    alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
-    if name == "auto":
-        name = ("cuda" if torch.cuda.is_available() else
-                "mps" if alone and torch.backends.mps.is_available() else "cpu")
-    if name.startswith("mps") and not alone:
-        raise UserError("--device mps takes one process; start without torchrun")
-    try:
-        device = torch.device(name)
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name} is not to be had here "
-                        f"({str(error).splitlines()[0]})") from None
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    return device
-
-
-def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: bf16 where the device computes in it, else fp32 (emulated bf16 is far slower)."""
-    if name == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            has = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-            fast = bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("amx_tile"))
-        return torch.bfloat16 if fast else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
-
-
-@contextmanager
-def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        yield
-
-
 def generator(device: torch.device | str, *key: int) -> torch.Generator:
     """A generator whose numbers follow from the key."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
@@ -405,18 +350,10 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
         chosen = mine[first:first + batch_size]
         stored = pack.images[part][chosen[0]:chosen[-1] + 1]
         target = torch.from_numpy(labels[chosen]).to(device)
-        if views == 1:
-            crops = [augment.centre_crop(stored, model.image_size).to(device)]
-        else:
-            whole = torch.from_numpy(np.array(stored)).permute(0, 3, 1, 2).to(device)
-            crops = augment.ten_views(whole, model.image_size)
-        probabilities = torch.zeros(len(chosen), model.num_classes, device=device)
-        for crop in crops:
-            with precision(device, dtype):
-                logits = model(crop.contiguous(memory_format=torch.channels_last))
-            probabilities += logits.float().softmax(1) / len(crops)
-        right = probabilities.gather(1, target[:, None])
-        above, equal = (probabilities > right).sum(1), (probabilities == right).sum(1)
+        squares = torch.from_numpy(np.array(stored)).permute(0, 3, 1, 2).to(device)
+        found = probabilities(model, squares, views, dtype)
+        right = found.gather(1, target[:, None])
+        above, equal = (found > right).sum(1), (found == right).sum(1)
         sums[0] -= right.clamp_min(1e-30).log().sum()
         for place, k in ((1, 1), (2, 5)):  # not a number is equal to nothing: never right
             sums[place] += (1 - ((k - above) / equal).clamp(0, 1) * (equal > 0)).nan_to_num(1.0).sum()

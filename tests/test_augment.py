@@ -66,4 +66,4 @@ def test_ten_views_are_corners_centre_and_mirror_images():
     views = augment.ten_views(whole, 8)
     assert [view[0, :2, 0, 0].tolist() for view in views[:5]] == [[0, 0], [0, 4], [4, 0], [4, 4], [2, 2]]
     assert all(torch.equal(a.flip(3), b) for a, b in zip(views[:5], views[5:])) and len(views) == 10
-    torch.testing.assert_close(augment.centre_crop(images(1, 12), 8), views[4])
+    torch.testing.assert_close(augment.centre(whole, 8), views[4])

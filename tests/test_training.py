@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from alexnet import AlexNet, augment, checkpoint, load, training
 from alexnet.data import find_source, packed
+from alexnet.device import choose_precision
 from alexnet.files import UserError, read_json
 from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               default_rate, evaluate, highest_rate, make_optimizer, set_rates)
@@ -216,7 +217,7 @@ def network(pack):
 def test_errors_are_exact_for_any_batch_size_and_sharing(pack, network, views):
     labels = np.arange(11) % 7
     whole = torch.from_numpy(np.array(pack.images["val"])).permute(0, 3, 1, 2)
-    crops = augment.ten_views(whole, SIZE) if views == 10 else [augment.centre_crop(pack.images["val"], SIZE)]
+    crops = augment.ten_views(whole, SIZE) if views == 10 else [augment.centre(whole, SIZE)]
     with torch.no_grad():
         mean = torch.stack([network(crop).softmax(1) for crop in crops]).mean(0)
     order = mean.argsort(1, descending=True)
@@ -407,10 +408,10 @@ def test_damaged_missing_and_foreign_files_get_a_line(place):
 def test_bf16_is_chosen_only_where_the_processor_computes_in_it(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
-    assert training.choose_precision("auto", cpu) is torch.float32
+    assert choose_precision("auto", cpu) is torch.float32
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    assert training.choose_precision("auto", cpu) is torch.bfloat16
-    assert training.choose_precision("fp32", cpu) is torch.float32
+    assert choose_precision("auto", cpu) is torch.bfloat16
+    assert choose_precision("fp32", cpu) is torch.float32
 
 
 def test_config_is_readable_json(place):

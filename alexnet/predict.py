@@ -1,0 +1,212 @@
+"""Pictures to probabilities or features: reading, batching, order.
+
+    model = load("best.pt")
+    for prediction in classify(model, ["cat.jpg", Image.open("dog.png")]):
+        print(prediction.path, prediction.top[0])
+
+Threads read the next pictures while the network computes. Answers come in the order of the
+pictures, and a picture that cannot be read gets its reason instead of stopping the others.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterable, Iterator, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from alexnet import augment
+from alexnet.data import SUFFIXES, in_order, open_image, packed_side, square, to_rgb
+from alexnet.device import choose_precision, precision
+from alexnet.files import UserError
+from alexnet.model import AlexNet
+
+CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
+LIKE_PICTURES = SUFFIXES | {".heic", ".heif", ".avif", ".jp2", ".jfif", ".ico", ".tga"}
+
+Picture = Path | str | Image.Image
+
+
+class Answer(NamedTuple):
+    index: int
+    name: str            # the checkpoint's own class
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says to one picture, or why it says nothing."""
+
+    path: str                        # empty for a picture in memory
+    top: tuple[Answer, ...] = ()     # the most probable first
+    error: str | None = None
+
+
+# ------------------------------------------------------------------- finding pictures
+
+def find_pictures(places: Iterable[str]) -> tuple[list[Path], int]:
+    """The files named, and in folders (searched through) all that look like pictures, each once,
+    sorted as people sort; and how many other files lay in the folders. UserError for what is not there."""
+    found: dict[Path, None] = {}
+    others = 0
+    for place in places:
+        path = Path(place)
+        if not path.is_dir():
+            if not os.path.lexists(path):
+                raise UserError(f"there is no file or folder {place}")
+            found[path] = None
+            continue
+        inside = []
+        for root, folders, files in os.walk(path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside += [Path(root, name) for name in files if not name.startswith(".")]
+        pictures = [file for file in inside if file.suffix.lower() in LIKE_PICTURES]
+        others += len(inside) - len(pictures)
+        found |= dict.fromkeys(sorted(pictures, key=as_people_sort))
+    return list(found), others
+
+
+def as_people_sort(path: Path) -> list[list[tuple[int, int, str]]]:
+    """A key with which 2.jpg comes before 10.jpg, and a folder's pictures stay together."""
+    return [[(0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold())
+             for piece in re.split(r"(\d+)", part)] for part in path.parts]
+
+
+# ------------------------------------------------------------------- reading and computing
+
+def read(picture: Picture, side: int) -> np.ndarray:
+    """Section 2, as for the packed form: (side, side, 3) uint8."""
+    if isinstance(picture, Image.Image):
+        return square(to_rgb(picture), side)
+    return square(open_image(picture, side), side)
+
+
+def reason(error: Exception, picture: Picture) -> str:
+    """Why a picture could not be read, in a line."""
+    if isinstance(error, UnidentifiedImageError):
+        path = Path(str(picture))
+        if path.is_file() and path.stat().st_size == 0:
+            return "the file is empty"
+        if path.suffix.lower() in (".heic", ".heif"):
+            return "HEIC needs one more package: pip install pillow-heif"
+        return "not an image, or damaged"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {text}" if not isinstance(error, OSError) else text or "damaged"
+
+
+def stack(squares: list[np.ndarray]) -> Tensor:
+    """(N, 3, side, side) uint8, channels_last."""
+    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
+
+
+def outputs(model: AlexNet, pictures: Iterable[Picture], compute: Callable[[Tensor], Tensor],
+            batch_size: int, threads: int | None) -> Iterator[tuple[Picture, Tensor | Exception]]:
+    """Each picture, in order, with its row of `compute(squares)`, or with what was raised.
+
+    compute: (N, 3, side, side) uint8 on the model's device, to (N, ...). At most some two batches of
+    pictures are in memory.
+    """
+    side, device = packed_side(model.image_size), model.mean.device
+    if model.training:
+        raise ValueError("the model is in training mode: call model.eval() first")
+
+    def attempt(picture: Picture) -> tuple[Picture, np.ndarray | Exception]:
+        try:
+            return picture, read(picture, side)
+        except Exception as error:  # pillow raises nearly anything for a damaged file
+            return picture, error
+
+    def answered(waiting: list[tuple[Picture, np.ndarray | Exception]]) -> Iterator[tuple[Picture, Tensor | Exception]]:
+        squares = [result for _, result in waiting if not isinstance(result, Exception)]
+        rows = iter(compute(stack(squares).to(device)).cpu() if squares else ())
+        for picture, result in waiting:
+            yield picture, result if isinstance(result, Exception) else next(rows)
+
+    waiting: list[tuple[Picture, np.ndarray | Exception]] = []
+    threads = threads or os.cpu_count() or 1
+    with torch.inference_mode():
+        for entry in in_order(attempt, pictures, threads, batch_size + threads):
+            waiting.append(entry)
+            if len(waiting) == batch_size:
+                yield from answered(waiting)
+                waiting = []
+        yield from answered(waiting)
+
+
+def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtype) -> Tensor:
+    """(N, classes): softmax of the central crop, or averaged over the paper's ten (section 4.1).
+
+    squares: (N, 3, side, side) uint8 on the model's device.
+    """
+    size = model.image_size
+    crops = [augment.centre(squares, size)] if views == 1 else augment.ten_views(squares, size)
+    total = torch.zeros(len(squares), model.num_classes, device=squares.device)
+    for crop in crops:
+        with precision(squares.device, dtype):
+            logits = model(crop.contiguous(memory_format=torch.channels_last))
+        total += logits.float().softmax(1) / len(crops)
+    return total
+
+
+def classify(model: AlexNet, pictures: Iterable[Picture], top: int = 5, views: int = 1,
+             batch_size: int = 64, threads: int | None = None,
+             dtype: torch.dtype | None = None) -> Iterator[Prediction]:
+    """The `top` most probable classes of each picture (paths or PIL images), in order.
+
+    views: 1 or 10.    dtype: bf16 or fp32, by default what the device does best.
+    """
+    dtype = dtype or choose_precision("auto", model.mean.device)
+    top = min(top, model.num_classes)
+    rows = outputs(model, pictures, lambda squares: probabilities(model, squares, views, dtype),
+                   batch_size, threads)
+    for picture, row in rows:
+        path = "" if isinstance(picture, Image.Image) else str(picture)
+        if isinstance(row, Exception):
+            yield Prediction(path, error=reason(row, picture))
+            continue
+        order = row.argsort(descending=True, stable=True)[:top].tolist()
+        yield Prediction(path, tuple(Answer(index, model.classes[index], row[index].item())
+                                     for index in order))
+
+
+def features(model: AlexNet, pictures: Iterable[Picture], layer: str, batch_size: int = 64,
+             threads: int | None = None,
+             dtype: torch.dtype | None = None) -> Iterator[tuple[Picture, Tensor | Exception]]:
+    """Each picture with the values of a layer (any name of `model.activations`), in order."""
+    dtype = dtype or choose_precision("auto", model.mean.device)
+
+    def compute(squares: Tensor) -> Tensor:
+        crop = augment.centre(squares, model.image_size).contiguous(memory_format=torch.channels_last)
+        with precision(squares.device, dtype):
+            return model.activations(crop, [layer])[layer].float()
+    return outputs(model, pictures, compute, batch_size, threads)
+
+
+# ------------------------------------------------------------------- names of classes
+
+def readable_names(classes: list[str], language: str) -> dict[str, str]:
+    """Names of ImageNet's classes in `en` or `zh`, for each of `classes` that is one: by its WordNet id
+    (n01440764), its English name, or its number where there are a thousand numbers.
+
+    UserError if none is.
+    """
+    column = {"en": "english", "zh": "chinese"}[language]
+    with open(CLASS_NAMES, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = {row[key]: row[column] for key in ("wordnet_id", "english") for row in rows}
+    if len(classes) == len(rows):
+        names |= {row["index"]: row[column] for row in rows}
+    found = {name: names[name] for name in classes if name in names}
+    if not found:
+        raise UserError(f"--names {language}: the model's classes ({', '.join(classes[:3])} ...) are not "
+                        "those of ImageNet; leave --names out to see their own names")
+    return found
