@@ -530,10 +530,10 @@ def in_order(function: Callable[[Any], Any], items: Iterable[Any], threads: int,
 
 
 class RowFile:
-    """A .npy file of uint8 rows whose number is not known beforehand: rows, then the header."""
+    """A .npy file of rows whose number is not known beforehand: rows, then the header."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.shape, self.count = shape, 0
+    def __init__(self, path: Path, shape: tuple[int, ...], kind: str = "|u1") -> None:
+        self.shape, self.kind, self.count = shape, kind, 0
         self.file = open(path, "wb")
 
     def __enter__(self) -> RowFile:
@@ -551,4 +551,4 @@ class RowFile:
 
     def _header(self) -> None:
         np.lib.format.write_array_header_1_0(self.file, {
-            "descr": "|u1", "fortran_order": False, "shape": (self.count, *self.shape)})
+            "descr": self.kind, "fortran_order": False, "shape": (self.count, *self.shape)})

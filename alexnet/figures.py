@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # no display needed
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib import font_manager, ft2font  # noqa: E402
 
-from alexnet.files import whole_file  # noqa: E402
+from alexnet.files import UserError, whole_file  # noqa: E402
+
+
+def save(figure: plt.Figure, path: Path, dpi: int = 100) -> None:
+    """Whole or not at all, with the same bytes for the same figure."""
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+    plt.close(figure)
+
+
+def choose_font(text: str) -> None:
+    """Takes a font that has every letter of `text`, so that none shows as a box; UserError if no
+    installed one has."""
+    needed = {ord(letter) for letter in text}
+
+    def has_all(path: str) -> bool:
+        try:
+            return needed <= ft2font.FT2Font(path).get_charmap().keys()
+        except (RuntimeError, OSError):   # a font file that cannot be read
+            return False
+
+    if max(needed, default=0) < 128 or has_all(font_manager.findfont("DejaVu Sans")):
+        return
+    asian = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
+    paths = sorted(font_manager.findSystemFonts(),   # looks anew: matplotlib's list may be older
+                   key=lambda path: (not any(word in Path(path).name.lower() for word in asian), path))
+    found = next((path for path in paths if has_all(path)), None)
+    if found is None:
+        raise UserError("no installed font has these letters (Chinese?): install one, such as Noto Sans CJK "
+                        "(Debian, Ubuntu: apt install fonts-noto-cjk), or leave --names zh out")
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it lacks a weight: no matter
+    font_manager.fontManager.addfont(found)
+    plt.rcParams["font.family"] = [ft2font.FT2Font(found).family_name, "DejaVu Sans"]
 
 
 def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -32,9 +67,7 @@ def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(f"{title} (train: with dropout and augmentation)", fontsize=11)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
-    plt.close(figure)
+    save(figure, path)
 
 
 def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
@@ -62,6 +95,59 @@ def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
     axes.set_xlabel("times as long as ours (blue: ours is faster)")
     axes.grid(axis="x", alpha=0.3)
     axes.set_title(title, fontsize=11)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=100, format="png", metadata={"Software": None})
-    plt.close(figure)
+    save(figure, path)
+
+
+def confusion(counts: np.ndarray, classes: list[str], path: Path) -> None:
+    """A confusion matrix: a true class a row, an answer a column; shares of the row by colour, and as
+    numbers where there is room."""
+    choose_font("".join(classes))
+    size = len(classes)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(max(5.0, 0.45 * size + 2), 16)
+    figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class's pictures")
+    if size <= 40:
+        axes.set_xticks(range(size), classes, rotation=90, fontsize=8)
+        axes.set_yticks(range(size), classes, fontsize=8)
+    if size <= 20:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=7,
+                          color="white" if shares[row, column] > 0.5 else "black")
+    axes.set(xlabel="answer", ylabel="true class")
+    axes.set_title(f"{counts.sum():,} pictures, top-1 error {1 - counts.trace() / max(1, counts.sum()):.1%}",
+                   fontsize=11)
+    save(figure, path)
+
+
+class PanelEntry(NamedTuple):
+    """A picture with its answers."""
+
+    image: np.ndarray                              # (height, width, 3) uint8
+    truth: str                                     # its class, if it is known
+    answers: list[tuple[str, float, bool]]         # name, probability, whether it is right
+
+
+def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
+    """Figure 4, left: each picture with its most probable classes as bars; the right one in red."""
+    columns = 4
+    rows = -(-len(entries) // columns)
+    figure = plt.figure(figsize=(2.6 * columns, 4.0 * rows), layout="constrained")
+    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[2.3, 1.3] * rows)
+    for place, entry in enumerate(entries):
+        row, column = divmod(place, columns)
+        picture = figure.add_subplot(grid[2 * row, column])
+        picture.imshow(entry.image)
+        picture.set_axis_off()
+        picture.set_title(entry.truth, fontsize=10)
+        bars = figure.add_subplot(grid[2 * row + 1, column])
+        for line, (name, probability, right) in enumerate(entry.answers):
+            bars.barh(line, probability, color="tab:red" if right else "tab:blue", alpha=0.55, height=0.8)
+            bars.text(0.02, line, name, va="center", fontsize=9)
+            bars.text(0.98, line, f"{probability:.0%}", va="center", ha="right", fontsize=8, color="grey")
+        bars.set(xlim=(0, 1), ylim=(max(len(entry.answers), 5) - 0.5, -0.5))
+        bars.set_xticks([])
+        bars.set_yticks([])
+    save(figure, path)

@@ -53,14 +53,12 @@ class Prediction:
 
 def find_pictures(places: Iterable[str]) -> tuple[list[Path], int]:
     """The files named, and in folders (searched through) all that look like pictures, each once,
-    sorted as people sort; and how many other files lay in the folders. UserError for what is not there."""
+    sorted as people sort; and how many other files lay in the folders."""
     found: dict[Path, None] = {}
     others = 0
     for place in places:
         path = Path(place)
         if not path.is_dir():
-            if not os.path.lexists(path):
-                raise UserError(f"there is no file or folder {place}")
             found[path] = None
             continue
         inside = []
