@@ -1,0 +1,66 @@
+"""The benchmark compares what it says, and its report says what was measured."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from alexnet import AlexNet
+from alexnet.files import read_json
+from results import benchmark
+from results.benchmark import Section, Side
+
+CPU = torch.device("cpu")
+
+
+def test_the_peers_are_alexnets():
+    with torch.device("meta"):
+        counts = {name: sum(parameter.numel() for parameter in form.build().parameters())
+                  for name, form in benchmark.forms(CPU).items()}
+        assert benchmark.textbook()(torch.empty(2, 3, 224, 224)).shape == (2, 1000)
+    for name, count in counts.items():
+        assert count == (61_100_840 if name.startswith("torchvision") else 60_965_224), name
+    assert next(iter(counts)).startswith("ours")
+
+
+def test_a_training_step_is_three_forwards_less_what_conv1_need_not_do():
+    assert benchmark.training_operations(AlexNet()) == 2 * (3 * 724_406_816 - 105_415_200)
+
+
+def test_ratios_and_rates_are_those_of_the_same_work():
+    section = Section("title", "images/s")
+    section.compare([Side("ours", lambda: time.sleep(0.01), 10), Side("slow", lambda: time.sleep(0.04), 20)], CPU, 3)
+    assert section.rows[0]["ratio"] == 1 and section.ratio("slow") == pytest.approx(2, rel=0.3)
+    assert 600 < section.rows[0]["median"] < 1010 and section.rows[1]["low"] <= section.rows[1]["median"]
+
+
+def test_both_normalisations_of_the_lrn_section_agree():
+    ours, theirs = (benchmark.normalisation(name, CPU)() for name in ("ours", "nn.LocalResponseNorm"))
+    for a, b in zip(ours, theirs):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    ours, theirs = (benchmark.normalisation(name, CPU)() for name in ("ours, cnorm2", "avg_pool2d, pow"))
+    for a, b in zip(ours, theirs):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_section_writes_its_json_table_and_plot(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(benchmark, "HERE", tmp_path)
+
+    def small(options, device):
+        section = Section("A small one", "s")
+        section.compare([Side("ours", lambda: None), Side("theirs", lambda: time.sleep(0.001))], device, 2)
+        section.mark("ours to theirs", section.ratio("theirs"), 2)
+        section.mark("an impossible one", 1, 2)
+        return section
+
+    monkeypatch.setattr(benchmark, "SECTIONS", {"small": small})
+    benchmark.main(["small", "--device", "cpu"])
+    content = read_json(tmp_path / "small.json")
+    assert [mark["reached"] for mark in content["marks"]] == [True, False]
+    text = (tmp_path / "README.md").read_text()
+    assert "| theirs |" in text and "an impossible one | at least 2 | 1, not reached" in text
+    assert content["machine"]["torch"] == torch.__version__ and (tmp_path / "ratios.png").stat().st_size > 1000
+    with pytest.raises(SystemExit):
+        benchmark.main(["none"])

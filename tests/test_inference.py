@@ -1,0 +1,368 @@
+"""alexnet_inference.py and alexnet.classify: every picture gets its answer or its reason."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import alexnet_inference
+from alexnet import AlexNet, checkpoint, classify, figures, load
+from alexnet.data import find_source, packed
+from alexnet.files import UserError
+from alexnet.predict import CLASS_NAMES, features, find_pictures, readable_names
+from alexnet.training import evaluate
+from conftest import ROOT, make_folder, save_picture
+
+CLASSES = ["disc", "star", "stripes", "moon", "ring", "cross"]
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    torch.manual_seed(0)
+    model = AlexNet(len(CLASSES), 36, hidden=16)
+    model.classes = CLASSES
+    with torch.no_grad():   # answers that differ from picture to picture
+        model.fc8.weight.mul_(300)
+    path = tmp_path_factory.mktemp("model") / "best.pt"
+    checkpoint.save(path, model, {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("pictures") / "set", {"star": 7, "disc": 5, "moon": 3})
+
+
+def call(capsys, *arguments) -> tuple[int, str, str]:
+    """main() in this process: status, standard output, standard error."""
+    with pytest.raises(SystemExit) as end:
+        alexnet_inference.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return end.value.code, captured.out, captured.err
+
+
+# ------------------------------------------------------------------- the answers
+
+def test_an_answer_is_the_softmax_of_the_central_crop(model_file, folder):
+    model = load(model_file)
+    path = folder / "star" / "0.png"
+    prediction, = classify(model, [path], top=6)
+    image = Image.open(path).convert("RGB").resize((41, 41), Image.Resampling.BICUBIC)  # 36 * 256 / 224
+    crop = np.asarray(image)[2:38, 2:38]
+    with torch.no_grad():
+        expected = model(torch.from_numpy(crop.copy()).permute(2, 0, 1)[None])[0].softmax(0)
+    for answer in prediction.top:
+        assert answer.probability == pytest.approx(expected[answer.index].item(), rel=1e-4)
+        assert answer.name == CLASSES[answer.index]
+    assert [a.probability for a in prediction.top] == sorted((a.probability for a in prediction.top), reverse=True)
+
+
+def test_answers_do_not_depend_on_batch_workers_or_order(model_file, folder):
+    model = load(model_file)
+    pictures, _ = find_pictures([str(folder)])
+    first = list(classify(model, pictures, batch_size=1, threads=1))
+    assert len({prediction.top[0].probability for prediction in first}) > 5
+    for again in (list(classify(model, pictures, batch_size=4, threads=3)),
+                  list(classify(model, pictures[::-1], batch_size=64))[::-1]):
+        assert [p.path for p in again] == [p.path for p in first] == [str(path) for path in pictures]
+        for a, b in zip(first, again):
+            assert [x.index for x in a.top] == [x.index for x in b.top]
+            assert [x.probability for x in a.top] == pytest.approx([x.probability for x in b.top], rel=1e-4)
+
+
+def test_pictures_in_memory_and_paths_give_the_same(model_file, folder):
+    model, path = load(model_file), folder / "disc" / "1.png"
+    from_file, in_memory = classify(model, [path, Image.open(path)])
+    assert from_file.top == in_memory.top and in_memory.path == ""
+
+
+def test_a_model_in_training_mode_is_refused(model_file, folder):
+    with pytest.raises(ValueError, match="eval"):
+        list(classify(load(model_file).train(), [folder / "disc" / "1.png"]))
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_truth_gives_the_errors_of_evaluate(capsys, model_file, folder, tmp_path, views):
+    pack = packed(find_source(str(folder)), 36, tmp_path / "cache", quiet=True)
+    model = load(model_file)
+    numbers = np.array([CLASSES.index(name) for name in pack.classes])
+    parts = [evaluate(model, pack, views=views, part=part, labels=numbers[pack.labels[part]]) for part in ("train", "val")]
+    wrong = [sum(part[what] * part["images"] for part in parts) / 15 for what in ("top1_error", "top5_error")]
+    status, out, _ = call(capsys, folder, "--model", model_file, "--truth", "--views", views,
+                          "--output", tmp_path / "a.csv")
+    assert status == 0
+    assert f"15 pictures: top-1 error {wrong[0]:.2%}, top-5 error {wrong[1]:.2%}" in out
+    about = json.loads((tmp_path / "truth.json").read_text())
+    assert about["classes"]["star"]["pictures"] == 7 and about["top1_error"] == pytest.approx(wrong[0])
+    rows = list(csv.DictReader(open(tmp_path / "confusion.csv")))
+    assert sum(int(row[name]) for row in rows for name in CLASSES) == 15
+    assert Image.open(tmp_path / "confusion.png").size[0] > 200
+
+
+def test_truth_with_other_folders_is_refused_before_any_work(capsys, model_file, tmp_path):
+    save_picture(tmp_path / "holiday" / "1.png", 0)
+    status, _, err = call(capsys, tmp_path, "--model", model_file, "--truth")
+    assert status == 2 and "holiday" in err and "disc" in err
+
+
+def test_features_are_the_activations_in_order(capsys, model_file, folder, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    status, out, err = call(capsys, tmp_path / "bad.png", folder, "--model", model_file, "--features", "fc7",
+                            "--output", tmp_path / "f.npz", "--batch-size", 4)
+    assert status == 1 and "bad.png: not an image" in err
+    content = np.load(tmp_path / "f.npz")
+    pictures, _ = find_pictures([str(folder)])
+    assert content["paths"].tolist() == [str(path) for path in pictures] and len(content["errors"]) == 1
+    assert content["features"].shape == (15, 16)
+    model = load(model_file)
+    for row, (_, values) in zip(content["features"], features(model, pictures, "fc7", batch_size=1)):
+        np.testing.assert_allclose(row, values, rtol=1e-4, atol=1e-5)
+    status, _, err = call(capsys, folder, "--model", model_file, "--features", "fc9", "--output", tmp_path / "g.npz")
+    assert status == 2 and "fc9" in err and "fc7" in err and not (tmp_path / "g.npz").exists()
+
+
+# ------------------------------------------------------------------- the forms of the output
+
+def test_csv_json_and_json_lines_say_the_same(capsys, model_file, folder, tmp_path):
+    for name in ("a.csv", "a.json", "a.jsonl"):
+        assert call(capsys, folder, "--model", model_file, "--output", tmp_path / name, "--top", 2)[0] == 0
+    whole = json.loads((tmp_path / "a.json").read_text())
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == whole
+    rows = list(csv.DictReader(open(tmp_path / "a.csv")))
+    assert list(rows[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2", "error"]
+    assert len(rows) == len(whole) == 15
+    for row, entry in zip(rows, whole):
+        assert set(entry) == {"path", "predictions", "error"} and entry["error"] is None and row["error"] == ""
+        assert row["path"] == entry["path"]
+        for number, answer in enumerate(entry["predictions"], 1):
+            assert set(answer) == {"index", "class", "probability"} and CLASSES[answer["index"]] == answer["class"]
+            assert row[f"class_{number}"] == answer["class"]
+            assert float(row[f"probability_{number}"]) == answer["probability"]
+    status, out, _ = call(capsys, folder, "--model", model_file, "--output", "-", "--top", 2)
+    assert [json.loads(line) for line in out.splitlines()] == whole and status == 0
+
+
+def test_few_pictures_show_bars_and_many_a_summary(capsys, model_file, folder, tmp_path):
+    status, out, _ = call(capsys, folder / "moon", "--model", model_file)
+    assert status == 0 and out.count("%") == 15 and "█" in out and "0.png" in out
+    for copy in range(21):
+        save_picture(tmp_path / "many" / f"{copy}.png", copy)
+    status, out, _ = call(capsys, tmp_path / "many", "--model", model_file)
+    assert "21 of 21 pictures classified" in out and out.count("%") == 0
+
+
+def test_pictures_are_sorted_as_people_sort(tmp_path):
+    for name in ("10.png", "2.png", "a/1.png", "B.png", "a/x.txt", ".hidden.png"):
+        save_picture(tmp_path / name, 0) if name.endswith("png") else (tmp_path / name).write_text("")
+    pictures, others = find_pictures([str(tmp_path), str(tmp_path / "2.png")])
+    assert [str(path.relative_to(tmp_path)) for path in pictures] == ["2.png", "10.png", "a/1.png", "B.png"]
+    assert others == 1
+
+
+def test_a_list_on_standard_input_and_what_is_missing_from_it(capsys, monkeypatch, model_file, folder):
+    paths = [str(folder / "star" / "3.png"), "gone.png", str(folder / "disc" / "0.png")]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(paths) + "\n"))
+    status, out, err = call(capsys, "-", "--model", model_file, "--output", "-")
+    assert status == 1 and [json.loads(line)["path"] for line in out.splitlines()] == paths
+    assert "gone.png: No such file" in err
+
+
+def test_wrong_calls_get_a_line(capsys, monkeypatch, model_file, folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+            (("nowhere", "--model", model_file), "nowhere"), ((tmp_path / "empty", "--model", model_file), "no picture"),
+            ((folder, "--model", tmp_path / "none.pt"), "none.pt"), ((folder, "--model", model_file, "--output", "a.txt"), ".csv"),
+            ((folder, "--model", model_file, "--resume"), "jsonl"), ((folder, "--model", model_file, "--top", 0), "--top"),
+            ((folder, "--model", model_file, "--features", "fc7"), ".npz"),
+            ((folder, "--model", model_file, "--names", "zh"), "ImageNet")):
+        status, _, err = call(capsys, *arguments)
+        assert status == 2 and words in err and err.count("\n") == 1, arguments
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(capsys, folder)
+    assert status == 2 and "train_alexnet.py" in err
+
+
+def test_without_a_model_the_newest_run_is_taken_and_named(capsys, monkeypatch, model_file, tmp_path):
+    for age, name in ((100, "old"), (1, "new")):
+        path = tmp_path / "results" / "runs" / name / "best.pt"
+        path.parent.mkdir(parents=True)
+        shutil.copy(model_file, path)
+        os.utime(path, (time.time() - age,) * 2)
+    monkeypatch.chdir(tmp_path)
+    status, out, err = call(capsys)   # without a path: the samples
+    assert status == 0 and str(Path("results/runs/new/best.pt")) in err and "photo-cat.jpg" in out
+
+
+# ------------------------------------------------------------------- interruption
+
+def test_a_killed_run_leaves_valid_lines_and_resume_completes_them(model_file, tmp_path):
+    source = save_picture(tmp_path / "one.png", 0)
+    (tmp_path / "many").mkdir()
+    for number in range(1500):
+        os.link(source, tmp_path / "many" / f"{number}.png")
+    out = tmp_path / "out.jsonl"
+    command = [sys.executable, str(ROOT / "alexnet_inference.py"), str(tmp_path / "many"), "--model", str(model_file),
+               "--batch-size", "16", "--output", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (out.exists() and out.stat().st_size > 20_000):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    before = out.read_bytes()
+    assert 0 < before.count(b"\n") < 1500
+    with open(out, "ab") as file:   # as if it had been killed within a line
+        file.write(b'{"path": "x')
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2 and "--resume" in refused.stderr
+    assert subprocess.run([*command, "--resume"], capture_output=True).returncode == 0
+    assert out.read_bytes().startswith(before[:before.rindex(b"\n") + 1])
+    paths = [json.loads(line)["path"] for line in out.read_text().splitlines()]
+    assert paths == [str(tmp_path / "many" / f"{number}.png") for number in range(1500)]
+
+
+# ------------------------------------------------------------------- bad and odd files
+
+def odd_files(folder: Path) -> tuple[set[str], set[str]]:
+    """Names of files that must be classified, and of those that cannot be."""
+    folder.mkdir()
+    picture = Image.open(save_picture(folder / "good.png", 0)).convert("RGB")
+    grey16 = Image.fromarray((np.arange(90 * 70).reshape(70, 90) * 10).astype(np.uint16))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    grey16.save(folder / "grey16.png")
+    grey16.save(folder / "grey16.tif")
+    picture.save(folder / "turned.jpg", exif=turned)
+    picture.convert("P").save(folder / "palette.gif")
+    picture.save(folder / "moving.gif", save_all=True, append_images=[picture.rotate(90)] * 3)
+    picture.convert("RGBA").save(folder / "clear.webp")
+    picture.save(folder / "name with 'quotes', commas;\nand a new line.jpg")
+    picture.save(folder / "=1+1.jpg")
+    picture.save(folder / "图片.jpg")
+    good = {path.name for path in folder.iterdir()}
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("this is no picture")
+    (folder / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    data = io.BytesIO()
+    picture.resize((300, 300)).save(data, "JPEG")
+    (folder / "cut.jpg").write_bytes(data.getvalue()[:len(data.getvalue()) // 2])
+    (folder / "bomb.png").write_bytes(huge_png(30_000))
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "folder.jpg").mkdir()
+    if os.geteuid():   # root may read everything
+        picture.save(folder / "forbidden.jpg")
+        (folder / "forbidden.jpg").chmod(0)
+    bad = {path.name for path in folder.iterdir()} - good - {"folder.jpg"}
+    chance = np.random.default_rng(0)
+    for kind in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"):
+        data = io.BytesIO()
+        picture.save(data, kind)
+        for number in range(32):
+            raw = bytearray(data.getvalue())
+            for place in chance.integers(0, len(raw), 1 + number // 2):
+                raw[place] ^= 1 << int(chance.integers(8))
+            (folder / f"flipped-{number}.{kind.lower()}").write_bytes(raw)
+    return good, bad
+
+
+def huge_png(side: int) -> bytes:
+    """A small file that unpacks to side x side pixels."""
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    head = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    pixels = zlib.compress(bytes(10_000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_bad_and_odd_files_never_stop_it(capsys, model_file, tmp_path):
+    good, bad = odd_files(tmp_path / "odd")
+    files = {str(path) for path in (tmp_path / "odd").rglob("*") if not path.is_dir()}
+    assert len(files) >= 200
+    for name in ("a.json", "a.csv"):
+        status, _, err = call(capsys, tmp_path / "odd", "--model", model_file, "--output", tmp_path / name)
+        assert status == 1
+    entries = json.loads((tmp_path / "a.json").read_text())
+    assert sorted(entry["path"] for entry in entries) == sorted(files)
+    by_name = {Path(entry["path"]).name: entry for entry in entries}
+    for name in good:
+        assert by_name[name]["error"] is None and len(by_name[name]["predictions"]) == 5, name
+    for name in bad:
+        assert by_name[name]["error"] and not by_name[name]["predictions"], name
+        assert "\n" not in by_name[name]["error"] and f"{tmp_path / 'odd' / name}: {by_name[name]['error']}" in err
+    assert by_name["empty.jpg"]["error"] == "the file is empty" and "pillow-heif" in by_name["photo.heic"]["error"]
+    assert "DecompressionBomb" in by_name["bomb.png"]["error"] and "truncated" in by_name["cut.jpg"]["error"]
+    assert all(bool(entry["error"]) != bool(entry["predictions"]) for entry in entries)
+    rows = list(csv.DictReader(open(tmp_path / "a.csv", newline="")))
+    assert [row["path"] for row in rows] == [entry["path"] for entry in entries]
+
+
+def test_a_name_in_another_encoding_is_written(capsys, model_file, tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xe9t\xe9.png"
+    shutil.copy(save_picture(tmp_path / "a" / "x.png", 0), path)
+    status, _, _ = call(capsys, tmp_path, "--model", model_file, "--output", tmp_path / "o.jsonl")
+    entries = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text("utf-8").splitlines()]
+    assert status == 0 and os.fsencode(entries[-1]["path"]) == path
+
+
+# ------------------------------------------------------------------- names, panel
+
+def test_the_list_of_classes_has_no_gap_and_no_double():
+    rows = list(csv.DictReader(open(CLASS_NAMES, encoding="utf-8")))
+    assert [int(row["index"]) for row in rows] == list(range(1000))
+    assert [row["wordnet_id"] for row in rows] == sorted({row["wordnet_id"] for row in rows})  # the folders' order
+    assert {int(row["ilsvrc_id"]) for row in rows} == set(range(1, 1001))
+    for language in ("english", "chinese"):
+        assert len({row[language] for row in rows}) == 1000 and all(row[language].strip() for row in rows)
+    assert all(any("一" <= letter <= "鿿" or "㐀" <= letter <= "䶿" for letter in row["chinese"]) for row in rows)
+
+
+def test_english_names_are_torchvisions():
+    from torchvision.models import AlexNet_Weights
+    rows = list(csv.DictReader(open(CLASS_NAMES, encoding="utf-8")))
+    assert [row["english"] for row in rows] == AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def test_names_fit_folders_english_words_and_a_thousand_numbers():
+    assert readable_names(["n01440764", "other"], "zh") == {"n01440764": "丁鲷"}
+    assert readable_names(["tench"], "zh") == {"tench": "丁鲷"}
+    assert readable_names([str(number) for number in range(1000)], "en")["1"] == "goldfish"
+    with pytest.raises(UserError, match="ImageNet"):
+        readable_names(["0", "1"], "en")
+
+
+def test_json_adds_the_readable_name(capsys, folder, tmp_path):
+    model = AlexNet(2, 36, hidden=8)
+    model.classes = ["n01440764", "n02102040"]
+    checkpoint.save(tmp_path / "m.pt", model, {})
+    assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--names", "zh", "--output", tmp_path / "o.json")[0] == 0
+    answers = json.loads((tmp_path / "o.json").read_text())[0]["predictions"]
+    assert {(answer["class"], answer["name"]) for answer in answers} == {
+        ("n01440764", "丁鲷"), ("n02102040", "英国史宾格犬")}
+
+
+def test_a_panel_has_pages_of_eight(capsys, model_file, folder, tmp_path):
+    status, out, _ = call(capsys, folder, "--model", model_file, "--truth", "--panel", tmp_path / "p.png",
+                          "--output", tmp_path / "o.csv")
+    assert status == 0 and str(tmp_path / "p-2.png") in out and not (tmp_path / "p-3.png").exists()
+    assert Image.open(tmp_path / "p.png").width == Image.open(tmp_path / "p-2.png").width > 800
+
+
+def test_letters_without_a_font_are_said(monkeypatch):
+    monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])
+    figures.choose_font("plain words, déjà vu")
+    with pytest.raises(UserError, match="fonts-noto-cjk"):
+        figures.choose_font("丁鲷")
