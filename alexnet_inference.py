@@ -343,6 +343,8 @@ def run(options: argparse.Namespace) -> int:
         done = done_before(Path(options.output))
         say(f"{sum(str(picture) in done for picture in pictures)} of {len(pictures)} pictures are in {options.output} already")
         pictures = [picture for picture in pictures if str(picture) not in done]
+        if not pictures:
+            return 0
     truth = Truth(model, pictures) if options.truth else None
     panel = Panel(options.panel, names, model.classes, truth) if options.panel else None
     show = options.output is None and len(pictures) <= FEW

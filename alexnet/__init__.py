@@ -2,6 +2,5 @@
 
 from alexnet.checkpoint import load
 from alexnet.model import AlexNet
-from alexnet.predict import classify
 
-__all__ = ["AlexNet", "classify", "load"]
+__all__ = ["AlexNet", "load"]

@@ -37,7 +37,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from alexnet import augment, demo, figures, training
+from alexnet import checkpoint, demo, figures, training
 from alexnet.data import Pack, find_source, open_pack, packed
 from alexnet.device import choose_device, choose_precision, keep_memory, precision
 from alexnet.files import UserError, read_json, write_json, write_text
@@ -237,10 +237,6 @@ def textbook_map_norm(x: Tensor) -> Tensor:
 def lrn(options: argparse.Namespace, device: torch.device) -> Section:
     """Local response normalisation, forward and backward."""
     section = Section("Local response normalisation, forward and backward, fp32, (64, 96, 55, 55)", "s")
-    chance = torch.Generator().manual_seed(0)
-    x = 20 * torch.randn(64, 96, 55, 55, generator=chance).to(device)
-    gradient = torch.randn(x.shape, generator=chance).to(device)
-
     across, within = "across maps", "within a map (cnorm2)"
     for about, names in ((across, ("ours", "nn.LocalResponseNorm", "nn.LocalResponseNorm, memory kept")),
                          (within, ("ours, cnorm2", "avg_pool2d, pow", "avg_pool2d, pow, channels_last"))):
@@ -474,6 +470,63 @@ def inference(name: str, batch: int, size: int, device: torch.device) -> Callabl
         with torch.inference_mode(), precision(device, form.dtype):
             network(images)
     return call
+
+
+def inference_command(options: argparse.Namespace, device: torch.device) -> Section:
+    """Whole commands, from the shell to the written answers."""
+    count = 1000
+    section = Section(f"Classifying {count:,} JPEG files of 500 x 375, whole command", "images/s")
+    with tempfile.TemporaryDirectory() as place:
+        pictures, out = Path(place, "pictures"), Path(place, "answers.csv")
+        make_pictures(pictures, count, 500, 375, options.data)
+        checkpoint.save(Path(place, "ours.pt"), AlexNet(), {})
+        torch.save(textbook().state_dict(), Path(place, "textbook.pt"))
+        torch.save(torchvision.models.alexnet().state_dict(), Path(place, "torchvision.pt"))
+        root = HERE.parent.parent
+
+        def command(*words: Any) -> Callable[[], Any]:
+            return lambda: subprocess.run([sys.executable, *map(str, words)], check=True, cwd=root,
+                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def peer(function: Callable[..., None], weights: str) -> Callable[[], Any]:
+            arguments = (str(pictures), str(Path(place, weights)), str(out), str(device))
+            return command("-c", f"from results.benchmark import {function.__name__} as f; f{arguments}")
+
+        section.compare([
+            Side("alexnet_inference.py", command("alexnet_inference.py", pictures, "--model", Path(place, "ours.pt"),
+                                                 "--output", out, "--device", device), count),
+            Side("a loop: PIL, transforms, textbook network", peer(usual_loop, "textbook.pt"), count),
+            Side("DataLoader, 2 workers, batch 64, torchvision", peer(usual_loader, "torchvision.pt"), count),
+        ], device, options.rounds)
+    section.mark("ours to the loop", section.ratio("a loop: PIL, transforms, textbook network"), 4)
+    section.mark("ours to the DataLoader", section.ratio("DataLoader, 2 workers, batch 64, torchvision"), 1.7)
+    without_bf16(device, section)
+    return section
+
+
+def usual_loop(pictures: str, weights: str, out: str, device_name: str) -> None:
+    """One picture at a time, as tutorials have it."""
+    device = torch.device(device_name)
+    network = textbook().eval().to(device)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    steps = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), NORMALIZE])
+    with torch.no_grad(), open(out, "w") as file:
+        for path in sorted(Path(pictures).rglob("*.jpg")):
+            image = steps(Image.open(path).convert("RGB"))
+            found = network(image[None].to(device)).softmax(1)[0].topk(5)
+            file.write(f"{path},{found.indices.tolist()},{found.values.tolist()}\n")
+
+
+def usual_loader(pictures: str, weights: str, out: str, device_name: str) -> None:
+    """Batches of 64 from a DataLoader with two workers."""
+    device = torch.device(device_name)
+    network = torchvision.models.alexnet().eval().to(device)
+    network.load_state_dict(torch.load(weights, weights_only=True))
+    with torch.no_grad(), open(out, "w") as file:
+        for images, _ in imagefolder(Path(pictures), 224, 64, workers=2, train=False):
+            found = network(images.to(device)).softmax(1).topk(5)
+            for indices, values in zip(found.indices.tolist(), found.values.tolist()):
+                file.write(f"{indices},{values}\n")
 
 
 def optimizer(options: argparse.Namespace, device: torch.device) -> Section:
@@ -776,7 +829,7 @@ def examples_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator
 
 SECTIONS: dict[str, Callable[[argparse.Namespace, torch.device], Section]] = {
     "lrn": lrn, "step": step, "profile": profile, "inference-network": inference_network,
-    "optimizer": optimizer, "input": input_, "packing": packing, "scaling": scaling, "accuracy": accuracy}
+    "inference": inference_command, "optimizer": optimizer, "input": input_, "packing": packing, "scaling": scaling, "accuracy": accuracy}
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -790,7 +843,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def keep(name: str, options: argparse.Namespace, device: torch.device, section: Section) -> dict[str, Any]:
     """Writes a section's JSON, and what is made from all of them."""
-    command = name + (" --data FOLDER" if options.data and name in ("accuracy", "input", "packing") else "")
+    command = name + (" --data FOLDER" if options.data and name in ("accuracy", "inference", "input", "packing") else "")
     content = {"title": section.title, "command": command, "unit": section.unit, "rows": section.rows,
                "marks": section.marks, "remarks": section.remarks, "seed": 0,
                "date": date.today().isoformat(), "machine": machine(device)}

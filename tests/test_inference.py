@@ -1,4 +1,4 @@
-"""alexnet_inference.py and alexnet.classify: every picture gets its answer or its reason."""
+"""alexnet_inference.py and alexnet.predict: every picture gets its answer or its reason."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ import torch
 from PIL import Image
 
 import alexnet_inference
-from alexnet import AlexNet, checkpoint, classify, figures, load
+from alexnet import AlexNet, checkpoint, figures, load
 from alexnet.data import find_source, packed
 from alexnet.files import UserError
-from alexnet.predict import CLASS_NAMES, features, find_pictures, readable_names
+from alexnet.predict import CLASS_NAMES, classify, features, find_pictures, readable_names
 from alexnet.training import evaluate
 from conftest import ROOT, make_folder, save_picture
 
