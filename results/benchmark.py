@@ -251,7 +251,7 @@ def lrn(options: argparse.Namespace, device: torch.device) -> Section:
     return section
 
 
-def normalisation(name: str, device: torch.device) -> Callable[[], tuple[Tensor, Tensor]]:
+def normalisation(name: str, device: torch.device, images: int = 64) -> Callable[[], tuple[Tensor, Tensor]]:
     """Forward and backward of one normalisation; gives values and gradients."""
     function: Callable[[Tensor], Tensor] = {
         "ours": LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75, over_n=True),
@@ -262,7 +262,7 @@ def normalisation(name: str, device: torch.device) -> Callable[[], tuple[Tensor,
     memory = (torch.channels_last if name.startswith("ours") or name.endswith("channels_last")
               else torch.contiguous_format)
     chance = torch.Generator().manual_seed(0)
-    values, gradient = (torch.randn(64, 96, 55, 55, generator=chance).to(device, memory_format=memory)
+    values, gradient = (torch.randn(images, 96, 55, 55, generator=chance).to(device, memory_format=memory)
                         for _ in range(2))
     values.mul_(20).requires_grad_()
 

@@ -37,10 +37,10 @@ def test_ratios_and_rates_are_those_of_the_same_work():
 
 
 def test_both_normalisations_of_the_lrn_section_agree():
-    ours, theirs = (benchmark.normalisation(name, CPU)() for name in ("ours", "nn.LocalResponseNorm"))
+    ours, theirs = (benchmark.normalisation(name, CPU, 2)() for name in ("ours", "nn.LocalResponseNorm"))
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-    ours, theirs = (benchmark.normalisation(name, CPU)() for name in ("ours, cnorm2", "avg_pool2d, pow"))
+    ours, theirs = (benchmark.normalisation(name, CPU, 2)() for name in ("ours, cnorm2", "avg_pool2d, pow"))
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
