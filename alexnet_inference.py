@@ -26,14 +26,14 @@ import torch
 from tqdm import tqdm
 
 from alexnet import figures
-from alexnet.checkpoint import load
+from alexnet.checkpoint import find, load
 from alexnet.data import RowFile, open_image
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.files import UserError, whole_file, write_csv, write_json
 from alexnet.model import AlexNet
 from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
 
-RUNS, SAMPLES = Path("results/runs"), Path(__file__).resolve().parent / "data" / "samples"
+SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
 FEW = 20          # pictures whose answers are all shown on a terminal
 PANEL_PAGE = 8    # as in figure 4
 
@@ -95,17 +95,6 @@ def check(options: argparse.Namespace) -> None:
 
 
 # ------------------------------------------------------------------- what goes in
-
-def find_model(given: str | None) -> Path:
-    """The checkpoint that was named, or the newest run's best.pt."""
-    if given:
-        return Path(given)
-    runs = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise UserError(f"no model: there is no run in {RUNS}. Train one (python train_alexnet.py takes some "
-                        "minutes), or name a checkpoint with --model")
-    return runs[-1]
-
 
 def list_pictures(paths: list[str]) -> list[Path]:
     """What is to be classified, in order."""
@@ -328,7 +317,7 @@ class Panel:
 
 def run(options: argparse.Namespace) -> int:
     """Classifies everything; returns how many pictures could not be."""
-    path = find_model(options.model)
+    path = find(options.model)
     model = load(path)
     names = readable_names(model.classes, options.names) if options.names else {}
     pictures = list_pictures(options.paths)

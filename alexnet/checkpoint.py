@@ -16,6 +16,7 @@ import torch
 from alexnet.files import UserError, whole_file
 from alexnet.model import AlexNet
 
+RUNS = Path("results/runs")
 FORMAT = "alexnet"
 VERSION = 1
 
@@ -29,6 +30,17 @@ def save(path: Path | str, model: AlexNet, facts: dict[str, Any], **more: Any) -
                     "changes": changes, "image_size": model.image_size,
                     "classes": list(model.classes), "facts": facts,
                     "model": model.state_dict(), **more}, temporary)
+
+
+def find(given: str | None) -> Path:
+    """The checkpoint (or run's folder) that was named, or the newest run's best.pt; UserError if there is none."""
+    if given:
+        return Path(given)
+    runs = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise UserError(f"no model: there is no run in {RUNS}. Train one (python train_alexnet.py takes some "
+                        "minutes), or name a checkpoint with --model")
+    return runs[-1]
 
 
 def read(path: Path | str) -> dict[str, Any]:

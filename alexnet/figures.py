@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,4 +151,416 @@ def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
         bars.set(xlim=(0, 1), ylim=(max(len(entry.answers), 5) - 0.5, -0.5))
         bars.set_xticks([])
         bars.set_yticks([])
+    save(figure, path)
+
+
+# ------------------------------------------------------------------- looking inside
+
+RELATIVE = 0.5   # grey: what is nothing in a picture of signed values
+
+
+def mosaic(tiles: np.ndarray, across: int, gap: int = 1, scale: int = 1) -> np.ndarray:
+    """(N, h, w, 3) as one picture, `across` a row, white between them; each value a square of `scale`."""
+    count, height, width, _ = tiles.shape
+    down = -(-count // across)
+    canvas = np.ones((down * (height + gap) - gap, across * (width + gap) - gap, 3), np.float32)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, across)
+        canvas[row * (height + gap):, column * (width + gap):][:height, :width] = tile
+    return canvas.repeat(scale, 0).repeat(scale, 1)
+
+
+def signed_colours(values: np.ndarray) -> np.ndarray:
+    """Blue below 0, white, red above; each of the N arrays (N, h, w) by its own largest magnitude."""
+    largest = np.abs(values).max(tuple(range(1, values.ndim)), keepdims=True)
+    return plt.get_cmap("RdBu_r")(0.5 + 0.5 * values / np.maximum(largest, 1e-30))[..., :3]
+
+
+def headline(figure: plt.Figure, title: str) -> None:
+    """A title above everything, in as many lines as the figure's width asks for."""
+    letters = int(figure.get_size_inches()[0] * 12.5)   # of 11 points
+    figure.suptitle("\n".join(textwrap.wrap(title, letters)), fontsize=11)
+
+
+def show(axes: plt.Axes, image: np.ndarray, title: str = "", frame: str = "", **options: Any) -> Any:
+    """A picture without ticks; `frame` colours its edge."""
+    shown = axes.imshow(image, **options)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_title(title, fontsize=8.5, pad=3)
+    for spine in axes.spines.values():
+        spine.set(visible=bool(frame), color=frame or "black", linewidth=3)
+    return shown
+
+
+class Block(NamedTuple):
+    """A layer of the architecture's drawing, in numbers."""
+
+    name: str
+    maps: int
+    side: int             # 0: a fully-connected layer
+    columns: int          # groups in which its maps are made
+    kernel: int           # with which it looks at the layer before (0: at all of it)
+    stride: int
+    between: list[str]    # what stands between it and the next layer
+    parameters: int
+    neurons: int
+    multiply_adds: int
+
+
+def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> None:
+    """Figure 2: the first block is the picture; below it three bars a layer."""
+    figure = plt.figure(figsize=(14, 8.4), layout="constrained")
+    grid = figure.add_gridspec(2, 3, height_ratios=[2.2, 1])
+    axes = figure.add_subplot(grid[0, :])
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    rows = [1.0, -1.0] if columns == 2 else [0.0]
+    spots: list[list[tuple[float, float, float, float, float]]] = []   # x, y, width, height, depth of each box
+    x = ceiling = 0.0
+    for number, block in enumerate(blocks):
+        halves = rows if 0 < number < len(blocks) - 1 and columns == 2 else [0.0]
+        share = block.maps / len(halves)
+        if block.side:
+            height = 0.55 + 1.25 * (block.side / blocks[0].side) ** 0.55
+            width, depth = 0.10 + 0.045 * share ** 0.5, 0.45 * height
+        else:
+            height, width, depth = 0.5 + 0.026 * share ** 0.5, 0.16, 0.0
+        if len(halves) == 1 and columns == 1:
+            height, depth = height * 1.35, depth * 1.35
+        here = []
+        for place in halves:
+            y = place * 1.45
+            _box(axes, x, y, width, height, depth, "#cfe0f1" if number else "#e8e8e8")
+            here.append((x, y, width, height, depth))
+        spots.append(here)
+        lines = [f"{block.name}", f"{block.maps} × {block.side} × {block.side}" if block.side else f"{block.maps:,}"]
+        top = max(y + height / 2 + 0.5 * depth for _, y, _, height, depth in here)
+        if 0 < number < len(blocks) - 1:   # the layers' names on one line
+            top = ceiling = max(top, ceiling)
+        axes.text(x + width / 2 + 0.4 * depth, top + 0.12, "\n".join(lines), ha="center", va="bottom", fontsize=9,
+                  weight="bold" if number else "normal")
+        if block.between:
+            bottom = min(y - height / 2 for _, y, _, height, _ in here)
+            axes.text(x + width / 2, bottom - 0.15, "\n".join(block.between), ha="center", va="top", fontsize=7.5,
+                      color="dimgrey")
+        x += width + 0.55 * depth + (0.85 if block.side else 0.75)
+    for before, after, block in zip(spots, spots[1:], blocks[1:]):
+        for there, (x1, y1, _, _, d1) in enumerate(after):
+            for here, (x0, y0, w0, h0, d0) in enumerate(before):
+                crosses = len(before) == len(after) == 2 and here != there
+                if crosses and block.columns == 2:
+                    continue
+                end = x1 + 0.2 * d1, y1 + 0.25 * d1
+                if not block.kernel:
+                    axes.plot([x0 + w0 + 0.3 * d0, end[0]], [y0 + 0.15 * d0, end[1]], color="tab:red" if crosses else "grey",
+                              linewidth=0.9, zorder=3)
+                    continue
+                face = x0 + w0 + 0.3 * d0, y0 + (0.12 if there == 0 else -0.12) * h0 + 0.2 * d0
+                small = 0.11 + 0.012 * block.kernel
+                patch = [(face[0] - small / 2, face[1] - small), (face[0] + small / 2, face[1] - small * 0.4),
+                         (face[0] + small / 2, face[1] + small), (face[0] - small / 2, face[1] + small * 0.4)]
+                colour = "tab:red" if crosses else "tab:orange"
+                axes.add_patch(plt.Polygon(patch, facecolor="none", edgecolor=colour, linewidth=1, zorder=4))
+                for corner in (patch[1], patch[2]):
+                    axes.plot([corner[0], end[0]], [corner[1], end[1]], color=colour, linewidth=0.8, zorder=4)
+        (x0, _, w0, _, d0), (x1, _, _, _, d1) = before[0], after[0]
+        if block.kernel:
+            low = min(y - height / 2 for _, y, _, height, _ in before + after)
+            axes.text((x0 + w0 + x1) / 2 + 0.2 * d0, low - 0.05, f"{block.kernel} × {block.kernel}"
+                      + (f" / {block.stride}" if block.stride > 1 else ""), ha="center", va="bottom", fontsize=8,
+                      color="tab:orange")
+    axes.autoscale_view()
+    headline(figure, title)
+    _layer_bars(figure, grid, blocks[1:])
+    save(figure, path)
+
+
+def _box(axes: plt.Axes, x: float, y: float, width: float, height: float, depth: float, colour: str) -> None:
+    """A block in oblique view: front, top and right side; (x, y) is the middle of the front's left edge."""
+    bottom, top = y - height / 2, y + height / 2
+    dx, dy = 0.55 * depth, 0.5 * depth
+    front = [(x, bottom), (x + width, bottom), (x + width, top), (x, top)]
+    lid = [(x, top), (x + width, top), (x + width + dx, top + dy), (x + dx, top + dy)]
+    side = [(x + width, bottom), (x + width + dx, bottom + dy), (x + width + dx, top + dy), (x + width, top)]
+    for corners, shade in ((front, 1.0), (lid, 0.93), (side, 0.85)):
+        if depth or corners is front:
+            rgb = np.array(matplotlib.colors.to_rgb(colour)) * shade
+            axes.add_patch(plt.Polygon(corners, facecolor=rgb, edgecolor="#44546a", linewidth=0.8, zorder=2))
+
+
+def _layer_bars(figure: plt.Figure, grid: Any, blocks: list[Block]) -> None:
+    """Parameters, neurons and multiply-adds of each layer, with their sums."""
+    for column, (name, label) in enumerate((("parameters", "parameters"), ("neurons", "neurons"),
+                                            ("multiply_adds", "multiply-adds for one picture"))):
+        values = [getattr(block, name) for block in blocks]
+        axes = figure.add_subplot(grid[1, column])
+        axes.bar([block.name for block in blocks], values, color="tab:blue", alpha=0.75)
+        for place, value in enumerate(values):
+            axes.text(place, value, f"{value / sum(values):.1%}", ha="center", va="bottom", fontsize=7.5)
+        axes.set_title(f"{label}: {sum(values):,}", fontsize=10)
+        axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(y=0.12)
+
+
+def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: Path, title: str) -> None:
+    """Figure 3: (K, 3, h, w), a block a column, each kernel around grey by its own largest magnitude;
+    below each, and at the right, how colourful it is."""
+    scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
+    tiles = RELATIVE + 0.5 * scaled.transpose(0, 2, 3, 1)
+    share, across = len(tiles) // columns, 12 if columns == 2 else 16
+    down = -(-share // across)
+    figure = plt.figure(figsize=(0.78 * across + 3.2, 0.95 * down * columns + 1.2), layout="constrained")
+    wide, narrow = figure.subfigures(1, 2, width_ratios=[0.78 * across, 3.2])
+    blocks = np.atleast_1d(wide.subfigures(columns, 1, hspace=0.02))
+    for number, block in enumerate(blocks):
+        mean = colour[number * share:(number + 1) * share].mean()
+        if columns > 1:
+            block.suptitle(f"column {number + 1}: mean colourfulness {mean:.2f}", fontsize=10)
+        places = block.subplots(down, across, squeeze=False).ravel()
+        for axes in places:
+            axes.set_axis_off()
+        for axes, index in zip(places, range(number * share, (number + 1) * share)):
+            axes.imshow(tiles[index], interpolation="nearest")
+            axes.text(0.5, -0.03, f"{colour[index]:.2f}", transform=axes.transAxes, ha="center", va="top", fontsize=6.5,
+                      color="dimgrey")
+    axes = narrow.subplots()
+    for number in range(columns):
+        values = np.sort(colour[number * share:(number + 1) * share])
+        axes.plot(values, np.linspace(0, 100, share), drawstyle="steps-post", label=f"column {number + 1}" if columns > 1 else "all")
+    axes.axvline(2 / 3, color="grey", linestyle=":", label="drawn at random")
+    axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="colourfulness: share of a kernel's\nenergy that is not grey",
+             ylabel="% of the kernels have less")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    headline(figure, title)
+    save(figure, path)
+
+
+def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str) -> None:
+    """(K, inputs, h, w): a block a kernel, in it a square for each input map; blue is negative, red positive,
+    by the kernel's own largest magnitude."""
+    count, inputs, height, _ = kernels.shape
+    inner = int(np.ceil(inputs ** 0.5))
+    scale = max(1, round(150 / (inner * (height + 1))))
+    blocks = [mosaic(tile, inner, 1, scale) for tile in signed_colours(kernels)]
+    across = 8
+    down = -(-count // across)
+    figure, grid = plt.subplots(down, across, figsize=(1.75 * across, 1.95 * down * blocks[0].shape[0] / blocks[0].shape[1] + 0.7),
+                                squeeze=False, layout="constrained")
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for axes, block, number in zip(grid.ravel(), blocks, numbers):
+        show(axes, block, f"kernel {number}", interpolation="nearest")
+    headline(figure, title)
+    save(figure, path)
+
+
+def layer_maps(image: np.ndarray, maps: np.ndarray, columns: int, path: Path, title: str) -> None:
+    """A picture beside all maps (C, h, w) of a layer on one scale, which ends at the 99.8th percentile of
+    magnitudes; with two columns their maps stand apart, the first above."""
+    least, side = maps.min(), maps.shape[-1]
+    reach = max(float(np.quantile(np.abs(maps), 0.998)), 1e-12)
+    low, cmap = (-reach, "RdBu_r") if least < 0 else (0.0, "inferno")
+    across = int(np.ceil((1.5 * len(maps)) ** 0.5))
+    if columns == 2:
+        across += (-across) % 2
+    colours = plt.get_cmap(cmap)((maps - low) / (reach - low))[..., :3]
+    gap, scale = max(1, side // 12), max(1, round(900 / (across * (side + 1))))
+    parts = [mosaic(part, across, gap, scale) for part in np.split(colours, columns)]
+    between = np.ones((3 * (gap + 1) * scale, parts[0].shape[1], 3), np.float32)
+    canvas = np.concatenate([piece for part in parts for piece in (between, part)][1:])
+    width = 9.6
+    figure, (left, right) = plt.subplots(1, 2, figsize=(width + 4.4, max(3.2, width * canvas.shape[0] / canvas.shape[1] + 0.7)),
+                                         width_ratios=[2.6, width], layout="constrained")
+    show(left, image)
+    show(right, canvas, interpolation="nearest")
+    bar = plt.cm.ScalarMappable(matplotlib.colors.Normalize(low, reach), cmap)
+    figure.colorbar(bar, ax=right, shrink=0.6, pad=0.01, label="value", extend="max" if least >= 0 else "both")
+    headline(figure, title)
+    save(figure, path)
+
+
+class Attribution(NamedTuple):
+    """A picture and what was found to count in it."""
+
+    image: np.ndarray                       # (S, S, 3) uint8
+    title: str
+    heats: list[tuple[str, np.ndarray]]     # name, (S, S)
+
+
+def attributions(entries: list[Attribution], path: Path, title: str, label: str, reach: float | None = None,
+                 overlay: bool = True) -> None:
+    """Each picture, and beside it each of its heats, laid over it. With `reach` the scale goes from -reach to
+    reach for all; without, each heat has its own, from 0 to its 99.5th percentile."""
+    wide = 1 + len(entries[0].heats)
+    across = 2 if len(entries) > 1 else 1
+    down = -(-len(entries) // across)
+    figure, grid = plt.subplots(down, across * wide, figsize=(2.3 * across * wide + 0.9, 2.5 * down + 0.7), squeeze=False,
+                                layout="constrained")
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    cmap = "RdBu_r" if reach else "inferno"
+    for number, entry in enumerate(entries):
+        row, column = divmod(number, across)
+        places = grid[row, column * wide:(column + 1) * wide]
+        show(places[0], entry.image, entry.title)
+        grey = entry.image.mean(2) / 255
+        for axes, (name, heat) in zip(places[1:], entry.heats):
+            if reach:
+                shown = 0.5 + 0.5 * np.clip(heat / reach, -1, 1)
+            else:
+                shown = np.clip(heat / max(float(np.quantile(heat, 0.995)), 1e-30), 0, 1)
+            colours = plt.get_cmap(cmap)(shown)[..., :3]
+            mixed = 0.4 * (0.3 + 0.7 * grey[..., None]) + 0.6 * colours if overlay else colours
+            show(axes, mixed, name)
+    bar = plt.cm.ScalarMappable(matplotlib.colors.Normalize(-100 * reach if reach else 0, 100 * reach if reach else 1), cmap)
+    figure.colorbar(bar, ax=grid, shrink=min(0.8, 2 / down), pad=0.01, label=label)
+    headline(figure, title)
+    save(figure, path)
+
+
+class NeighbourRow(NamedTuple):
+    query: np.ndarray                                  # (S, S, 3) uint8
+    title: str
+    near: list[tuple[np.ndarray, str, bool | None]]    # picture, title, whether of the query's class
+
+
+def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
+    """Figure 4, right: a query a row, then what is nearest; green of its class, red of another."""
+    wide = 1 + len(rows[0].near)
+    figure, grid = plt.subplots(len(rows), wide, figsize=(1.75 * wide + 0.3, 1.95 * len(rows) + 0.7), squeeze=False,
+                                layout="constrained", width_ratios=[1.15] + [1] * (wide - 1))
+    for places, row in zip(grid, rows):
+        show(places[0], row.query, row.title)
+        for axes, (image, name, same) in zip(places[1:], row.near):
+            show(axes, image, name, "" if same is None else "tab:green" if same else "tab:red")
+    headline(figure, title)
+    save(figure, path)
+
+
+def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Path, title: str) -> None:
+    """Rows of pictures with titles; a name before each row."""
+    wide = max(len(pictures) for _, pictures in rows)
+    figure, grid = plt.subplots(len(rows), wide, figsize=(1.35 * wide + 0.8, 1.55 * len(rows) + 0.7), squeeze=False,
+                                layout="constrained")
+    for axes in grid.ravel():
+        axes.set_axis_off()
+    for places, (name, pictures) in zip(grid, rows):
+        for axes, (image, text) in zip(places, pictures):
+            axes.set_axis_on()
+            show(axes, image, text, interpolation="nearest" if image.shape[0] < 40 else "antialiased")
+        places[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    headline(figure, title)
+    save(figure, path)
+
+
+def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: list[np.ndarray], shares: np.ndarray,
+          path: Path, title: str) -> None:
+    """Pictures laid out in the plane: dots coloured by class, and as thumbnails where there is room."""
+    choose_font("".join(classes))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(15, 7), layout="constrained")
+    colours = plt.get_cmap("tab10" if len(classes) <= 10 else "tab20" if len(classes) <= 20 else "hsv")
+    for label, name in enumerate(classes):
+        mine = labels == label
+        colour = colours(label / len(classes)) if len(classes) > 20 else colours(label)
+        left.scatter(*places[mine].T, s=12, color=colour, label=name, alpha=0.8, linewidths=0)
+    if len(classes) <= 20:
+        left.legend(fontsize=8, markerscale=1.6, loc="best")
+    cells, low, high = 20, places.min(0), places.max(0)
+    spread = np.maximum(high - low, 1e-12)
+    taken: set[tuple[int, int]] = set()
+    for place, image in zip(places, images):
+        cell = tuple(((place - low) / spread * (cells - 1)).round().astype(int).tolist())
+        if cell in taken:
+            continue
+        taken.add(cell)
+        x, y = low + np.array(cell) / (cells - 1) * spread
+        dx, dy = spread / (cells - 1) / 2 * 0.96
+        right.imshow(image, extent=(x - dx, x + dx, y - dy, y + dy), aspect="auto", zorder=2)
+    right.set_xlim(low[0] - spread[0] / cells, high[0] + spread[0] / cells)
+    right.set_ylim(low[1] - spread[1] / cells, high[1] + spread[1] / cells)
+    for axes in (left, right):
+        axes.set(xlabel=f"first principal component ({shares[0]:.0%} of the variance)",
+                 ylabel=f"second ({shares[1]:.0%})", box_aspect=1)
+        axes.tick_params(labelsize=8)
+    headline(figure, title)
+    save(figure, path)
+
+
+class LayerState(NamedTuple):
+    """A layer's column in the picture of a network's health."""
+
+    name: str
+    dead: float
+    always: float
+    quantiles: np.ndarray    # 0.01, 0.25, 0.5, 0.75, 0.99
+    weights: float
+    gradients: float
+
+
+def health(layers: list[LayerState], divisors: dict[str, np.ndarray], words: list[str], path: Path, title: str) -> None:
+    """Dead units, values, weights and gradients by layer, what the norms divide by; then what is unusual."""
+    figure = plt.figure(figsize=(14, 8.2 + 0.2 * len(words)), layout="constrained")
+    grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.06 + 0.055 * len(words)])
+    names, places = [layer.name for layer in layers], np.arange(len(layers))
+    units, values, sizes, ratio, norms = (figure.add_subplot(grid[place]) for place in (
+        (0, slice(0, 3)), (0, slice(3, 6)), (1, slice(0, 2)), (1, slice(2, 4)), (1, slice(4, 6))))
+    units.bar(places - 0.2, [100 * layer.dead for layer in layers], 0.4, color="black", label="never above 0: dead after a ReLU")
+    units.bar(places + 0.2, [100 * layer.always for layer in layers], 0.4, color="tab:green",
+              label="never below 0: the ReLU does nothing")
+    units.set(ylim=(0, 100), ylabel="% of the units", title="units, over all pictures and places")
+    units.legend(fontsize=8)
+    boxes = [dict(med=q[2], q1=q[1], q3=q[3], whislo=q[0], whishi=q[4], fliers=[]) for q in (layer.quantiles for layer in layers)]
+    values.bxp(boxes, positions=places, showfliers=False, widths=0.5)
+    values.axhline(0, color="grey", linewidth=0.8)
+    values.set_yscale("symlog", linthresh=1)
+    values.set(title="values before the nonlinearity (whiskers: 1 and 99%)", ylabel="linear within ±1, then logarithmic")
+    for name, colour in (("weights", "tab:blue"), ("gradients", "tab:red")):
+        sizes.plot(places, [max(getattr(layer, name), 1e-20) for layer in layers], "o-", color=colour,
+                   label="weights: standard deviation" if name == "weights" else "gradients: root mean square")
+    sizes.set(yscale="log", title="weights and gradients")
+    sizes.legend(fontsize=8)
+    ratio.plot(places, [max(layer.gradients / max(layer.weights, 1e-30), 1e-20) for layer in layers], "o-", color="tab:purple")
+    ratio.axhspan(1e-3, 1, color="tab:green", alpha=0.12, label="usual")
+    ratio.set(yscale="log", title="gradient / weight (times the rate: a step)")
+    ratio.legend(fontsize=8)
+    if divisors:
+        boxes = [dict(med=q[2], q1=q[1], q3=q[3], whislo=q[0], whishi=q[4], fliers=[]) for q in divisors.values()]
+        norms.bxp(boxes, showfliers=False, widths=0.5)
+        norms.set_xticklabels(list(divisors))
+        norms.axhline(1, color="grey", linewidth=0.8, linestyle=":")
+        norms.set(title="what the norms divide by (1: their least)")
+    else:
+        norms.set_axis_off()
+        norms.text(0.5, 0.5, "no normalisation in this network", ha="center", va="center", transform=norms.transAxes)
+    for axes in (units, values, sizes, ratio):
+        axes.set_xticks(places, names)
+    for axes in (units, values, sizes, ratio, norms):
+        axes.tick_params(labelsize=8)
+        axes.title.set_fontsize(10)
+        axes.grid(axis="y", alpha=0.3)
+    text = figure.add_subplot(grid[2, :])
+    text.set_axis_off()
+    text.text(0, 1, "\n".join(words), va="top", fontsize=10, transform=text.transAxes)
+    headline(figure, title)
+    save(figure, path)
+
+
+def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path, title: str) -> None:
+    """Loss and top-1 error by epoch of several runs, a colour a run: solid on val, thin on train."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
+    for number, (name, rows) in enumerate(runs.items()):
+        colour, epochs = f"C{number % 10}", [row["epoch"] for row in rows]
+        for axes, what, scale in ((left, "loss", 1), (right, "top1_error", 100)):
+            axes.plot(epochs, [scale * row[f"val_{what}"] for row in rows], color=colour, label=name)
+            axes.plot(epochs, [scale * row[f"train_{what}"] for row in rows], color=colour, linewidth=0.8, linestyle="--")
+    for axes, name in ((left, "cross-entropy"), (right, "top-1 error, %")):
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    right.legend(fontsize=8)
+    headline(figure, f"{title} (solid: val; dashed: train, with dropout and augmentation)")
     save(figure, path)

@@ -70,6 +70,12 @@ def read_json(path: Path | str) -> Any:
         raise UserError(f"{path} is not a JSON file ({error})") from None
 
 
+def read_csv(path: Path | str) -> list[dict[str, str]]:
+    """A dict a row, by the names in the first line."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def write_csv(path: Path | str, rows: list[dict[str, Any]]) -> None:
     """One line a row, columns as in the first row."""
     text = io.StringIO()

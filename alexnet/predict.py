@@ -10,7 +10,6 @@ pictures, and a picture that cannot be read gets its reason instead of stopping 
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from torch import Tensor
 from alexnet import augment
 from alexnet.data import SUFFIXES, in_order, open_image, packed_side, square, to_rgb
 from alexnet.device import choose_precision, precision
-from alexnet.files import UserError
+from alexnet.files import UserError, read_csv
 from alexnet.model import AlexNet
 
 CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
@@ -198,8 +197,7 @@ def readable_names(classes: list[str], language: str) -> dict[str, str]:
     UserError if none is.
     """
     column = {"en": "english", "zh": "chinese"}[language]
-    with open(CLASS_NAMES, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(CLASS_NAMES)
     names = {row[key]: row[column] for key in ("wordnet_id", "english") for row in rows}
     if len(classes) == len(rows):
         names |= {row["index"]: row[column] for row in rows}

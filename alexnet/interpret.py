@@ -1,0 +1,357 @@
+"""What the network looks at: kernels, attributions, patches, neighbours, health. Arrays out.
+
+Pictures go in as the network takes them, RGB, 0..255: one or a few as tensors (N, 3, S, S), many as
+arrays (N, side, side, 3) uint8, such as a memory-mapped `Pack.images`, of which the centre is used.
+The model must be in eval mode. `figures.py` draws the results.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Iterator, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from alexnet import augment
+from alexnet.model import AlexNet, Layer, LocalResponseNorm, SameMapNorm
+
+
+def layer_of(model: AlexNet, name: str) -> Layer:
+    """A step of the network in numbers; ValueError with the names that exist."""
+    for layer in model.layers:
+        if layer.name == name:
+            return layer
+    raise ValueError(f"no step is called {name}; there is {', '.join(layer.name for layer in model.layers)}")
+
+
+def batches(model: AlexNet, images: np.ndarray, doing: str = "", size: int = 64) -> Iterator[tuple[slice, Tensor]]:
+    """The central crops of (N, side, side, 3) uint8 as (n, 3, S, S) on the model's device, with their
+    rows; progress is shown under the name `doing`."""
+    rows = range(0, len(images), size)
+    for first in tqdm(rows, desc=doing, leave=False, disable=None if doing else True):
+        part = slice(first, min(first + size, len(images)))
+        squares = torch.from_numpy(np.ascontiguousarray(images[part])).permute(0, 3, 1, 2)
+        crops = augment.centre(squares, model.image_size).contiguous(memory_format=torch.channels_last)
+        yield part, crops.to(model.mean.device)
+
+
+def features(model: AlexNet, images: np.ndarray, layer: str = "fc7", doing: str = "") -> Tensor:
+    """(N, values): a layer's values for every picture."""
+    with torch.inference_mode():
+        return torch.cat([model.activations(crops, [layer])[layer].flatten(1).cpu()
+                          for _, crops in batches(model, images, doing)])
+
+
+# ------------------------------------------------------------------- kernels and fields
+
+def colourfulness(kernels: Tensor) -> np.ndarray:
+    """(K,): the share of each kernel's energy that is not grey; 0 is grey, 1 has no grey in it (C23).
+
+    kernels: (K, 3, h, w). Grey is what R, G and B have in common. Kernels drawn at random have 2/3.
+    """
+    colour = kernels - kernels.mean(1, keepdim=True)
+    energy = kernels.square().sum((1, 2, 3))
+    return (colour.square().sum((1, 2, 3)) / energy.clamp_min(1e-30)).detach().cpu().numpy()
+
+
+def field_of_view(layer: Layer, row: int, column: int, size: int) -> tuple[slice, slice]:
+    """Rows and columns of the picture that a value of `layer` sees, cut off at the picture's edge."""
+    begins = [layer.first + place * layer.jump for place in (row, column)]
+    rows, columns = (slice(max(0, begin), min(size, begin + layer.field)) for begin in begins)
+    return rows, columns
+
+
+# ------------------------------------------------------------------- which part of a picture counts
+
+def gradient(model: AlexNet, images: Tensor, targets: Tensor, noise: float = 0.0, samples: int = 1,
+             seed: int = 0) -> np.ndarray:
+    """(N, 3, S, S): by how much the class's logit rises for each grey level that a pixel rises.
+
+    targets: (N,) class numbers. With `noise` (a standard deviation in grey levels) the average over
+    `samples` noisy copies (SmoothGrad, Smilkov et al. 2017), in which what chance did cancels.
+    """
+    chance = torch.Generator().manual_seed(seed)
+    total = torch.zeros_like(images, dtype=torch.float32)
+    for _ in range(samples):
+        copy = images.float()
+        if noise:
+            copy = copy + noise * torch.randn(images.shape, generator=chance).to(copy)
+        copy.requires_grad_()
+        logits = model(copy).gather(1, targets[:, None])
+        total += torch.autograd.grad(logits.sum(), copy)[0] / samples
+    return total.cpu().numpy()
+
+
+def occlusion(model: AlexNet, image: Tensor, target: int, patch: int, stride: int) -> np.ndarray:
+    """(S, S): how far the class's probability falls when a pixel is covered: the average over the
+    squares of `patch` px, `stride` px apart, that cover it (Zeiler and Fergus 2013).
+
+    image: (3, S, S). The squares show the mean image, which the network sees as nothing.
+    """
+    size = image.shape[-1]
+    begins = [*range(0, size - patch, stride), size - patch]
+    places = [(top, left) for top in begins for left in begins]
+    fall, times = torch.zeros(size, size), torch.zeros(size, size)
+    with torch.inference_mode():
+        before = model(image[None]).softmax(1)[0, target]
+        for first in range(0, len(places), 64):
+            some = places[first:first + 64]
+            covered = image.float().repeat(len(some), 1, 1, 1)
+            for copy, (top, left) in zip(covered, some):
+                square = (slice(None), slice(top, top + patch), slice(left, left + patch))
+                copy[square] = model.mean[0][square]
+            falls = before - model(covered).softmax(1)[:, target]
+            for (top, left), value in zip(some, falls.tolist()):
+                fall[top:top + patch, left:left + patch] += value
+                times[top:top + patch, left:left + patch] += 1
+    return (fall / times).numpy()
+
+
+def gradcam(model: AlexNet, images: Tensor, targets: Tensor, name: str = "conv5") -> np.ndarray:
+    """(N, S, S): the maps of a layer, each weighted with the mean slope of the class's logit along it,
+    added up; what speaks against the class is cut off (Grad-CAM, Selvaraju et al. 2016)."""
+    values = model.activations(images.float().requires_grad_(), [name, "fc8"])
+    maps = values[name]
+    slopes, = torch.autograd.grad(values["fc8"].gather(1, targets[:, None]).sum(), maps)
+    heat = (slopes.mean((2, 3), keepdim=True) * maps.clamp(min=0)).sum(1).clamp(min=0)
+    spread = _between_centres(layer_of(model, name), images.shape[-1]).to(heat)
+    return (spread @ heat @ spread.T).detach().cpu().numpy()
+
+
+def _between_centres(layer: Layer, size: int) -> Tensor:
+    """(size, side): how each pixel along a line mixes a layer's values: linearly between the centres of
+    their fields, which lie neither at the edges nor evenly from edge to edge."""
+    side = layer.shape[1]
+    if side == 1:
+        return torch.ones(size, 1)
+    pixels = torch.arange(size, dtype=torch.float32)
+    place = ((pixels - layer.first - (layer.field - 1) / 2) / layer.jump).clamp(0, side - 1)
+    return (1 - (place[:, None] - torch.arange(side)).abs()).clamp(min=0)
+
+
+# ------------------------------------------------------------------- what excites a unit
+
+class Strongest(NamedTuple):
+    """Where the units of a layer answer most; each picture at most once for a unit."""
+
+    image: np.ndarray    # (units, count) numbers of pictures, the strongest first
+    row: np.ndarray      # (units, count) place on the map
+    column: np.ndarray
+    value: np.ndarray    # (units, count) before the nonlinearity
+
+
+def strongest(model: AlexNet, images: np.ndarray, names: list[str], count: int,
+              doing: str = "") -> dict[str, Strongest]:
+    """For every unit of the convolutional layers `names` its `count` strongest pictures."""
+    best: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    with torch.inference_mode():
+        for part, crops in batches(model, images, doing):
+            for name, maps in model.activations(crops, names).items():
+                value, place = maps.flatten(2).max(2)                 # (n, units)
+                number = torch.arange(part.start, part.stop)[:, None].expand(value.shape)
+                new = value.cpu(), place.cpu(), number
+                if name in best:
+                    new = tuple(torch.cat(pair) for pair in zip(best[name], new))
+                order = new[0].argsort(dim=0, descending=True, stable=True)[:count]
+                best[name] = tuple(entry.gather(0, order) for entry in new)
+    found = {}
+    for name, (value, place, number) in best.items():
+        width = layer_of(model, name).shape[2]
+        found[name] = Strongest(*(entry.T.numpy() for entry in (number, place // width, place % width, value)))
+    return found
+
+
+def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 150, seed: int = 0,
+              doing: str = "") -> np.ndarray:
+    """(units, S, S, 3) uint8: the pictures that excite classes (`fc8`) or units of a layer most.
+
+    Gradient ascent on the value before the softmax (of a map: the one in the middle). It starts from
+    the mean image with a little noise; each step adds the gradient, blurred (from 4 px down to half of one) and brought
+    to a fixed length, and takes 1% of what differs from the mean image away; before each step the picture is
+    shifted by up to a sixteenth of its side. Without such restraint the result looks like noise.
+    """
+    chance = torch.Generator().manual_seed(seed)
+    size, device = model.image_size, model.mean.device
+    noise = torch.randn(len(units), 3, size, size, generator=chance).to(device)
+    extra = _blur(noise, 2.0) * 10   # what is added to the mean image
+    reach = max(1, size // 16)
+    picks = torch.tensor(units, device=device)
+    for step in tqdm(range(steps), desc=doing, leave=False, disable=None if doing else True):
+        shift = torch.randint(-reach, reach + 1, (2,), generator=chance).tolist()
+        shifted = extra.roll(shift, (2, 3)).requires_grad_()
+        values = model.activations((model.mean + shifted).clamp(0, 255), [name])[name]
+        if values.ndim == 4:
+            values = values[:, :, values.shape[2] // 2, values.shape[3] // 2]
+        slope, = torch.autograd.grad(values.gather(1, picks[:, None]).sum(), shifted)
+        slope = _blur(slope.roll([-move for move in shift], (2, 3)), 4.0 * (1 / 8) ** (step / steps))
+        length = slope.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+        extra = (extra + 4 * slope / length) * 0.99
+    pictures = (model.mean + extra).clamp(0, 255).round().byte()
+    return pictures.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _blur(images: Tensor, deviation: float) -> Tensor:
+    """Convolved with a Gaussian of `deviation` px; the edges are repeated."""
+    reach = max(1, math.ceil(3 * deviation))
+    line = torch.exp(-torch.arange(-reach, reach + 1, dtype=images.dtype) ** 2 / (2 * deviation ** 2))
+    line = (line / line.sum()).to(images.device).repeat(3, 1, 1, 1)
+    padded = F.pad(images, (reach,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, line, groups=3), line.transpose(2, 3), groups=3)
+
+
+# ------------------------------------------------------------------- neighbours and maps of pictures
+
+def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: int, doing: str = "",
+               block: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    """(Q, count) rows of `bank`, nearest first, and their Euclidean distances (section 6.1).
+
+    queries: (Q, ...), bank: (N, ...), of any shape and number type; the bank may be memory-mapped and is
+    read a block at a time. Matrix products find the candidates, differences in float64 their order.
+    """
+    def rows(values: np.ndarray | Tensor) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(values)).flatten(1).float()
+
+    asked = rows(queries)
+    centre = asked.mean(0)     # distances stay, and the products keep more digits
+    asked = asked - centre
+    squares = asked.square().sum(1, keepdim=True)
+    wanted = min(len(bank), count + 8)
+    near, which = torch.empty(len(asked), 0), torch.empty(len(asked), 0, dtype=torch.long)
+    for first in tqdm(range(0, len(bank), block), desc=doing, leave=False, disable=None if doing else True):
+        some = rows(bank[first:first + block]) - centre
+        distance = squares + some.square().sum(1) - 2 * asked @ some.T
+        number = torch.arange(first, first + len(some)).expand(distance.shape)
+        near, which = torch.cat([near, distance], 1), torch.cat([which, number], 1)
+        near, order = near.topk(min(wanted, near.shape[1]), largest=False)
+        which = which.gather(1, order)
+    found, distances = [], []
+    for query, candidates in zip(queries, which.tolist()):
+        candidates.sort()      # of two equally near the first
+        others = np.stack([np.asarray(bank[index]).ravel() for index in candidates]).astype(np.float64)
+        exact = np.sqrt(((others - np.asarray(query).ravel().astype(np.float64)) ** 2).sum(1))
+        order = exact.argsort(kind="stable")[:count]
+        found.append(np.array(candidates)[order])
+        distances.append(exact[order])
+    return np.stack(found), np.stack(distances)
+
+
+def plane(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 2): the pictures laid out by the two largest principal components of (N, D) values, and the
+    share of the variance that each of the two holds."""
+    centred = values.double() - values.double().mean(0)
+    scale, vectors = torch.linalg.eigh(centred @ centred.T)   # N x N: D may be larger
+    places = vectors[:, -2:].flip(1) * scale[-2:].flip(0).clamp(min=0).sqrt()
+    signs = places.gather(0, places.abs().argmax(0, keepdim=True)).sign()   # an eigenvector has either
+    shares = scale[-2:].flip(0).clamp(min=0) / scale.clamp(min=0).sum().clamp_min(1e-30)
+    return (places * signs).numpy(), shares.numpy()
+
+
+# ------------------------------------------------------------------- does it train?
+
+@dataclass
+class LayerHealth:
+    """What a layer with weights does, over a number of pictures."""
+
+    name: str
+    dead: float               # share of units that were never above 0 (after a ReLU they are always 0)
+    always: float             # share of units that were never below 0 (for them the ReLU does nothing)
+    values: np.ndarray        # quantiles 0.01, 0.25, 0.5, 0.75, 0.99 before the nonlinearity
+    saturated: float          # share of values where a tanh or sigmoid is flat (|slope| below 1%)
+    weights: float            # standard deviation of the weights
+    gradients: float          # root mean square of the loss's gradient with respect to them
+
+
+@dataclass
+class Health:
+    layers: list[LayerHealth]
+    divisors: dict[str, np.ndarray]   # norm: quantiles of what it divides by, relative to its least (k^beta)
+    same: float               # fc7 (or the last hidden layer): share of its length that all pictures have in common
+    spread: float             # how far answers differ: mean distance of the probabilities from their mean, 0..1
+    loss: float               # cross-entropy, and what it would be if the network knew nothing
+    chance: float
+    unusual: list[tuple[str, str, float]] = field(default_factory=list)   # kind, layer, number
+
+
+QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
+
+
+def health(model: AlexNet, crops: Tensor, labels: Tensor) -> Health:
+    """How values, weights and gradients stand for (N, 3, S, S) and their (N,) labels; eval mode.
+
+    `unusual` lists what is out of the ordinary: see `_unusual` for kinds and limits.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    norms = [layer.name for layer in model.layers if "norm" in layer.name]
+    before = {after.name: name.name for name, after in zip(model.layers, model.layers[1:])}
+    # "fc6" of `activations` is after its ReLU: here each step's own result is wanted.
+    x, seen = model.prepare(crops), {"": model.prepare(crops)}
+    for layer in model.layers:
+        x = seen[layer.name] = getattr(model, layer.name)(x)
+    loss = F.cross_entropy(x, labels)
+    weights = [getattr(model, layer.name).weight for layer in layers]
+    slopes = torch.autograd.grad(loss, weights)
+    with torch.no_grad():
+        report = Health([], {}, 0.0, 0.0, loss.item(), math.log(model.num_classes))
+        for layer, weight, slope in zip(layers, weights, slopes):
+            values = seen[layer.name].float()
+            units = values.transpose(0, 1).flatten(1)
+            flat = torch.zeros(())
+            if model.design.activation != "relu" and layer.name != "fc8":
+                y = values.tanh() if model.design.activation == "tanh" else values.sigmoid()
+                flat = ((1 - y * y if model.design.activation == "tanh" else 4 * y * (1 - y)) < 0.01).float().mean()
+            report.layers.append(LayerHealth(
+                layer.name, (units <= 0).all(1).float().mean().item(), (units >= 0).all(1).float().mean().item(),
+                _quantiles(values), flat.item(), weight.std(correction=0).item(), slope.square().mean().sqrt().item()))
+        for name in norms:
+            norm: LocalResponseNorm | SameMapNorm = getattr(model, name)
+            ratio = seen[before.get(name, "")] / seen[name]
+            least = (norm.k if isinstance(norm, LocalResponseNorm) else 1.0) ** norm.beta
+            report.divisors[name] = _quantiles(ratio[ratio.isfinite()] / least)
+        last = [name for name in ("relu7", "fc7") if name in seen][0]
+        hidden = seen[last].flatten(1)
+        report.same = (hidden.mean(0).square().sum() / hidden.square().sum(1).mean().clamp_min(1e-30)).item()
+        answers = x.softmax(1)
+        report.spread = (answers - answers.mean(0)).abs().sum(1).mean().item() / 2
+    report.unusual = list(_unusual(model, report))
+    return report
+
+
+def _quantiles(values: Tensor) -> np.ndarray:
+    """QUANTILES of any number of values (torch's own stops at 16 million)."""
+    return np.quantile(values.detach().float().cpu().numpy(), QUANTILES) if values.numel() else np.ones(len(QUANTILES))
+
+
+def _unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]:
+    """(kind, layer, number) for what a network that trains does not show."""
+    numbers = [number for layer in report.layers for number in (layer.weights, layer.gradients, *layer.values)]
+    if not all(map(math.isfinite, numbers)):
+        broken = next(layer.name for layer in report.layers
+                      if not all(map(math.isfinite, (layer.weights, layer.gradients, *layer.values))))
+        yield "not finite", broken, math.nan
+        return
+    if report.spread < 0.02:
+        yield "same answer", "fc8", report.spread
+    if report.same > 0.95:
+        yield "same features", "fc7", report.same
+    for layer in report.layers[:-1]:
+        if layer.dead > 0.5 and model.design.activation == "relu":
+            yield "dead", layer.name, layer.dead
+        if layer.always > 0.5 and model.design.activation == "relu":
+            yield "always on", layer.name, layer.always
+        if layer.saturated > 0.5:
+            yield "saturated", layer.name, layer.saturated
+    for layer in report.layers:
+        if layer.gradients < 1e-6 * layer.weights:   # at rate 0.01, a step in a hundred million
+            yield "no gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
+        if layer.gradients > 3 * layer.weights:      # at rate 0.01 with momentum 0.9: a third in ten steps
+            yield "large gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
+    for name, divisors in report.divisors.items():
+        if divisors[-1] < 1.01:
+            yield "idle norm", name, divisors[-1]
+
+
