@@ -418,15 +418,15 @@ def occlusion(job: Job) -> Iterator[Shown]:
 def gradient(job: Job) -> Iterator[Shown]:
     """the slope of a class's logit along each pixel, plain and averaged over noise"""
     plain = np.abs(interpret.gradient(job.model, job.crops, job.targets)).max(1)
-    smooth = np.abs(interpret.gradient(job.model, job.crops, job.targets, noise=15, samples=25)).max(1)
+    smooth = np.abs(interpret.gradient(job.model, job.crops, job.targets, noise=30, samples=16)).max(1)
     entries = [figures.Attribution(picture.image, job.about(number), [("gradient", plain[number]), ("over noise", smooth[number])])
                for number, picture in enumerate(job.pictures)]
-    figures.attributions(entries, job.out / "gradient.png", f"|d logit / d pixel|, largest of R, G, B; right: mean over 25 copies with noise of 15 grey "
+    figures.attributions(entries, job.out / "gradient.png", f"|d logit / d pixel|, largest of R, G, B; right: mean over 16 copies with noise of 30 grey "
                          f"levels ({job.title})", "share of the picture's 99.5th percentile", overlay=False)
     yield Shown("gradient.png",
-                "How much the score of the class above the picture changes with each pixel: plain, and averaged over 25 noisy copies "
+                "How much the score of the class above the picture changes with each pixel: plain, and averaged over 16 noisy copies "
                 "(SmoothGrad), in which accidents of single pixels cancel. Each picture on its own scale.",
-                "图片上方类别的得分随每个像素变化的程度:左为原始梯度,右为 25 份加噪副本的平均(SmoothGrad),后者抵消了个别像素的偶然性。"
+                "图片上方类别的得分随每个像素变化的程度:左为原始梯度,右为 16 份加噪副本的平均(SmoothGrad),后者抵消了个别像素的偶然性。"
                 "每张图片各用自己的色标。")
 
 

@@ -166,31 +166,34 @@ def strongest(model: AlexNet, images: np.ndarray, names: list[str], count: int,
     return found
 
 
-def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 150, seed: int = 0,
+def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60, seed: int = 0,
               doing: str = "") -> np.ndarray:
     """(units, S, S, 3) uint8: the pictures that excite classes (`fc8`) or units of a layer most.
 
-    Gradient ascent on the value before the softmax (of a map: the one in the middle). It starts from
-    the mean image with a little noise; each step adds the gradient, blurred (from 4 px down to half of one) and brought
-    to a fixed length, and takes 1% of what differs from the mean image away; before each step the picture is
-    shifted by up to a sixteenth of its side. Without such restraint the result looks like noise.
+    Gradient ascent on the value before the softmax (of a map: the one in the middle), from the mean
+    image with a little noise. Each step adds the gradient, blurred (from 4 px down to half of one) and
+    brought to 4 grey levels (root mean square over what the unit sees), and takes away 1% of what
+    differs from the mean image; before it the picture is shifted by up to a sixteenth of what the unit
+    sees. Without such restraint the result looks like noise.
     """
     chance = torch.Generator().manual_seed(seed)
     size, device = model.image_size, model.mean.device
-    noise = torch.randn(len(units), 3, size, size, generator=chance).to(device)
-    extra = _blur(noise, 2.0) * 10   # what is added to the mean image
-    reach = max(1, size // 16)
-    picks = torch.tensor(units, device=device)
+    layer = layer_of(model, name)
+    field = size if layer.shape[1] == 1 else min(size, layer.field)
+    reach, widest = max(1, field // 16), min(4.0, field / 12)
+    extra = 10 * _blur(torch.randn(len(units), 3, size, size, generator=chance).to(device), 2.0)
+    picks = torch.tensor(units, device=device)[:, None]
     for step in tqdm(range(steps), desc=doing, leave=False, disable=None if doing else True):
         shift = torch.randint(-reach, reach + 1, (2,), generator=chance).tolist()
         shifted = extra.roll(shift, (2, 3)).requires_grad_()
         values = model.activations((model.mean + shifted).clamp(0, 255), [name])[name]
         if values.ndim == 4:
             values = values[:, :, values.shape[2] // 2, values.shape[3] // 2]
-        slope, = torch.autograd.grad(values.gather(1, picks[:, None]).sum(), shifted)
-        slope = _blur(slope.roll([-move for move in shift], (2, 3)), 4.0 * (1 / 8) ** (step / steps))
-        length = slope.square().mean((1, 2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-        extra = (extra + 4 * slope / length) * 0.99
+        slope, = torch.autograd.grad(values.gather(1, picks).sum(), shifted)
+        slope = slope.roll([-move for move in shift], (2, 3))
+        slope = _blur(slope, widest * (0.5 / widest) ** (step / steps))
+        length = slope.square().mean((1, 2, 3), keepdim=True).sqrt() * size / field
+        extra = (extra + 4 * slope / length.clamp_min(1e-12)) * 0.99
     pictures = (model.mean + extra).clamp(0, 255).round().byte()
     return pictures.permute(0, 2, 3, 1).cpu().numpy()
 
