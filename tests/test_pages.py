@@ -297,3 +297,5 @@ def test_formulas_are_such_as_viewers_render(page):
         assert around[2] in ("", " ", ",", ".", ";", ":", ")"), f"{page}: {around[0]}"
     for formula in displayed + inside:
         assert formula.count("{") == formula.count("}") and formula.count("\\left") == formula.count("\\right")
+        spoilt = re.search(r"\\[^\w\s]|[^\w}\])]_", formula)   # what Markdown takes for an escape, or for emphasis
+        assert not spoilt, f"{page}: {spoilt[0]} in {formula}"
