@@ -292,6 +292,7 @@ def test_formulas_are_such_as_viewers_render(page):
     assert "$$" not in text, f"{page}: a displayed formula must be a line of its own"
     inside = re.findall(r"\$([^$]+)\$", text)
     assert text.count("$") == 2 * len(inside), f"{page}: a dollar is alone"
+    assert not [formula for formula in inside if "\n" in formula], f"{page}: a formula goes over the end of a line"
     for around in re.finditer(r"(^|.)\$[^$]+\$(.|$)", text, re.MULTILINE):
         assert around[1] in ("", " ", "("), f"{page}: {around[0]}"
         assert around[2] in ("", " ", ",", ".", ";", ":", ")"), f"{page}: {around[0]}"
