@@ -167,6 +167,7 @@ class Layer:
     groups: int = 1               # columns that do not see each other
     field: int = 1                # pixels, along a side, that one value sees
     jump: int = 1                 # pixels between the centres of two neighbours
+    first: int = 0                # where the first value's field begins; below 0: in the padding
 
     @property
     def weights(self) -> int:
@@ -200,7 +201,7 @@ def sizes(design: Design, image_size: int, num_classes: int) -> list[Layer]:
         kernels, padding = {**kernels, "conv2": (5, 4)}, {**padding, "conv2": 0}
 
     rows: list[Layer] = []
-    maps, side, field, jump = 3, image_size, 1, 1
+    maps, side, field, jump, first = 3, image_size, 1, 1, 0
     for name in design.steps():
         inputs, kernel, stride, pad, far, groups = maps, 1, 1, 0, 0, 1
         if name.startswith("conv"):
@@ -218,15 +219,17 @@ def sizes(design: Design, image_size: int, num_classes: int) -> list[Layer]:
             kernel, stride = window, 2
             hang = stride - 1 if design.round_up else 0
             side = (side - kernel + hang) // stride + 1
+        elif name.startswith("mapnorm"):
+            kernel, pad = 5, 2    # its divisor looks at 5 x 5 values
         elif name == "flatten":
             maps, side = maps * side * side, 1
         elif name.startswith("fc"):
             maps = num_classes if name == "fc8" else design.hidden
         if side < 1:
             return []
-        field, jump = field + (kernel - 1) * jump, jump * stride
+        field, first, jump = field + (kernel - 1) * jump, first - pad * jump, jump * stride
         rows.append(Layer(name, inputs, (maps, side, side), kernel, stride, pad, far, groups,
-                          field, jump))
+                          field, jump, first))
     return rows
 
 

@@ -760,8 +760,8 @@ def accuracy(options: argparse.Namespace, device: torch.device) -> Section:
             row["curve"].append({"seconds": seconds, "val_top1_error": error})
             reached, epochs = error <= wanted, len(row["curve"])
             row |= {"name": f"{name}: {epochs} epochs" + ("" if reached else f", only {1 - error:.1%} so far"),
-                    "median": seconds, "low": seconds, "high": seconds, "reached": reached,
-                    "ratio": seconds / section.rows[0]["median"]}
+                    "median": seconds, "low": seconds, "high": seconds, "reached": reached}
+            row["ratio"] = seconds / section.rows[0]["median"]
             options.keep(section)   # it takes an hour: what is known is written
             print(f"{row['name']}: {error:.1%} error, {seconds:.0f} s", file=sys.stderr, flush=True)
             if reached or epochs == 40:
