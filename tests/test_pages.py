@@ -16,6 +16,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
+
+from alexnet import AlexNet
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.md",
@@ -177,6 +180,13 @@ def test_the_map_of_the_code_names_what_is_there(page):
     assert "alexnet/model.py" in listed
     for name in listed:
         assert (ROOT / name).exists(), f"{page}: there is no {name}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_table_of_layers_is_what_the_network_prints(page):
+    with torch.device("meta"):
+        printed = [line.rstrip() for line in AlexNet().table().splitlines()]
+    assert printed in [[line.rstrip() for line in block] for block in blocks(page)]
 
 
 # ------------------------------------------------------------------- claims
