@@ -1,0 +1,312 @@
+"""The pages say what is there: links, functions, claims, options, commands and numbers, in both languages.
+
+A number that is quoted from results/ has a comment behind it that says where it stands:
+    26.9<!-- results/benchmark/step.json: rows > ours, as-trained, fp32 > median -->   (a JSON file: the way to it)
+    20.92%<!-- results/README.md -->                                                   (any text: it stands there)
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet import AlexNet
+
+ROOT = Path(__file__).resolve().parent.parent
+PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.md",
+         "paper/faq.md": "paper/faq.zh-CN.md", "paper/history.md": "paper/history.zh-CN.md"}
+PAGES = [page for pair in PAIRS.items() for page in pair]
+PAPER = ("paper/README.md", "paper/README.zh-CN.md")
+PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
+            "results.benchmark": "results.benchmark:main"}
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
+both = pytest.mark.parametrize("english, chinese", PAIRS.items())
+each = pytest.mark.parametrize("page", PAGES)
+
+
+# ------------------------------------------------------------------- a page in parts
+
+@functools.cache
+def source(page: str) -> str:
+    return (ROOT / page).read_text("utf-8")
+
+
+def blocks(page: str) -> list[list[str]]:
+    """The indented code blocks, each a list of lines."""
+    found: list[list[str]] = []
+    open_, before = False, ""
+    for line in source(page).splitlines():
+        if line.startswith("    ") and (open_ or not before.strip()):
+            found += [] if open_ else [[]]
+            found[-1].append(line[4:])
+            open_ = True
+        elif line.strip():
+            open_ = False
+        before = line
+    return found
+
+
+def prose(page: str) -> str:
+    """The text without comments and indented code."""
+    text = COMMENT.sub("", source(page))
+    return "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"^#+ .*", prose(page), re.MULTILINE)
+
+
+def sections(page: str) -> list[str]:
+    """The text between the headings."""
+    return re.split(r"^#+ .*", prose(page), flags=re.MULTILINE)
+
+
+def tables(page: str) -> list[str]:
+    return re.findall(r"(?:^\|.*\n)+", prose(page), re.MULTILINE)
+
+
+def numbers(text: str) -> Counter[str]:
+    return Counter(re.findall(r"\d[\d,.]*\d|\d", text))
+
+
+# ------------------------------------------------------------------- what is named exists
+
+@each
+def test_every_link_inside_the_project_lives(page):
+    here = (ROOT / page).parent
+    for title, target in LINK.findall(prose(page)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = here / path if path else ROOT / page
+        assert file.exists(), f"{page}: [{title}]({target}) leads nowhere"
+        if anchor:
+            slugs = [re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+                     for line in headings(str(file.resolve().relative_to(ROOT)))]
+            assert anchor in slugs, f"{page}: no heading for {target}"
+
+
+@functools.cache
+def definitions(file: Path) -> set[str]:
+    """Functions, classes, constants of a Python file; methods and fields as Class.name."""
+    found: set[str] = set()
+
+    def visit(body: list[ast.stmt], before: str) -> None:
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                found.add(before + node.name)
+                if isinstance(node, ast.ClassDef):
+                    visit(node.body, f"{before}{node.name}.")
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found.add(before + node.target.id)
+            elif isinstance(node, ast.Assign):
+                found.update(before + target.id for target in node.targets if isinstance(target, ast.Name))
+
+    visit(ast.parse(file.read_text("utf-8")).body, "")
+    return found
+
+
+def named_in(page: str) -> list[tuple[str, str]]:
+    """(file, name) for each function that a page names with its file."""
+    found = []
+    text = re.sub(r"\s+", " ", prose(page))
+    boxes = re.findall(r"\*\*(?:In the code|代码里)\*\*(.*?)(?=\*\*(?:What the 2012|2012 年的代码))", text)
+    for box in boxes:                                # [file](file): `name`, `name`. [file](file): ...
+        pieces = LINK.split(box)
+        for target, after in zip(pieces[2::3], pieces[3::3]):
+            found += [(target, name) for name in re.findall(r"`([^`]+)`", after)
+                      if target.endswith(".py") and not name.startswith("--")]
+    a_file, some = r"\[[^\]]+\]\(([^)]+\.py)\)", r"((?:`[^`]+`(?:, | and |、)?)+)"
+    pairs = [(target, names) for names, target in re.findall(rf"{some} in {a_file}", text)]
+    pairs += re.findall(rf"{a_file} (?:里的|的) {some}", text)
+    return found + [(target, name) for target, names in pairs for name in re.findall(r"`([^`]+)`", names)]
+
+
+@each
+def test_every_function_named_with_its_file_is_in_it(page):
+    for target, name in named_in(page):
+        file = (ROOT / page).parent / target
+        assert name in definitions(file), f"{page}: there is no {name} in {target}"
+
+
+@both
+def test_both_languages_name_the_same_functions(english, chinese):
+    assert Counter(named_in(english)) == Counter(named_in(chinese))
+    assert len(named_in(english)) > {"paper/README.md": 50, "paper/faq.md": 25}.get(english, -1)
+
+
+@pytest.fixture(scope="module")
+def options():
+    """Program: its options, from its own --help. (Only those that a page names: to import one takes a while.)"""
+    found = {}
+    for program, place in PROGRAMS.items():
+        if not any(program in source(page) for page in PAGES):
+            continue
+        module, function = place.split(":")
+        with pytest.MonkeyPatch.context() as patch:
+            heard: list[str] = []
+            patch.setattr("argparse.ArgumentParser.print_help", lambda self, file=None: heard.append(self.format_help()))
+            with pytest.raises(SystemExit):
+                getattr(importlib.import_module(module), function)(["--help"])
+        found[program] = set(re.findall(r"--[a-z][a-z-]*", heard[0]))
+    return found
+
+
+@each
+def test_every_option_exists(page, options):
+    everywhere = set().union(*options.values())
+    for line in COMMENT.sub("", source(page)).splitlines():
+        program = next((program for program in options if program in line), None)
+        known = options[program] if program and line.startswith("    ") else everywhere
+        if line.strip().startswith("torchrun"):      # its own options stand before the program
+            line = line[line.index(program):]
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", line):
+            assert option in known, f"{page}: {program or 'no program'} has no {option}: {line.strip()}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_map_of_the_code_names_what_is_there(page):
+    listed = [line.split()[0] for block in blocks(page) for line in block if re.match(r"\w+[\w/]*(\.py|/) +\S", line)]
+    listed = [name for name in listed if not name.startswith("results/runs")]
+    assert "alexnet/model.py" in listed
+    for name in listed:
+        assert (ROOT / name).exists(), f"{page}: there is no {name}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_table_of_layers_is_what_the_network_prints(page):
+    with torch.device("meta"):
+        printed = [line.rstrip() for line in AlexNet().table().splitlines()]
+    assert printed in [[line.rstrip() for line in block] for block in blocks(page)]
+
+
+# ------------------------------------------------------------------- claims
+
+def claims(page: str) -> list[tuple[str, int]]:
+    """(id, which section it stands in) for each claim's place."""
+    found, section = [], -1
+    lines = source(page).splitlines()
+    for index, line in enumerate(lines):
+        section += line.startswith("#")
+        if match := re.fullmatch(r"<!-- claim (C\d+) -->", line):
+            assert lines[index + 1].startswith(match[1]), f"{page}: the line of {match[1]} does not begin with it"
+            assert lines[index + 2] == "<!-- /claim -->", f"{page}: {match[1]} is more than a line"
+            found.append((match[1], section))
+    return found
+
+
+@pytest.mark.parametrize("page", PAPER)
+def test_every_claim_has_one_place(page):
+    assert sorted(name for name, _ in claims(page)) == sorted(f"C{number}" for number in range(1, 28))
+    assert source(page).count("<!-- claim ") == source(page).count("<!-- /claim -->") == 27
+
+
+def test_claims_stand_in_the_same_sections():
+    assert claims(PAPER[0]) == claims(PAPER[1])
+
+
+# ------------------------------------------------------------------- both languages alike
+
+@both
+def test_both_languages_have_the_same_sections(english, chinese):
+    def shape(page):
+        return [(line.split()[0], re.findall(r"^#+ (\d+(?:\.\d+)*)", line)) for line in headings(page)]
+    assert shape(english) == shape(chinese)
+
+
+@both
+def test_both_languages_have_the_same_commands(english, chinese):
+    def commands(page):
+        return [[re.split(r"  | #|；|，", line.strip())[0] for line in block] for block in blocks(page)]
+    assert commands(english) == commands(chinese)
+
+
+@both
+def test_both_languages_have_the_same_numbers_in_tables(english, chinese):
+    assert len(tables(english)) == len(tables(chinese))
+    for ours, theirs in zip(tables(english), tables(chinese)):
+        assert numbers(ours) == numbers(theirs), ours.splitlines()[0]
+
+
+@both
+def test_both_languages_have_the_same_decimals_and_per_cents(english, chinese):
+    """Whole numbers may be words, and millions are counted otherwise in Chinese; these are not."""
+    def exact(text):
+        return Counter(re.findall(r"\d[\d,]*\.\d+%?(?! million)|\d+%", re.sub(r"\s+", " ", text)))
+    for heading, ours, theirs in zip(["# top", *headings(english)], sections(english), sections(chinese)):
+        assert exact(ours) == exact(theirs), f"{english}: {heading}"
+
+
+@both
+def test_both_languages_show_the_same_figures_and_links(english, chinese):
+    def targets(page):
+        figures = re.findall(r"<!-- figure: !\[[^\]]+\]\((\S+)\) -->", source(page))
+        # a link of a page to its own language, and to the other one, are the same
+        links = Counter(re.sub(r"\.zh-CN", "", target).split("#")[0] for _, target in LINK.findall(prose(page)))
+        return figures, links
+    assert targets(english) == targets(chinese)
+
+
+# ------------------------------------------------------------------- numbers from results/
+
+QUOTED = re.compile(r"(\d[\d,]*(?:\.\d+)?)(%?)(?: (?:s|days|天))?<!-- (results/[^\s:]+)(?:: (.*?))? -->")
+
+
+def quoted(page: str) -> list[tuple[str, str, str, str]]:
+    found = QUOTED.findall(source(page))
+    assert len(found) == source(page).count("<!-- results/"), f"{page}: a comment has no number before it"
+    return found
+
+
+@each
+def test_numbers_are_those_of_the_results(page):
+    for number, per_cent, file, way in quoted(page):
+        text = (ROOT / file).read_text("utf-8")
+        if not way:
+            assert re.search(rf"(?<![\d.,]){re.escape(number + per_cent)}(?![\d%])", text), f"{page}: {number} in {file}"
+            continue
+        value = json.loads(text)
+        for step in way.split(" > "):
+            if isinstance(value, list):
+                value = next(entry for entry in value if step in (entry.get("name"), entry.get("what")))
+            else:
+                value = value[step]
+        value = value * 100 if per_cent else value
+        digits = len(number.partition(".")[2])
+        assert f"{value:,.{digits}f}" == number, f"{page}: {number} should be {value} ({file}: {way})"
+
+
+@both
+def test_both_languages_quote_the_same_results(english, chinese):
+    assert Counter(quoted(english)) == Counter(quoted(chinese))
+    assert len(quoted(english)) >= {"paper/README.md": 5, "paper/faq.md": 15}.get(english, 0)
+
+
+# ------------------------------------------------------------------- formulas
+
+@each
+def test_formulas_are_such_as_viewers_render(page):
+    """Dollars come in pairs; inside a line a space or ASCII punctuation stands outside of them."""
+    text = re.sub(r"`[^`]*`", "", prose(page))
+    displayed = re.findall(r"^\$\$(.*)\$\$$", text, re.MULTILINE)
+    text = re.sub(r"^\$\$.*\$\$$", "", text, flags=re.MULTILINE)
+    assert "$$" not in text, f"{page}: a displayed formula must be a line of its own"
+    inside = re.findall(r"\$([^$]+)\$", text)
+    assert text.count("$") == 2 * len(inside), f"{page}: a dollar is alone"
+    assert not [formula for formula in inside if "\n" in formula], f"{page}: a formula goes over the end of a line"
+    for around in re.finditer(r"(^|.)\$[^$]+\$(.|$)", text, re.MULTILINE):
+        assert around[1] in ("", " ", "("), f"{page}: {around[0]}"
+        assert around[2] in ("", " ", ",", ".", ";", ":", ")"), f"{page}: {around[0]}"
+    for formula in displayed + inside:
+        assert formula.count("{") == formula.count("}") and formula.count("\\left") == formula.count("\\right")
+        spoilt = re.search(r"\\[^\w\s]|[^\w}\])]_", formula)   # what Markdown takes for an escape, or for emphasis
+        assert not spoilt, f"{page}: {spoilt[0]} in {formula}"
