@@ -176,14 +176,47 @@ def signed_colours(values: np.ndarray) -> np.ndarray:
     return plt.get_cmap("RdBu_r")(0.5 + 0.5 * values / np.maximum(largest, 1e-30))[..., :3]
 
 
+def wrapped(title: str, width: float) -> str:
+    """In as many lines as `width` inches ask for, at 11 points."""
+    return "\n".join(textwrap.wrap(title, int(width * 12.5)))
+
+
 def headline(figure: plt.Figure, title: str) -> None:
-    """A title above everything, in as many lines as the figure's width asks for."""
-    letters = int(figure.get_size_inches()[0] * 12.5)   # of 11 points
-    figure.suptitle("\n".join(textwrap.wrap(title, letters)), fontsize=11)
+    figure.suptitle(wrapped(title, figure.get_size_inches()[0]), fontsize=11)
+
+
+def picture_grid(rows: int, columns: int, side: float, title: str, above: int = 1, left: float = 0.1,
+                 right: float = 0.1) -> tuple[plt.Figure, np.ndarray]:
+    """Square places of `side` inches for pictures, with room for `above` lines over each, and for what stands
+    at the left and at the right. (Set by hand: matplotlib's own layouts take seconds for a hundred places.)"""
+    gap, line = 0.1, 0.155
+    width = left + columns * (side + gap) - gap + right
+    lines = wrapped(title, width)
+    head, cell = 0.16 + 0.19 * (lines.count("\n") + 1), side + 0.06 + line * above
+    height = head + rows * cell + 0.08
+    figure = plt.figure(figsize=(width, height))
+    figure.text(0.5, 1 - 0.08 / height, lines, ha="center", va="top", fontsize=11)
+    grid = np.empty((rows, columns), object)
+    for row, column in np.ndindex(rows, columns):
+        bottom = height - head - row * cell - cell + 0.03
+        grid[row, column] = figure.add_axes((
+            (left + column * (side + gap)) / width, bottom / height, side / width, side / height))
+        grid[row, column].set_axis_off()
+    return figure, grid
+
+
+def colour_scale(figure: plt.Figure, cmap: str, low: float, high: float, label: str) -> None:
+    """A colour bar in the last 0.9 inches at the right."""
+    width, height = figure.get_size_inches()
+    tall = min(3.0, height - 1)
+    axes = figure.add_axes((1 - 0.75 / width, 0.5 - tall / 2 / height, 0.16 / width, tall / height))
+    figure.colorbar(plt.cm.ScalarMappable(matplotlib.colors.Normalize(low, high), cmap), cax=axes).set_label(label, fontsize=8)
+    axes.tick_params(labelsize=8)
 
 
 def show(axes: plt.Axes, image: np.ndarray, title: str = "", frame: str = "", **options: Any) -> Any:
     """A picture without ticks; `frame` colours its edge."""
+    axes.set_axis_on()
     shown = axes.imshow(image, **options)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -311,25 +344,27 @@ def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: P
     scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
     tiles = RELATIVE + 0.5 * scaled.transpose(0, 2, 3, 1)
     share, across = len(tiles) // columns, 12 if columns == 2 else 16
+    side = tiles.shape[1]
     down = -(-share // across)
-    figure = plt.figure(figsize=(0.78 * across + 3.2, 0.95 * down * columns + 1.2), layout="constrained")
-    wide, narrow = figure.subfigures(1, 2, width_ratios=[0.78 * across, 3.2])
-    blocks = np.atleast_1d(wide.subfigures(columns, 1, hspace=0.02))
-    for number, block in enumerate(blocks):
-        mean = colour[number * share:(number + 1) * share].mean()
+    figure = plt.figure(figsize=(0.72 * across + 3.4, 0.82 * down * columns + 0.5 * columns + 0.4), layout="constrained")
+    grid = figure.add_gridspec(columns, 2, width_ratios=[0.72 * across, 3.2])
+    for number in range(columns):
+        part = slice(number * share, (number + 1) * share)
+        axes, step = figure.add_subplot(grid[number, 0]), side + 2.5   # between: the number
+        for index, (tile, value) in enumerate(zip(tiles[part], colour[part])):
+            row, column = divmod(index, across)
+            x, y = column * (side + 1), row * step
+            axes.imshow(tile, extent=(x, x + side, y + side, y), interpolation="nearest")
+            axes.text(x + side / 2, y + side + 0.2, f"{value:.2f}", ha="center", va="top", fontsize=6.5, color="dimgrey")
+        axes.set(xlim=(0, across * (side + 1)), ylim=(down * step, 0), aspect="equal")
+        axes.set_axis_off()
         if columns > 1:
-            block.suptitle(f"column {number + 1}: mean colourfulness {mean:.2f}", fontsize=10)
-        places = block.subplots(down, across, squeeze=False).ravel()
-        for axes in places:
-            axes.set_axis_off()
-        for axes, index in zip(places, range(number * share, (number + 1) * share)):
-            axes.imshow(tiles[index], interpolation="nearest")
-            axes.text(0.5, -0.03, f"{colour[index]:.2f}", transform=axes.transAxes, ha="center", va="top", fontsize=6.5,
-                      color="dimgrey")
-    axes = narrow.subplots()
+            axes.set_title(f"column {number + 1}: mean colourfulness {colour[part].mean():.2f}", fontsize=10)
+    axes = figure.add_subplot(grid[:, 1])
     for number in range(columns):
         values = np.sort(colour[number * share:(number + 1) * share])
-        axes.plot(values, np.linspace(0, 100, share), drawstyle="steps-post", label=f"column {number + 1}" if columns > 1 else "all")
+        axes.plot(values, np.linspace(0, 100, share), drawstyle="steps-post",
+                  label=f"column {number + 1}" if columns > 1 else "all")
     axes.axvline(2 / 3, color="grey", linestyle=":", label="drawn at random")
     axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="colourfulness: share of a kernel's\nenergy that is not grey",
              ylabel="% of the kernels have less")
@@ -347,14 +382,9 @@ def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str)
     scale = max(1, round(150 / (inner * (height + 1))))
     blocks = [mosaic(tile, inner, 1, scale) for tile in signed_colours(kernels)]
     across = 8
-    down = -(-count // across)
-    figure, grid = plt.subplots(down, across, figsize=(1.75 * across, 1.95 * down * blocks[0].shape[0] / blocks[0].shape[1] + 0.7),
-                                squeeze=False, layout="constrained")
-    for axes in grid.ravel():
-        axes.set_axis_off()
+    figure, grid = picture_grid(-(-count // across), across, 1.65, title)
     for axes, block, number in zip(grid.ravel(), blocks, numbers):
         show(axes, block, f"kernel {number}", interpolation="nearest")
-    headline(figure, title)
     save(figure, path)
 
 
@@ -397,11 +427,7 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
     reach for all; without, each heat has its own, from 0 to its 99.5th percentile."""
     wide = 1 + len(entries[0].heats)
     across = 2 if len(entries) > 1 else 1
-    down = -(-len(entries) // across)
-    figure, grid = plt.subplots(down, across * wide, figsize=(2.3 * across * wide + 0.9, 2.5 * down + 0.7), squeeze=False,
-                                layout="constrained")
-    for axes in grid.ravel():
-        axes.set_axis_off()
+    figure, grid = picture_grid(-(-len(entries) // across), across * wide, 2.2, title, right=1.0)
     cmap = "RdBu_r" if reach else "inferno"
     for number, entry in enumerate(entries):
         row, column = divmod(number, across)
@@ -416,9 +442,7 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
             colours = plt.get_cmap(cmap)(shown)[..., :3]
             mixed = 0.4 * (0.3 + 0.7 * grey[..., None]) + 0.6 * colours if overlay else colours
             show(axes, mixed, name)
-    bar = plt.cm.ScalarMappable(matplotlib.colors.Normalize(-100 * reach if reach else 0, 100 * reach if reach else 1), cmap)
-    figure.colorbar(bar, ax=grid, shrink=min(0.8, 2 / down), pad=0.01, label=label)
-    headline(figure, title)
+    colour_scale(figure, cmap, -100 * reach if reach else 0, 100 * reach if reach else 1, label)
     save(figure, path)
 
 
@@ -430,30 +454,22 @@ class NeighbourRow(NamedTuple):
 
 def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
     """Figure 4, right: a query a row, then what is nearest; green of its class, red of another."""
-    wide = 1 + len(rows[0].near)
-    figure, grid = plt.subplots(len(rows), wide, figsize=(1.75 * wide + 0.3, 1.95 * len(rows) + 0.7), squeeze=False,
-                                layout="constrained", width_ratios=[1.15] + [1] * (wide - 1))
+    figure, grid = picture_grid(len(rows), 1 + len(rows[0].near), 1.6, title, above=2)
     for places, row in zip(grid, rows):
         show(places[0], row.query, row.title)
         for axes, (image, name, same) in zip(places[1:], row.near):
             show(axes, image, name, "" if same is None else "tab:green" if same else "tab:red")
-    headline(figure, title)
     save(figure, path)
 
 
 def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Path, title: str) -> None:
     """Rows of pictures with titles; a name before each row."""
     wide = max(len(pictures) for _, pictures in rows)
-    figure, grid = plt.subplots(len(rows), wide, figsize=(1.35 * wide + 0.8, 1.55 * len(rows) + 0.7), squeeze=False,
-                                layout="constrained")
-    for axes in grid.ravel():
-        axes.set_axis_off()
+    figure, grid = picture_grid(len(rows), wide, 1.3, title, left=0.8 if any(name for name, _ in rows) else 0.1)
     for places, (name, pictures) in zip(grid, rows):
         for axes, (image, text) in zip(places, pictures):
-            axes.set_axis_on()
             show(axes, image, text, interpolation="nearest" if image.shape[0] < 40 else "antialiased")
         places[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-    headline(figure, title)
     save(figure, path)
 
 

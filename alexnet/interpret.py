@@ -217,7 +217,8 @@ def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: i
     read a block at a time. Matrix products find the candidates, differences in float64 their order.
     """
     def rows(values: np.ndarray | Tensor) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(values)).flatten(1).float()
+        whole = values if torch.is_tensor(values) else torch.from_numpy(np.array(values))
+        return whole.flatten(1).float()
 
     asked = rows(queries)
     centre = asked.mean(0)     # distances stay, and the products keep more digits

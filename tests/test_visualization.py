@@ -1,0 +1,376 @@
+"""alexnet.interpret and alexnet_visualization.py: what is shown is what the network does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import alexnet_visualization
+from alexnet import AlexNet, checkpoint, interpret
+from alexnet.data import find_source, packed
+from alexnet.model import VARIANTS
+from conftest import make_folder, save_picture
+
+
+def small(variant: str = "as-trained", classes: int = 4, size: int = 64, **changes) -> AlexNet:
+    """An untrained network whose answers differ from picture to picture."""
+    torch.manual_seed(0)
+    model = AlexNet(classes, size, variant, **{"hidden": 16, **changes})
+    with torch.no_grad():
+        model.fc8.weight.normal_(std=0.5)
+        model.mean.fill_(120)
+    return model.eval()
+
+
+def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 255, (count, side, side, 3), np.uint8)
+
+
+def as_tensor(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+# ------------------------------------------------------------------- what is computed
+
+def test_colourfulness_is_0_for_grey_1_for_pure_colour_and_two_thirds_at_random():
+    grey = torch.rand(1, 1, 11, 11).expand(1, 3, 11, 11)
+    colour = torch.rand(1, 1, 11, 11) * torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1)
+    random = torch.randn(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
+    found = [interpret.colourfulness(kernel)[0] for kernel in (grey, colour, random)]
+    assert found == pytest.approx([0, 1, 2 / 3], abs=0.01)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_gradients_agree_with_finite_differences(variant):
+    model = small(variant).double()
+    images = as_tensor(pictures(2, 64)).double()
+    targets = torch.tensor([1, 3])
+    found = interpret.gradient(model.float(), images, targets)
+    model.double()
+    for image, target, slopes in zip(images, targets, found):
+        for place in [(0, 5, 9), (1, 30, 31), (2, 50, 12)]:
+            up, down = image.clone(), image.clone()
+            up[place] += 1e-3
+            down[place] -= 1e-3
+            with torch.no_grad():
+                difference = (model(up[None]) - model(down[None]))[0, target].item() / 2e-3
+            assert slopes[place] == pytest.approx(difference, rel=2e-2, abs=1e-5)
+
+
+def test_noise_is_averaged_over_and_repeats():
+    model, images = small(), as_tensor(pictures(1, 64))
+    one, again, other = (interpret.gradient(model, images, torch.tensor([0]), 20, 4, seed) for seed in (0, 0, 1))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
+    assert not np.array_equal(one, interpret.gradient(model, images, torch.tensor([0])))
+
+
+def test_occlusion_is_the_loop_by_hand():
+    model, image, patch, stride = small(), as_tensor(pictures(1, 64))[0], 20, 16
+    found = interpret.occlusion(model, image, 2, patch, stride)
+    begins = [0, 16, 32, 44]   # the last one ends at the edge
+    falls = {}
+    with torch.no_grad():
+        before = model(image[None]).softmax(1)[0, 2].item()
+        for top in begins:
+            for left in begins:
+                covered = image.float().clone()
+                covered[:, top:top + patch, left:left + patch] = 120
+                falls[top, left] = before - model(covered[None]).softmax(1)[0, 2].item()
+    for row, column in [(0, 0), (17, 18), (40, 63), (63, 63), (33, 5)]:
+        over = [fall for (top, left), fall in falls.items()
+                if top <= row < top + patch and left <= column < left + patch]
+        assert found[row, column] == pytest.approx(np.mean(over), abs=1e-6)
+    assert np.ptp(found) > 1e-4
+
+
+def test_gradcam_lies_where_the_only_cause_is():
+    """A network whose class depends on one place of conv5: there, and nowhere else, is heat."""
+    model = small("torchvision", size=224, widths=(4, 4, 4, 4, 4))
+    images = as_tensor(pictures(1, 224))
+    layer = interpret.layer_of(model, "conv5")
+
+    class OnlyOne(nn.Module):   # in conv5's place: a single warm value
+        def forward(self, x):
+            mask = torch.zeros(1, 4, 13, 13)
+            mask[:, 1, 3, 9] = 5
+            return mask + 0 * x.sum()
+
+    model.conv5 = OnlyOne()
+    model.pool5 = nn.AdaptiveAvgPool2d(6)
+    with torch.no_grad():
+        for name in ("fc6", "fc7", "fc8"):   # more of anything is more of every class
+            getattr(model, name).weight.abs_()
+    heat = interpret.gradcam(model, images, torch.tensor([0]))[0]
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    centre = [layer.first + place * layer.jump + (layer.field - 1) / 2 for place in (3, 9)]
+    assert abs(row - centre[0]) <= 0.5 and abs(column - centre[1]) <= 0.5
+    far = heat.copy()
+    far[row - layer.jump:row + layer.jump + 1, column - layer.jump:column + layer.jump + 1] = 0
+    assert heat.max() > 0 and not far.any()
+
+
+def test_a_value_sees_its_field_and_no_pixel_more():
+    model, image = small(size=96, widths=(4, 4, 4, 4, 4)).double(), as_tensor(pictures(1, 96)).double()
+    layer = interpret.layer_of(model, "conv2")
+    row, column = 4, 5
+    rows, columns = interpret.field_of_view(layer, row, column, 96)
+    images = image.clone().requires_grad_()
+    value = model.activations(images, ["conv2"])["conv2"][0, :, row, column].sum()
+    seen = torch.autograd.grad(value, images)[0][0].abs().sum(0) > 0
+    outside = seen.clone()
+    outside[rows, columns] = False
+    assert not outside.any()
+    # One pixel at a time: just inside something can change, just outside nothing does.
+    with torch.no_grad():
+        def changes(r, c):
+            other = image.clone()
+            other[0, :, r, c] = 255 - other[0, :, r, c]
+            return not torch.equal(model.activations(other, ["conv2"])["conv2"][0, :, row, column],
+                                   model.activations(image, ["conv2"])["conv2"][0, :, row, column])
+        assert not changes(rows.start - 1, columns.start + 5) and not changes(rows.start + 5, columns.stop)
+        assert any(changes(rows.start, c) for c in range(columns.start, columns.stop))
+
+
+def test_the_strongest_places_are_those_of_brute_force():
+    model, images = small(widths=(4, 4, 4, 4, 4)), pictures(70, 64)   # more than one batch
+    found = interpret.strongest(model, images, ["conv1", "conv3"], 5)
+    with torch.no_grad():
+        values = model.activations(as_tensor(images), ["conv1", "conv3"])
+    for name, best in found.items():
+        maps = values[name].numpy()
+        for unit in range(maps.shape[1]):
+            expected = np.sort(maps[:, unit].reshape(70, -1).max(1))[::-1][:5]
+            assert best.value[unit] == pytest.approx(expected, rel=1e-5)
+            there = maps[best.image[unit], unit, best.row[unit], best.column[unit]]
+            assert there == pytest.approx(expected, rel=1e-5)
+            assert len(set(best.image[unit].tolist())) == 5
+
+
+def test_synthesis_excites_what_it_is_made_for():
+    model = small()
+    for name, units in (("fc8", [0, 3]), ("conv2", [5, 200])):
+        made = as_tensor(interpret.synthesis(model, name, units, steps=15))
+        others = as_tensor(pictures(20, 64))
+        with torch.no_grad():
+            values = model.activations(torch.cat([made, others]), [name])[name]
+        if values.ndim == 4:
+            values = values[:, :, values.shape[2] // 2, values.shape[3] // 2]
+        for row, unit in enumerate(units):
+            assert values[row, unit] > values[2:, unit].max()
+            assert values[row, unit] > values[1 - row, unit]
+
+
+def test_neighbours_are_those_of_brute_force(tmp_path):
+    chance = np.random.default_rng(0)
+    bank = chance.integers(0, 256, (300, 8, 8, 3), np.uint8)
+    bank[7] = bank[250]              # of two equally near the first
+    np.save(tmp_path / "bank.npy", bank)
+    queries = np.concatenate([bank[[250]], chance.integers(0, 256, (4, 8, 8, 3), np.uint8)])
+    flat, asked = bank.reshape(300, -1).astype(np.float64), queries.reshape(5, -1).astype(np.float64)
+    distances = np.sqrt(((asked[:, None] - flat[None]) ** 2).sum(2))
+    expected = distances.argsort(1, kind="stable")[:, :6]
+    found, far = interpret.neighbours(queries, np.load(tmp_path / "bank.npy", mmap_mode="r"), 6, block=64)
+    assert np.array_equal(found, expected)
+    assert far == pytest.approx(np.take_along_axis(distances, expected, 1))
+    # Far from 0 single precision would lose the differences.
+    near, _ = interpret.neighbours(torch.tensor(asked) / 1e3 + 1e3, torch.tensor(flat) / 1e3 + 1e3, 6)
+    assert np.array_equal(near[:, 0], expected[:, 0])
+
+
+def test_the_plane_is_that_of_the_singular_values():
+    values = torch.randn(40, 100, generator=torch.Generator().manual_seed(0)) * torch.linspace(3, 0.1, 100) + 5
+    places, shares = interpret.plane(values)
+    centred = (values - values.mean(0)).double().numpy()
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    for axis in range(2):
+        assert abs(places[:, axis]) == pytest.approx(abs(u[:, axis] * s[axis]), rel=1e-4, abs=1e-6)
+        assert shares[axis] == pytest.approx(s[axis] ** 2 / (s ** 2).sum(), rel=1e-4)
+
+
+# ------------------------------------------------------------------- health
+
+def kinds(model: AlexNet, seed: int = 0) -> set[str]:
+    crops = as_tensor(pictures(24, model.image_size, seed))
+    crops = crops // torch.arange(1, 5).repeat(6)[:, None, None, None]   # four classes: ever darker
+    report = interpret.health(model, crops, torch.arange(4).repeat(6))
+    return {kind for kind, _, _ in report.unusual}
+
+
+def test_health_names_what_is_wrong():
+    healthy = small(bias=(0,) * 8, hidden=256, lrn="none")
+    with torch.no_grad():
+        healthy.fc8.weight.mul_(20)
+        healthy.fc8.bias -= healthy(as_tensor(pictures(24, 64))).mean(0)   # no class is favoured
+    assert kinds(healthy) == set()
+    assert kinds(small()) == {"same answer", "same features", "always on", "large gradient", "idle norm"}   # biases of 1, untrained
+    dead = small()
+    nn.init.constant_(dead.fc6.bias, -1e6)
+    assert {"dead", "same answer", "no gradient"} <= kinds(dead)
+    broken = small()
+    broken.conv3.weight.data[0, 0, 0, 0] = float("nan")
+    assert kinds(broken) == {"not finite"}
+    linear = small()
+    nn.init.constant_(linear.fc7.bias, 1e4)
+    assert {"always on", "same features"} <= kinds(linear)
+    flat = small(activation="tanh")
+    with torch.no_grad():
+        flat.fc6.weight.mul_(1e4)
+    assert "saturated" in kinds(flat)
+    idle = small()
+    with torch.no_grad():
+        idle.conv1.weight.mul_(1e-4)
+    assert "idle norm" in kinds(idle)
+
+
+def test_health_counts_dead_units_and_divisors():
+    model = small()
+    model.conv4.bias.data[:96] = -1e6    # a quarter of 384
+    report = interpret.health(model, as_tensor(pictures(8, 64)), torch.arange(8) % 4)
+    layers = {layer.name: layer for layer in report.layers}
+    assert layers["conv4"].dead == pytest.approx(0.25, abs=0.02)
+    assert layers["conv3"].weights == pytest.approx(0.03, rel=0.02)
+    with torch.no_grad():   # by hand, over all values: k^beta is the least that norm1 divides by
+        x = model.activations(as_tensor(pictures(8, 64)), ["conv1"])["conv1"].double().numpy()
+    squares = np.stack([(x[:, max(i // 48 * 48, i - 2):min(i // 48 * 48 + 48, i + 3)] ** 2).sum(1) for i in range(96)], 1)
+    divisors = ((2 + 1e-4 / 5 * squares) / 2) ** 0.75
+    assert report.divisors["norm1"] == pytest.approx(np.quantile(divisors, interpret.QUANTILES), rel=1e-3)
+
+
+# ------------------------------------------------------------------- the script
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data, a run with its checkpoint and metrics, and a picture."""
+    root = tmp_path_factory.mktemp("look")
+    make_folder(root / "set", {"train/disc": 8, "train/star": 8, "val/disc": 5, "val/star": 5})
+    save_picture(root / "star" / "mine <&>.png", 5)
+    run = root / "run"
+    run.mkdir()
+    for variant in VARIANTS:
+        model = small(variant, 2)
+        model.classes = ["disc", "star"]
+        checkpoint.save(root / f"{variant}.pt", model, {"data": str(root / "set"), "epoch": 2})
+    checkpoint.save(run / "best.pt", small(classes=2), {"data": str(root / "set"), "epoch": 2})
+    names = ["epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error"]
+    rows = [[1, 0.01, 0.7, 0.5, 0.6, 0.4, 0.0], [2, 0.001, 0.6, 0.4, 0.5, 0.3, 0.0]]
+    (run / "metrics.csv").write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return root
+
+
+def call(capsys, *arguments) -> tuple[int, str]:
+    """main() in this process: status, standard error."""
+    status = 0
+    try:
+        alexnet_visualization.main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    return status, capsys.readouterr().err
+
+
+QUICK = ["--sample", "6", "--units", "0", "1"]
+
+
+def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    picture = place / "star" / "mine <&>.png"
+    status, text = call(capsys, "--model", place / "run", "--images", picture, "--out", "look", *QUICK)
+    assert status == 0, text
+    page = Path("look/index.html").read_text()
+    assert re.findall(r'<h2 id="(\w+)">', page) == list(alexnet_visualization.LOOKS)
+    shown = re.findall(r'<img src="([^"]+)"', page)
+    assert sorted(shown) == sorted(path.name for path in Path("look").glob("*.png")) and len(shown) > 20
+    assert all(Path("look", file).read_bytes().startswith(b"\x89PNG") for file in shown)
+    assert "mine &lt;&amp;&gt;" in page and "mine <" not in page and "http" not in page
+    assert page.count("<figcaption>") == len(shown) and 'name="viewport"' in page
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_shows_everything_but_a_run(place, capsys, monkeypatch, tmp_path, variant):
+    monkeypatch.chdir(tmp_path)
+    what = [name for name in alexnet_visualization.LOOKS if name not in ("training", "synthesis")]
+    images = ["--images", place / "star"]
+    status, text = call(capsys, *what, "--model", place / f"{variant}.pt", *images, "--out", "look", *QUICK)
+    assert status == 0, text
+    assert set(json.loads(Path("look/captions.json").read_text())["looks"]) == set(what)
+
+
+def test_the_same_inputs_give_the_same_bytes(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    what = ["filters", "maps", "gradient", "synthesis", "embedding", "health"]
+    for out in ("one", "two"):
+        call(capsys, *what, "--model", place / "run", "--images", place / "star", "--layers", "conv1", "--out", out, *QUICK)
+    files = sorted(path.name for path in Path("one").glob("*.png"))
+    assert len(files) >= 9
+    assert all(Path("one", name).read_bytes() == Path("two", name).read_bytes() for name in files)
+
+
+def test_a_second_call_adds_to_the_page_and_another_model_starts_anew(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def looks() -> list[str]:
+        return re.findall(r'<h2 id="(\w+)">', Path("look/index.html").read_text())
+    call(capsys, "architecture", "--model", place / "run", "--out", "look")
+    call(capsys, "training", "--model", place / "run", "--out", "look", "--language", "zh")
+    assert looks() == ["architecture", "training"]
+    assert "网络结构" in Path("look/index.html").read_text()
+    call(capsys, "architecture", "--model", place / "caffe.pt", "--out", "look")
+    assert looks() == ["architecture"]
+
+
+def test_all_kernels_appear_on_all_pages(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    numbers: list[int] = []
+    monkeypatch.setattr(alexnet_visualization.figures, "kernel_page",
+                        lambda kernels, which, path, title: numbers.extend(which))
+    call(capsys, "filters", "--model", place / "run", "--out", "look", "--pages", "all")
+    counts = {number: numbers.count(number) for number in numbers}
+    assert sorted(counts) == list(range(384))
+    assert counts[0] == 4 and counts[383] == 2   # conv2 and conv5 have 256, conv3 and conv4 384
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["nonsense"], "there is nothing called nonsense to look at; there is architecture, filters"),
+    (["maps", "--layers", "conv9"], "no step is called conv9; there is conv1, norm1"),
+    (["gradient", "--class", "cow"], "the network has no class cow; there is disc, star"),
+    (["patches", "--units", "96", "--layers", "conv1"], "there is no unit 96 in a layer of 96 (0 to 95)"),
+    (["maps", "--images", "nowhere.png"], "no picture could be read in nowhere.png"),
+    (["neighbours", "--data", "nowhere"], "--data nowhere: there is no such folder"),
+    (["training", "--runs", "nowhere"], "there is no nowhere/metrics.csv"),
+    (["filters", "--pages", "0"], "--pages takes a number from 1 on, or all, not 0"),
+    (["architecture", "--model", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
+])
+def test_mistakes_get_one_line(place, capsys, monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    model = [] if "--model" in arguments else ["--model", place / "as-trained.pt"]
+    status, text = call(capsys, *arguments, *model, "--out", "look")
+    assert status == 2 and said in text.splitlines()[-1]
+    assert "Traceback" not in text
+
+
+def test_without_data_the_rest_is_drawn(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    model = small(classes=2)
+    checkpoint.save(tmp_path / "alone.pt", model, {"data": "/gone", "epoch": 1})
+    status, text = call(capsys, "--model", "alone.pt", "--images", place / "star", "--out", "look", *QUICK)
+    assert status == 0 and "without training pictures" in text
+    drawn = set(json.loads(Path("look/captions.json").read_text())["looks"])
+    assert drawn == set(alexnet_visualization.LOOKS) - {"neighbours", "patches", "embedding", "health", "training"}
+
+
+def test_neighbours_leave_the_query_itself_out(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    rows: list = []
+    monkeypatch.setattr(alexnet_visualization.figures, "neighbour_rows",
+                        lambda entries, path, title: rows.append(entries))
+    source = packed(find_source(str(place / "set")), 64)
+    assert len(source.images["train"]) == 16
+    call(capsys, "neighbours", "--model", place / "as-trained.pt", "--images", place / "set" / "train" / "star" / "3.png", "--out", "look")
+    for (entry,) in rows:   # fc7, pixels
+        assert len(entry.near) == 6 and all(not np.array_equal(image, entry.query) for image, _, _ in entry.near)
+        assert all((name.split("\n")[0] == "star") == same for _, name, same in entry.near)
