@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import sys
 import time
 import zipfile
@@ -338,6 +339,8 @@ def run(options: argparse.Namespace) -> int:
     dtype = choose_precision(options.precision, device)
     if not options.model:
         say(f"model: {path}")
+    if not options.names and all(re.fullmatch(r"n\d{8}", name) for name in model.classes):
+        say("the classes are ImageNet's, by their WordNet ids: --names en (or zh) shows names")
     if options.features:
         return write_features(options, model, pictures, dtype)
     if options.resume:

@@ -36,7 +36,7 @@ from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, Traini
                               default_rate, evaluate, highest_head_rate, highest_rate, join_world)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
-TUNING_RATE, TUNING_BATCH, HEAD_LR = 0.1, 32, 10.0   # of the recipe's rate; results/fine-tuning/README.md
+TUNING_RATE, TUNING_BATCH, HEAD_LR = 0.3, 32, 1.0   # the first: of the recipe's rate; results/README.md
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 
 

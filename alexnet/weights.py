@@ -508,10 +508,11 @@ def save_torchvision(path: Path, model: AlexNet, facts: dict[str, Any]) -> None:
 
 
 def save_safetensors(path: Path, model: AlexNet, facts: dict[str, Any]) -> None:
-    save_file = package("safetensors.torch").save_file
+    save = package("safetensors.torch").save
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    data = save(state, metadata={FORMAT: json.dumps(checkpoint.about(model, facts))})
     with whole_file(path) as temporary:
-        save_file(state, temporary, metadata={FORMAT: json.dumps(checkpoint.about(model, facts))})
+        temporary.write_bytes(data)    # its own save_file makes a file that only its owner can read
 
 
 WRITERS: dict[str, Callable[[Path, AlexNet, dict[str, Any]], None]] = {
