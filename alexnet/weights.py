@@ -454,7 +454,7 @@ def from_zoo(graph: Any, tensor: Callable[[str], Tensor], path: Path, hints: Hin
     given = side[2].dim_value if len(side) == 4 else 0
     hints = Hints("caffe", hints.image_size or given or None, hints.bgr is not False, hints.mean, hints.classes)
     content = from_layers(layers, path, hints, "Caffe's weights as ONNX", changes)
-    compare_attributes(nodes, content, path)
+    compare_attributes(nodes, content, given or content["image_size"], path)
     return content
 
 
@@ -463,10 +463,11 @@ def attributes_of(node: Any) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-def compare_attributes(nodes: Iterable[Any], content: dict[str, Any], path: Path) -> None:
-    """UserError where a node of another's graph computes something else than our step does."""
+def compare_attributes(nodes: Iterable[Any], content: dict[str, Any], size: int, path: Path) -> None:
+    """UserError where a node of another's graph, made for `size` px, computes something else than our
+    step does."""
     with torch.device("meta"):
-        model = AlexNet(len(content["classes"]), content["image_size"], content["variant"], **content["changes"])
+        model = AlexNet(len(content["classes"]), size, content["variant"], **content["changes"])
     usual = {"pads": [0] * 4, "strides": [1, 1], "group": 1, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
     steps = [layer for layer in model.layers if not layer.name.startswith("drop")]
     side = model.image_size

@@ -176,6 +176,13 @@ def test_the_model_zoos_onnx_gives_the_logits_of_onnxruntime_and_of_caffe(place,
     assert_close(logits, caffe_forward(caffe, centred, swapped))
 
 
+def test_the_model_zoos_onnx_can_take_the_227_px_that_caffe_trained_with(place, caffe, capsys):
+    zoo_file(place / "x.onnx", caffe)
+    model, pictures = checkpoint.build(weights.read(place / "x.onnx", Hints(image_size=227))), images(1, 227)
+    with torch.no_grad():
+        assert_close(model(pictures), caffe_forward(caffe, pictures.flip(1) - BGR_MEAN))
+
+
 def plain(caffe, prefix="") -> dict[str, torch.Tensor]:
     """A plain PyTorch file's names for the same layers."""
     names = [f"features.{n}" for n in (0, 4, 8, 10, 12)] + [f"classifier.{n}" for n in (1, 4, 6)]
