@@ -2,7 +2,7 @@
 
     python train_alexnet.py                              the built-in data set, a few minutes
     python train_alexnet.py --data path/to/images        class folders, train/ and val/, ...
-    python train_alexnet.py --data path/to/images --weights pretrained    fine-tune torchvision's network
+    python train_alexnet.py --data path/to/images --weights pretrained   fine-tune ImageNet's network
     python train_alexnet.py --resume results/runs/NAME   goes on exactly where it was
     python train_alexnet.py --evaluate results/runs/NAME/best.pt
     torchrun --nproc-per-node 8 train_alexnet.py --data path/to/imagenet
@@ -36,7 +36,7 @@ from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, Traini
                               default_rate, evaluate, highest_head_rate, highest_rate, join_world)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
-TUNING_RATE, TUNING_BATCH, HEAD_LR = 0.3, 32, 1.0   # the first: of the recipe's rate; results/README.md
+TUNING_RATE, TUNING_BATCH = 0.3, 32   # with --weights: times the recipe's rate; results/README.md
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 
 
@@ -71,11 +71,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, metavar="N", help="default 0")
 
     add = parser.add_argument_group("fine-tuning").add_argument
-    add("--weights", metavar="FILE", help="begin with the network in a file of any kind (python -m alexnet.weights), "
-        "or with torchvision's (pretrained); fc8 begins anew for other classes")
-    add("--freeze", choices=LAYERS[:-1], metavar="LAYER", help="keep the layers up to and including this one: conv5, fc7")
-    add("--head-lr", type=float, metavar="FACTOR", help=f"the rate of fc8, times the others' (default {HEAD_LR:g} with "
-        "--weights)")
+    add("--weights", metavar="FILE", help="begin with the network in any file, or with pretrained")
+    add("--freeze", choices=LAYERS[:-1], metavar="LAYER", help="conv1 up to this one (conv5, fc7) stay as they are")
+    add("--head-lr", type=float, metavar="F", help="rate of a new fc8, times the others' (default 1)")
 
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
@@ -197,12 +195,12 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
 
 
 def default_head(start: dict[str, Any], pack: Pack, momentum: float, bias_rate: float, lr: float) -> float:
-    """The factor for the rate of fc8: 1 if it is kept, else HEAD_LR, or what brings it to half of the
-    highest stable rate if that is less."""
+    """The factor for the rate of fc8: 1, or what brings a new one to half of its highest stable rate
+    if that is less."""
     if start["classes"] == pack.classes:
         return 1.0
     half = highest_head_rate(checkpoint.build(start), pack, momentum, bias_rate) / 2
-    return HEAD_LR if HEAD_LR * lr <= half else float(f"{half / lr:.1e}")
+    return 1.0 if lr <= half else float(f"{half / lr:.1e}")
 
 
 def place(where: str) -> str:

@@ -113,7 +113,7 @@ def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> No
         curves = [run["errors"] for run in runs if (run["kind"], run["pictures"]) == (kind, fewest)]
         if curves:
             mean = 100 * np.mean(curves, axis=0)
-            right.plot(range(1, len(mean) + 1), mean, color=colour, label=kind)
+            right.plot(range(1, len(mean) + 1), mean, ".-", color=colour, label=kind)
     left.set_xscale("log")
     amounts = sorted({run["pictures"] for run in runs})
     left.set_xticks(amounts, map(str, amounts))

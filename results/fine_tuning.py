@@ -131,16 +131,10 @@ def report(out: Path) -> None:
                          f"{mean(run['seconds'] for run in group):.0f} |")
     about = first["surroundings"]
     lines += ["", f"{date.today()}, {about['cores']} cores, {about['device']}, {about['computed_in']}, torch {about['torch']}.", ""]
-    write_text(out / "README.md", "\n".join(lines) + notes(out))
+    write_text(out / "README.md", "\n".join(lines))
     figures.few_pictures([{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs],
                          list(KINDS), out / "errors.png")
     print(f"written to {out}: README.md, errors.png")
-
-
-def notes(out: Path) -> str:
-    """What people wrote: kept when the table is made anew."""
-    path = out / "notes.md"
-    return "\n" + path.read_text("utf-8") if path.exists() else ""
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import os
 import shutil
 import zipfile
@@ -25,12 +24,13 @@ import alexnet_inference
 import train_alexnet
 from alexnet import AlexNet, checkpoint, load, weights
 from alexnet.data import find_source, packed
-from alexnet.files import UserError, read_json
+from alexnet.files import UserError, read_json, write_json
 from alexnet.model import LAYERS, VARIANTS, Dropout
 from alexnet.predict import CLASS_NAMES
 from alexnet.training import Recipe, Run, Settings, freeze, highest_head_rate, make_optimizer
 from alexnet.weights import CAFFE_MEAN, Hints
 from conftest import make_folder, save_picture
+from results import fine_tuning
 
 HIDDEN = 48     # units of fc6 and fc7 where sixty million parameters prove nothing more
 SHAPES = {"conv1": (96, 3, 11, 11), "conv2": (256, 48, 5, 5), "conv3": (384, 256, 3, 3), "conv4": (384, 192, 3, 3),
@@ -210,10 +210,14 @@ def test_caffes_shapes_alone_do_not_say_the_order_of_colours(place, caffe):
     assert torch.equal(model.conv1.weight, caffe["conv1"][0]) and model.image_size == 227
 
 
-@pytest.mark.parametrize("form", ["archive", "old pickle", "parallel", "safetensors"])
-def test_torchvisions_file_gives_torchvisions_logits(place, form):
+@pytest.fixture(scope="module")
+def theirs():
     torch.manual_seed(0)
-    theirs = torchvision.models.alexnet(num_classes=5).eval()
+    return torchvision.models.alexnet(num_classes=5).eval()
+
+
+@pytest.mark.parametrize("form", ["archive", "old pickle", "parallel", "safetensors"])
+def test_torchvisions_file_gives_torchvisions_logits(place, theirs, form):
     state = theirs.state_dict()
     if form == "parallel":      # pytorch/examples wraps the features only
         state = {"state_dict": {name.replace("features.", "features.module."): value for name, value in state.items()}}
@@ -283,14 +287,15 @@ def test_an_onnx_file_that_computes_something_else_is_not_kept(place, monkeypatc
 
 def test_torchvisions_layout_and_safetensors_come_back_bitwise(place):
     torch.manual_seed(2)
-    model = AlexNet(3, 224, "torchvision").eval()
-    for name in ("x.pth", "x.safetensors"):
-        weights.WRITERS[name[1:]](place / name, model, {})
+    for name, model in (("x.pth", AlexNet(3, 224, "torchvision")), ("x.safetensors", ours(64, "as-trained"))):
+        weights.convert({**checkpoint.about(model, {}), "model": model.state_dict()}, place / name)
         again = load(place / name)
+        assert again.design == model.design
         assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
-    theirs = torchvision.models.alexnet(num_classes=3)
-    theirs.load_state_dict(torch.load(place / "x.pth", weights_only=True))
-    assert torch.equal(theirs.classifier[6].weight, model.fc8.weight)
+    state = torch.load(place / "x.pth", weights_only=True)
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in torchvision.models.alexnet(num_classes=3).state_dict().items()}
+    assert {name: value.shape for name, value in state.items()} == shapes
 
 
 def test_the_torchvision_layout_is_refused_where_it_does_not_fit(place):
@@ -453,7 +458,8 @@ def test_a_description_says_what_one_wants_to_know(capsys, place):
 
 
 def test_a_thousand_classes_are_imagenets_in_inference(capsys, place):
-    torch.save(torchvision.models.alexnet().state_dict(), place / "alexnet.pth")
+    state = AlexNet(1000, 224, "torchvision", hidden=8).state_dict()
+    torch.save({name: value for name, value in state.items() if name != "mean"}, place / "alexnet.pth")
     save_picture(place / "a.png", 0)
     status, out, err = call(capsys, place / "a.png", "--model", place / "alexnet.pth", "--output", place / "a.csv",
                             "--names", "en", main=alexnet_inference.main)
@@ -616,3 +622,27 @@ def test_the_heads_limit_is_where_its_descent_turns_unstable(data):
             weight = weight + v
         return bool(weight.norm() > start)
     assert len(labels) == 72 and not grows(limit * 0.97) and grows(limit * 1.03)
+
+
+def test_the_default_rate_of_a_new_fc8_is_lowered_where_its_first_steps_allow_less(data, monkeypatch):
+    pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
+    start = weights.read(data / "old.pt")
+    limits = iter((0.02, 0.002, 0.002))
+    monkeypatch.setattr(train_alexnet, "highest_head_rate", lambda *_: next(limits))
+    assert [train_alexnet.default_head({**start, "classes": classes}, pack, 0.9, 2, 0.003)
+            for classes in (["a", "b"], ["a", "b"], pack.classes)] == [1.0, 0.33, 1.0]
+
+
+def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsys):
+    settings = {"image_size": 64, "epochs": 2, "batch_size": 32, "lr": 0.003, "head_lr": 1.0, "freeze": None, "variant": "as-trained"}
+    shared = {"settings": settings, "images": {"train": 150, "val": 90}, "seconds": 5.0,
+              "surroundings": {"cores": 2, "device": "cpu", "computed_in": "float32", "torch": "2"}}
+    write_json(place / "first.json", {**shared, "classes": ["a", "b"], "errors": [0.5, 0.25]})
+    for seed, last in ((0, 0.25), (1, 0.5)):
+        for kind in fine_tuning.KINDS:
+            write_json(place / f"{kind}-{seed}.json", {**shared, "kind": kind, "pictures": 50, "seed": seed,
+                                                       "classes": ["c", "d", "e"], "errors": [0.75, last]})
+    fine_tuning.report(place)
+    text = (place / "README.md").read_text()
+    assert "| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 5 |" in text and "learnt a, b in 2 epochs (25.0%" in text
+    assert Image.open(place / "errors.png").size == (1000, 400)
