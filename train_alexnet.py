@@ -433,7 +433,7 @@ def open_board(options: argparse.Namespace, folder: Path, world: World) -> Any:
 
 def measure(options: argparse.Namespace) -> None:
     """--evaluate: a line for each number of views, and JSON."""
-    content = checkpoint.read(options.evaluate)
+    content = weights.read(options.evaluate)
     model = checkpoint.build(content)
     facts = content["facts"]
     if options.image_size not in (None, model.image_size):

@@ -87,10 +87,11 @@ def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
     if path.stat().st_size > LARGEST:
         raise UserError(f"{path} has {path.stat().st_size / 2**30:.1f} GiB; an AlexNet has a quarter of one")
     content = OPENERS[kind_of(path)](path, hints)
-    if "notes" not in content and hints != Hints():
+    notes = content.pop("notes", None)      # only `from_layers` gives them
+    if not isinstance(notes, list) and hints != Hints():
         raise UserError(f"{path} was written by this project and says itself what it holds; only other people's "
                         "files take options")
-    for note in content.pop("notes", ()):
+    for note in notes if isinstance(notes, list) else ():
         say(note)
     return checkpoint.check(content, path)
 
@@ -178,7 +179,10 @@ def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, k
     if not all(is_whole(tensor) for layer in layers for tensor in layer):
         raise UserError(f"{path} holds weights that are not plain floating-point numbers (quantised?)")
     variant, changes = whose(layers, path, hints, changes)
-    design = describe(variant, **changes)
+    try:
+        design = describe(variant, **changes)
+    except ValueError as error:
+        raise UserError(f"{path} holds no AlexNet: {error}") from None
     classes = class_names(len(layers[-1][0]), path, hints)
     size = hints.image_size or (CAFFE_SIZE if variant == "caffe" else 224)
     check_fc6(design, size, len(classes), layers[5][0], path)
@@ -242,7 +246,8 @@ def class_names(count: int, path: Path, hints: Hints) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--classes {hints.classes} cannot be read ({error})") from None
         if len(names) != count or len(set(names)) != count:
-            raise UserError(f"--classes {hints.classes} has {len(set(names))} different names, {path} has {count} classes")
+            raise UserError(f"--classes {hints.classes} has {len(set(names))} different names, {path} has {count} "
+                            "classes")
         return names
     if count == 1000:
         with open(CLASS_NAMES, encoding="utf-8", newline="") as file:
@@ -414,9 +419,12 @@ def open_onnx(path: Path, hints: Hints) -> dict[str, Any]:
 
     for entry in found.metadata_props:
         if entry.key == FORMAT:
-            content = parse(entry.value, path)
-            return {**content, "model": {name: tensor(name) for name in arrays if name.startswith((*LAYERS, "mean"))}}
-    return from_zoo(found.graph, tensor, path, hints)
+            model = {name: tensor(name) for name in arrays if name == "mean" or name.split(".")[0] in LAYERS}
+            return {**parse(entry.value, path), "model": model}
+    try:
+        return from_zoo(found.graph, tensor, path, hints)
+    except (TypeError, ValueError, LookupError) as error:   # attributes of other types, parts that are missing
+        raise UserError(f"{path} is not Caffe's AlexNet ({type(error).__name__}: {str(error)[:80]})") from None
 
 
 def from_zoo(graph: Any, tensor: Callable[[str], Tensor], path: Path, hints: Hints) -> dict[str, Any]:
@@ -546,9 +554,10 @@ def description(content: dict[str, Any]) -> str:
     if "epoch" in facts:
         origin = f", from the weights of {facts['weights']}" if facts.get("weights") else ""
         lines.append(f"trained on {facts.get('data')}{origin}: {facts['epoch']} of {facts.get('epochs')} epochs, "
-                     f"batch {facts.get('batch_size')}, rate {facts.get('lr'):g}")
-    if "val_top1_error" in facts:
-        lines.append(f"validation errors: top-1 {facts['val_top1_error']:.2%}, top-5 {facts['val_top5_error']:.2%}")
+                     f"batch {facts.get('batch_size')}, rate {facts.get('lr')}")
+    errors = facts.get("val_top1_error"), facts.get("val_top5_error")
+    if all(isinstance(error, float) for error in errors):
+        lines.append(f"validation errors: top-1 {errors[0]:.2%}, top-5 {errors[1]:.2%}")
     return "\n".join([*lines, "", model.table()])
 
 

@@ -109,31 +109,34 @@ def report(out: Path) -> None:
     if not runs:
         raise UserError(f"there is no result in {out}: give --data")
     first = read_json(out / "first.json")
-    size, seeds = first["settings"]["image_size"], len({run["seed"] for run in runs})
+    seeds, about = len({run["seed"] for run in runs}), first["surroundings"]
     lines = [
         "# Fine-tuning", "",
         "Made by `python -m results.fine_tuning --data path/to/imagenette`.", "",
-        f"A network (`{first['settings']['variant']}`, {size} px) learnt {', '.join(first['classes'])} in "
-        f"{first['settings']['epochs']} epochs ({first['errors'][-1]:.1%} top-1 error on these). Then {', '.join(runs[0]['classes'])} were "
-        f"learnt from so many training pictures a class, with the defaults of `train_alexnet.py` in each way; errors are "
-        f"on their {runs[0]['images']['val']:,} validation pictures after the last epoch, the mean of {seeds} seed(s) with the lowest "
-        "and the highest. A seed picks the pictures, too. The seconds are those of training, without the first network's.", "",
+        f"A network (`{first['settings']['variant']}`, {first['settings']['image_size']} px) learnt "
+        f"{', '.join(first['classes'])} in {first['settings']['epochs']} epochs ({first['errors'][-1]:.1%} top-1 error on "
+        f"these). Then {', '.join(runs[0]['classes'])} were learnt from so many training pictures a class, each way with the "
+        f"defaults of `train_alexnet.py`. Errors are on their {runs[0]['images']['val']:,} validation pictures after the last "
+        f"epoch: the mean of {seeds} seed(s), the lowest and the highest. A seed picks the pictures, too. The seconds are "
+        "those of training, without the first network's.", "",
         "![errors](errors.png)", "",
-        "| pictures a class | way | epochs, batch, rate, fc8's | top-1 error | spread | seconds |", "|---|---|---|---|---|---|"]
+        "| pictures a class | way | epochs, batch, rate, fc8's | top-1 error | spread | seconds |",
+        "|---|---|---|---|---|---|"]
     for pictures in PICTURES:
         for kind in KINDS:
             group = [run for run in runs if (run["kind"], run["pictures"]) == (kind, pictures)]
             if not group:
                 continue
             errors, s = [run["errors"][-1] for run in group], group[0]["settings"]
-            lines.append(f"| {pictures or 'all'} | {kind} | {s['epochs']}, {s['batch_size']}, {s['lr']:g}, x {s['head_lr']:g} | "
+            lines.append(f"| {pictures or 'all'} | {kind} | "
+                         f"{s['epochs']}, {s['batch_size']}, {s['lr']:g}, x {s['head_lr']:g} | "
                          f"{mean(errors):.1%} | {min(errors):.1%} to {max(errors):.1%} | "
                          f"{mean(run['seconds'] for run in group):.0f} |")
-    about = first["surroundings"]
-    lines += ["", f"{date.today()}, {about['cores']} cores, {about['device']}, {about['computed_in']}, torch {about['torch']}.", ""]
+    lines += ["", f"{date.today()}, {about['cores']} cores, {about['device']}, {about['computed_in']}, "
+                  f"torch {about['torch']}.", ""]
     write_text(out / "README.md", "\n".join(lines))
-    figures.few_pictures([{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs],
-                         list(KINDS), out / "errors.png")
+    counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs]
+    figures.few_pictures(counted, list(KINDS), out / "errors.png")
     print(f"written to {out}: README.md, errors.png")
 
 

@@ -25,7 +25,7 @@ import train_alexnet
 from alexnet import AlexNet, checkpoint, load, weights
 from alexnet.data import find_source, packed
 from alexnet.files import UserError, read_json, write_json
-from alexnet.model import LAYERS, VARIANTS, Dropout
+from alexnet.model import VARIANTS, Dropout
 from alexnet.predict import CLASS_NAMES
 from alexnet.training import Recipe, Run, Settings, freeze, highest_head_rate, make_optimizer
 from alexnet.weights import CAFFE_MEAN, Hints
@@ -376,6 +376,19 @@ def another_group(graph) -> None:
     next(attribute for attribute in node.attribute if attribute.name == "group").i = 1
 
 
+def another_type(graph) -> None:
+    node = next(node for node in graph.node if node.op_type == "LRN")
+    attribute = next(attribute for attribute in node.attribute if attribute.name == "alpha")
+    attribute.CopyFrom(helper.make_attribute("alpha", "a lot"))
+
+
+def odd_widths(path) -> None:
+    state = small_state()
+    del state["mean"]
+    state["conv2.weight"], state["conv2.bias"] = torch.zeros(255, 48, 5, 5), torch.zeros(255)
+    torch.save(state, path)
+
+
 def quantised(graph) -> None:
     graph.node[0].op_type = "QLinearConv"
 
@@ -403,6 +416,9 @@ HOSTILE = {
     "expanded": (lambda path, caffe: expanded(path), "not plain floating-point numbers"),
     "elsewhere": (lambda path, caffe: zoo_with(path, caffe, elsewhere), "must be one file"),
     "groups": (lambda path, caffe: zoo_with(path, caffe, another_group), "group of conv4 is 1, not 2"),
+    "type": (lambda path, caffe: zoo_with(path, caffe, another_type), "is not Caffe's AlexNet (TypeError"),
+    "widths": (lambda path, caffe: odd_widths(path), "255-384-384-256 maps, conv2 sees 48 of conv1's"),
+    "notes": (lambda path, caffe: our_file(path, notes=3, version=99), "newer version"),
     "quantised": (lambda path, caffe: zoo_with(path, caffe, quantised), "bvlcalexnet-12.onnx is the one"),
     "short": (lambda path, caffe: zoo_with(path, caffe, short_shape), "is damaged: conv1_w_0"),
     "LRN": (lambda path, caffe: zoo_file(path, caffe, size=224, beta=0.5), "beta of norm1 is 0.5, not 0.75"),
