@@ -114,11 +114,11 @@ def report(out: Path) -> None:
         "# Fine-tuning", "",
         "Made by `python -m results.fine_tuning --data path/to/imagenette`.", "",
         f"A network (`{first['settings']['variant']}`, {first['settings']['image_size']} px) learnt "
-        f"{', '.join(first['classes'])} in {first['settings']['epochs']} epochs ({first['errors'][-1]:.1%} top-1 error on "
-        f"these). Then {', '.join(runs[0]['classes'])} were learnt from so many training pictures a class, each way with the "
-        f"defaults of `train_alexnet.py`. Errors are on their {runs[0]['images']['val']:,} validation pictures after the last "
-        f"epoch: the mean of {seeds} seed(s), the lowest and the highest. A seed picks the pictures, too. The seconds are "
-        "those of training, without the first network's.", "",
+        f"{', '.join(first['classes'])} in {first['settings']['epochs']} epochs ({first['errors'][-1]:.1%} top-1 error). "
+        f"Then {', '.join(runs[0]['classes'])} were learnt from so many training pictures a class, each way with the "
+        f"defaults of `train_alexnet.py`. Errors are on their {runs[0]['images']['val']:,} validation pictures after "
+        f"the last epoch: the mean of {seeds} seed(s), the lowest and the highest. A seed picks the pictures, too. The "
+        "seconds are those of training, without the first network's.", "",
         "![errors](errors.png)", "",
         "| pictures a class | way | epochs, batch, rate, fc8's | top-1 error | spread | seconds |",
         "|---|---|---|---|---|---|"]
@@ -145,7 +145,8 @@ def main() -> None:
     add = parser.add_argument
     add("--data", help="a folder with train/ and val/, ten classes (Imagenette); without it only table and plot")
     add("--out", type=Path, default=HERE / "fine-tuning", help="default results/fine-tuning")
-    add("--work", type=Path, default=HERE / "runs" / "fine-tuning", help="runs and links (default results/runs/fine-tuning)")
+    add("--work", type=Path, default=HERE / "runs" / "fine-tuning",
+        help="runs and links (default results/runs/fine-tuning)")
     add("--image-size", type=int, default=128, metavar="PX", help="default 128")
     add("--epochs", type=int, metavar="N", help="of every run (default train_alexnet.py's)")
     add("--seeds", type=int, default=3, metavar="N", help="default 3")

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import shutil
+import sys
 import zipfile
 from types import SimpleNamespace
 
@@ -484,6 +485,16 @@ def test_a_thousand_classes_are_imagenets_in_inference(capsys, place):
     names = [line["english"] for line in csv.DictReader(open(CLASS_NAMES, encoding="utf-8"))]
     assert row["class_1"] in names
     assert load(place / "alexnet.pth").classes[:2] == ["n01440764", "n01443537"]
+
+
+def test_a_missing_package_is_named_and_nothing_else_needs_it(capsys, place, monkeypatch):
+    our_file(place / "x.pt")
+    for name in ("onnx", "onnxruntime", "safetensors", "safetensors.torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert call(capsys, place / "x.pt")[0] == 0
+    for suffix, package in ((".onnx", "onnx"), (".safetensors", "safetensors")):
+        status, _, err = call(capsys, place / "x.pt", place / f"y{suffix}")
+        assert status == 2 and f"pip install {package}" in err and err.count("\n") == 1
 
 
 # ------------------------------------------------------------------- torchvision's own
