@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import sys
 import time
 import zipfile
@@ -26,12 +27,13 @@ import torch
 from tqdm import tqdm
 
 from alexnet import figures
-from alexnet.checkpoint import find, load
+from alexnet.checkpoint import find
 from alexnet.data import RowFile, open_image
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.files import UserError, whole_file, write_csv, write_json
 from alexnet.model import AlexNet
 from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
+from alexnet.weights import load
 
 SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
 FEW = 20          # pictures whose answers are all shown on a terminal
@@ -47,7 +49,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH",
         help="files, folders (searched through), or - for a list on standard input (default: the samples in data/)")
-    add("--model", metavar="CHECKPOINT", help="a checkpoint or a run's folder (default: the newest run's best.pt)")
+    add("--model", metavar="CHECKPOINT", help="a checkpoint, a run's folder, any file of "
+        "python -m alexnet.weights, or pretrained (default: the newest run's best.pt)")
 
     add = parser.add_argument_group("answers").add_argument
     add("--output", metavar="FILE", help=".csv, .json or .jsonl (.npz with --features); - writes JSON lines "
@@ -326,6 +329,8 @@ def run(options: argparse.Namespace) -> int:
     dtype = choose_precision(options.precision, device)
     if not options.model:
         say(f"model: {path}")
+    if not options.names and all(re.fullmatch(r"n\d{8}", name) for name in model.classes):
+        say("the classes are ImageNet's, by their WordNet ids: --names en (or zh) shows names")
     if options.features:
         return write_features(options, model, pictures, dtype)
     if options.resume:

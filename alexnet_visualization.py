@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet import checkpoint, figures, interpret
+from alexnet import checkpoint, figures, interpret, weights
 from alexnet.augment import centre
 from alexnet.data import Pack, find_source, packed, packed_side
 from alexnet.device import choose_device, keep_memory
@@ -98,10 +98,10 @@ class Job:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.path = checkpoint.find(options.model)
+        self.path = weights.pretrained() if options.model == weights.PRETRAINED else checkpoint.find(options.model)
         if self.path.is_dir():
             self.path = self.path / "best.pt"
-        content = checkpoint.read(self.path)
+        content = weights.read(self.path)
         self.facts: dict[str, Any] = content["facts"]
         self.model = checkpoint.build(content)
         self.device = choose_device(options.device)

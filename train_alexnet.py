@@ -2,6 +2,7 @@
 
     python train_alexnet.py                              the built-in data set, a few minutes
     python train_alexnet.py --data path/to/images        class folders, train/ and val/, ...
+    python train_alexnet.py --data path/to/images --weights pretrained   fine-tune ImageNet's network
     python train_alexnet.py --resume results/runs/NAME   goes on exactly where it was
     python train_alexnet.py --evaluate results/runs/NAME/best.pt
     torchrun --nproc-per-node 8 train_alexnet.py --data path/to/imagenet
@@ -26,15 +27,16 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from alexnet import checkpoint
+from alexnet import checkpoint, weights
 from alexnet.data import Pack, find_source, packed
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.files import UserError, read_json, write_json
-from alexnet.model import VARIANTS, AlexNet
+from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
-                              default_rate, evaluate, highest_rate, join_world)
+                              default_rate, evaluate, highest_head_rate, highest_rate, join_world)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
+TUNING_RATE, TUNING_BATCH = 0.3, 32   # with --weights: times the recipe's rate; results/README.md
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 
 
@@ -67,6 +69,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
     add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
     add("--seed", type=int, metavar="N", help="default 0")
+
+    add = parser.add_argument_group("fine-tuning").add_argument
+    add("--weights", metavar="FILE", help="begin with the network in any file, or with pretrained")
+    add("--freeze", choices=LAYERS[:-1], metavar="LAYER", help="conv1 up to this one (conv5, fc7) stay as they are")
+    add("--head-lr", type=float, metavar="F", help="rate of a new fc8, times the others' (default 1)")
 
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
@@ -102,18 +109,49 @@ def load_data(where: str, image_size: int, val_fraction: float | None, options: 
     return pack
 
 
-def outline(num_classes: int, image_size: int, variant: str) -> AlexNet:
+def starting_point(options: argparse.Namespace, where: str, world: World) -> dict[str, Any] | None:
+    """What --weights holds, if it is given; UserError for options that contradict it."""
+    if where is None:
+        if options.freeze or options.head_lr:
+            raise UserError("--freeze and --head-lr need --weights FILE: they are for fine-tuning")
+        return None
+    if where == weights.PRETRAINED and world.rank == 0:
+        weights.pretrained()    # the first process fetches it
+    if world.size > 1:
+        dist.barrier()
+    start = weights.read(where)
+    variant, size = start["variant"], start["image_size"]
+    if options.variant not in (None, variant):
+        raise UserError(f"--variant {options.variant} contradicts {where}, which is {variant}; leave --variant out")
+    if options.image_size not in (None, size):
+        units, here = start["model"]["fc6.weight"].shape
+        there = inputs_of_fc6(start, options.image_size)
+        reason = ("so is its mean image" if here == there else
+                  f"its fc6 is {units} x {here}, with {options.image_size} px it would be {units} x {there}")
+        raise UserError(f"{where} is made for {size} px ({reason}); leave --image-size out")
+    return start
+
+
+def inputs_of_fc6(start: dict[str, Any], image_size: int) -> int:
+    """How many values fc6 would see with such images; 0 if nothing is left after pool5."""
+    layers = sizes(describe(start["variant"], **start["changes"]), image_size, 1)
+    return next((layer.inputs for layer in layers if layer.name == "fc6"), 0)
+
+
+def outline(num_classes: int, image_size: int, variant: str, changes: dict[str, Any] = {}) -> AlexNet:
     """The network without memory for its weights."""
     try:
         with torch.device("meta"):
-            return AlexNet(num_classes, image_size, variant)
+            return AlexNet(num_classes, image_size, variant, **changes)
     except ValueError as error:
         raise UserError(str(error)) from None
 
 
-def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: World) -> Settings:
+def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: World,
+           start: dict[str, Any] | None) -> Settings:
     """Every setting of a new run: what was given, else the recipe's."""
-    variant = options.variant or "as-trained"
+    variant = start["variant"] if start else options.variant or "as-trained"
+    changes = start["changes"] if start else {}
     recipe = RECIPES[variant]
     count = len(pack.labels["train"])
     demo = pack.name == "demo"
@@ -122,27 +160,31 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         value = getattr(options, name)
         return default if value is None else value
 
-    shape = outline(len(pack.classes), image_size, variant)
+    shape = outline(len(pack.classes), image_size, variant, changes)
     momentum = given("momentum", recipe.momentum)
-    lr = given("lr", default_rate(shape, replace(recipe, momentum=momentum)))
+    lr = given("lr", recipe.rate * TUNING_RATE if start else default_rate(shape, replace(recipe, momentum=momentum)))
+    head = given("head_lr", default_head(start, pack, momentum, recipe.bias_rate, lr) if start else 1.0)
     settings = Settings(
         data=place(options.data or "demo"), variant=variant, image_size=image_size,
         val_fraction=options.val_fraction,
         epochs=given("epochs", DEMO_EPOCHS if demo else LARGE_EPOCHS if count >= LARGE else EPOCHS),
-        batch_size=given("batch_size", DEMO_BATCH if demo else recipe.batch_size), lr=lr, momentum=momentum,
+        batch_size=given("batch_size", TUNING_BATCH if start else DEMO_BATCH if demo else recipe.batch_size),
+        lr=lr, momentum=momentum,
         weight_decay=given("weight_decay", recipe.weight_decay), warmup=given("warmup", 0),
         schedule=given("schedule", "release" if count >= LARGE else "steps"),
         color_noise=given("color_noise", recipe.noise),
-        seed=given("seed", 0), precision=given("precision", "auto"))
-    for name in ("epochs", "batch_size", "lr"):
+        seed=given("seed", 0), precision=given("precision", "auto"),
+        weights=place(options.weights) if start else None, changes=changes, freeze=options.freeze,
+        head_lr=head)
+    for name in ("epochs", "batch_size", "lr", "head_lr"):
         if getattr(settings, name) <= 0:
             raise UserError(f"--{name.replace('_', '-')} must be above 0")
     for name in ("momentum", "weight_decay", "warmup", "color_noise", "seed"):
         if getattr(settings, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} must not be negative")
     highest = highest_rate(shape, momentum, recipe.bias_rate)
-    if world.rank or options.quiet and options.lr is None:
-        return settings
+    if world.rank or start or options.quiet and options.lr is None:
+        return settings     # the limit is that of the initial weights
     if options.lr is not None and lr > 1.05 * highest / 2:
         print(f"look: --lr {lr:g} may not be stable: with {len(pack.classes)} classes the first "
               f"steps allow at most {highest:.2g}, and half of that is safe", file=sys.stderr)
@@ -152,10 +194,19 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
     return settings
 
 
+def default_head(start: dict[str, Any], pack: Pack, momentum: float, bias_rate: float, lr: float) -> float:
+    """The factor for the rate of fc8: 1, or what brings a new one to half of its highest stable rate
+    if that is less."""
+    if start["classes"] == pack.classes:
+        return 1.0
+    half = highest_head_rate(checkpoint.build(start), pack, momentum, bias_rate) / 2
+    return 1.0 if lr <= half else float(f"{half / lr:.1e}")
+
+
 def place(where: str) -> str:
-    """A folder's whole path, so that a run goes on from anywhere; names as they are."""
-    folder = Path(where).expanduser()
-    return str(folder.resolve()) if where != "demo" and folder.is_dir() else where
+    """The whole path of a folder or file, so that a run goes on from anywhere; names as they are."""
+    path = Path(where).expanduser()
+    return str(path.resolve()) if where != "demo" and path.exists() else where
 
 
 def resumed(options: argparse.Namespace) -> Settings:
@@ -166,10 +217,11 @@ def resumed(options: argparse.Namespace) -> Settings:
     if options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
     config = read_json(path)
-    stored = config["settings"]
+    stored = {"weights": None, "freeze": None, "head_lr": 1.0, **config["settings"]}   # runs of before fine-tuning
     options.cache = options.cache or config["cache"]
-    if options.data:
-        options.data = place(options.data)
+    for name in ("data", "weights"):
+        if getattr(options, name):
+            setattr(options, name, place(getattr(options, name)))
     known = {field.name for field in fields(Settings)}
     wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
              for name, value in vars(options).items()
@@ -271,12 +323,16 @@ def train(options: argparse.Namespace) -> None:
         settings = resumed(options)
         pack = load_data(settings.data, settings.image_size, settings.val_fraction, options, world)
         folder = Path(options.resume)
+        begun = any((folder / name).exists() for name in ("last.pt", "previous.pt"))
+        start = None if begun else starting_point(options, settings.weights, world)
     else:
         where = options.data or "demo"
-        size = options.image_size or (DEMO_SIZE if where == "demo" else 224)
-        outline(2, size, options.variant or "as-trained")  # a size too small is said before packing
+        start = starting_point(options, options.weights, world)
+        size = start["image_size"] if start else options.image_size or (DEMO_SIZE if where == "demo" else 224)
+        if not start:
+            outline(2, size, options.variant or "as-trained")  # a size too small is said before packing
         pack = load_data(where, size, options.val_fraction, options, world)
-        settings = settle(options, pack, size, world)
+        settings = settle(options, pack, size, world, start)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = Path(options.out or f"results/runs/{pack.name}-{settings.variant}-{stamp}")
         if (folder / "config.json").exists():
@@ -287,7 +343,7 @@ def train(options: argparse.Namespace) -> None:
         dist.broadcast_object_list(shared)
         folder = Path(shared[0])
     workers = options.workers or (4 if device.type == "cuda" else 1)
-    run = Run(folder, settings, pack, device, world, workers)
+    run = Run(folder, settings, pack, device, world, workers, start)
     restored = bool(options.resume) and run.restore()
     if run.finished:
         if world.rank == 0:
@@ -300,7 +356,7 @@ def train(options: argparse.Namespace) -> None:
         write_config(run, options)
     console.started_at = run.progress.epoch
     if not console.quiet:
-        introduce(run, restored)
+        introduce(run, restored, start)
     try:
         run.train(console)
     except Stopped:
@@ -335,7 +391,7 @@ def write_config(run: Run, options: argparse.Namespace) -> None:
     write_json(path, config)
 
 
-def introduce(run: Run, restored: bool) -> None:
+def introduce(run: Run, restored: bool, start: dict[str, Any] | None) -> None:
     settings, pack = run.settings, run.pack
     count = sum(parameter.numel() for parameter in run.model.parameters())
     print(f"AlexNet {settings.variant}, {settings.image_size} px, {count:,} parameters, on "
@@ -344,6 +400,12 @@ def introduce(run: Run, restored: bool) -> None:
     print(f"{settings.epochs} epochs, batch {settings.batch_size}, rate {settings.lr:g}, schedule "
           f"{settings.schedule}, seed {settings.seed}; {run.device.type}, "
           f"{str(run.dtype).removeprefix('torch.')}, {run.world.size} process(es); {run.folder}")
+    if start:
+        head = "kept: the classes are the same" if start["classes"] == pack.classes else "new"
+        print(f"from {settings.weights}: its weights, mean, variant and image size; fc8 is {head}")
+    if settings.weights:
+        print(f"rate of fc8 x {settings.head_lr:g}; " + (f"frozen: all up to {settings.freeze}" if settings.freeze
+                                                        else "no layer is frozen"))
     if restored:
         print(f"going on in epoch {run.progress.epoch + 1}, batch {run.progress.batch + 1}")
     sys.stdout.flush()
@@ -371,7 +433,7 @@ def open_board(options: argparse.Namespace, folder: Path, world: World) -> Any:
 
 def measure(options: argparse.Namespace) -> None:
     """--evaluate: a line for each number of views, and JSON."""
-    content = checkpoint.read(options.evaluate)
+    content = weights.read(options.evaluate)
     model = checkpoint.build(content)
     facts = content["facts"]
     if options.image_size not in (None, model.image_size):

@@ -8,10 +8,12 @@ weights_only=True)` opens it, so nothing in a file is ever executed.
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from alexnet.files import UserError, whole_file
 from alexnet.model import AlexNet
@@ -21,15 +23,40 @@ FORMAT = "alexnet"
 VERSION = 1
 
 
-def save(path: Path | str, model: AlexNet, facts: dict[str, Any], **more: Any) -> None:
-    """Writes a checkpoint, whole or not at all. `more` goes beside what every checkpoint has."""
+def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says beside its tensors, in plain values."""
     changes = {name: list(value) if isinstance(value, tuple) else value
                for name, value in model.changes.items()}
+    return {"format": FORMAT, "version": VERSION, "variant": model.variant, "changes": changes,
+            "image_size": model.image_size, "classes": list(model.classes), "facts": facts}
+
+
+def save(path: Path | str, model: AlexNet, facts: dict[str, Any], **more: Any) -> None:
+    """Writes a checkpoint, whole or not at all. `more` goes beside what every checkpoint has."""
     with whole_file(path) as temporary:
-        torch.save({"format": FORMAT, "version": VERSION, "variant": model.variant,
-                    "changes": changes, "image_size": model.image_size,
-                    "classes": list(model.classes), "facts": facts,
-                    "model": model.state_dict(), **more}, temporary)
+        torch.save({**about(model, facts), "model": model.state_dict(), **more}, temporary)
+
+
+def open_torch(path: Path) -> Any:
+    """What torch.save wrote to a file, if it is tensors and plain values; else UserError.
+
+    An archive that would unpack to more than the file's own size is not opened: torch.save packs
+    nothing, so somebody else did.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                    raise UserError(f"{path} would unpack to more than its own size, so it was not opened")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise UserError(f"{path} holds more than tensors and plain values, so it was not "
+                        "opened") from None
+    except UserError:
+        raise
+    except Exception as error:  # a damaged file makes torch raise nearly anything
+        raise UserError(f"{path} is damaged or no checkpoint "
+                        f"({(str(error).splitlines() or [type(error).__name__])[0][:120]})") from None
 
 
 def find(given: str | None) -> Path:
@@ -50,19 +77,44 @@ def read(path: Path | str) -> dict[str, Any]:
         path = path / "best.pt"
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise UserError(f"{path} holds more than tensors and plain values, so it was not "
-                        "opened") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint "
-                        f"({(str(error).splitlines() or [type(error).__name__])[0][:120]})") from None
+    content = open_torch(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this project")
-    if content["version"] > VERSION:
+    return check(content, path)
+
+
+def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The same dict; UserError if its tensors are not those of the network that it describes. No
+    memory is taken before that is known."""
+    if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of this project")
+    try:
+        with torch.device("meta"):
+            model = AlexNet(len(content["classes"]), content["image_size"], content["variant"],
+                            **content["changes"])
+        found = content["model"].items()
+        dict(content["facts"])
+    except Exception as error:  # whatever stands in the place of a size or a name
+        raise UserError(f"{path} does not describe a network of this project "
+                        f"({type(error).__name__}: {str(error)[:120]})") from None
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
+    for name in [*expected, *given]:
+        if expected.get(name) != given.get(name):
+            raise UserError(f"{path} does not fit the network that it describes: {name} is "
+                            f"{shape_text(given.get(name))}, not {shape_text(expected.get(name))}")
     return content
+
+
+def is_whole(tensor: Any) -> bool:
+    """Whether it is a plain tensor of real numbers, of which each has its place in memory."""
+    return (isinstance(tensor, Tensor) and tensor.layout is torch.strided and tensor.device.type == "cpu"
+            and tensor.is_floating_point()
+            and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes())
+
+
+def shape_text(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else " x ".join(map(str, shape))
 
 
 def build(content: dict[str, Any]) -> AlexNet:

@@ -99,6 +99,35 @@ def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
     save(figure, path)
 
 
+def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> None:
+    """Left: the last error over the number of training pictures a class; a dot a seed, a line their mean.
+    Right: the error after each epoch with the fewest pictures, the mean of the seeds."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    fewest = min(run["pictures"] for run in runs)
+    for kind, colour in zip(kinds, ("tab:blue", "tab:green", "tab:orange")):
+        last: dict[int, list[float]] = {}
+        for run in (run for run in runs if run["kind"] == kind):
+            last.setdefault(run["pictures"], []).append(100 * run["errors"][-1])
+        for pictures, errors in last.items():
+            left.plot([pictures] * len(errors), errors, "o", color=colour, alpha=0.4, markersize=4)
+        left.plot(sorted(last), [np.mean(last[pictures]) for pictures in sorted(last)], color=colour, label=kind)
+        curves = [run["errors"] for run in runs if (run["kind"], run["pictures"]) == (kind, fewest)]
+        if curves:
+            mean = 100 * np.mean(curves, axis=0)
+            right.plot(range(1, len(mean) + 1), mean, ".-", color=colour, label=kind)
+    left.set_xscale("log")
+    amounts = sorted({run["pictures"] for run in runs})
+    left.set_xticks(amounts, map(str, amounts))
+    left.minorticks_off()
+    left.set(xlabel="training pictures a class", ylabel="top-1 error, %")
+    right.set(xlabel=f"epoch, {fewest} pictures a class", ylabel="top-1 error, %")
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    save(figure, path)
+
+
 def confusion(counts: np.ndarray, classes: list[str], path: Path) -> None:
     """A confusion matrix: a true class a row, an answer a column; shares of the row by colour, and as
     numbers where there is room."""
@@ -540,7 +569,7 @@ def health(layers: list[LayerState], divisors: dict[str, np.ndarray], words: lis
     sizes.set(yscale="log", title="weights and gradients")
     sizes.legend(fontsize=8)
     ratio.plot(places, [max(layer.gradients / max(layer.weights, 1e-30), 1e-20) for layer in layers], "o-", color="tab:purple")
-    ratio.axhspan(1e-3, 1, color="tab:green", alpha=0.12, label="usual")
+    ratio.axhspan(1e-3, 10, color="tab:green", alpha=0.12, label="usual")
     ratio.set(yscale="log", title="gradient / weight (times the rate: a step)")
     ratio.legend(fontsize=8)
     if divisors:

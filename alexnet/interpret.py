@@ -352,7 +352,7 @@ def _unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]
     for layer in report.layers:
         if layer.gradients < 1e-6 * layer.weights:   # at rate 0.01, a step in a hundred million
             yield "no gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
-        if layer.gradients > 3 * layer.weights:      # at rate 0.01 with momentum 0.9: a third in ten steps
+        if layer.gradients > 10 * layer.weights:     # at rate 0.01 with momentum 0.9: all of it in ten steps
             yield "large gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
     for name, divisors in report.divisors.items():
         if divisors[-1] < 1.01:

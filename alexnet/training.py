@@ -27,7 +27,7 @@ from alexnet.augment import Draw
 from alexnet.data import Pack, in_order
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, write_csv
-from alexnet.model import ACTIVATIONS, AlexNet, Dropout
+from alexnet.model import ACTIVATIONS, LAYERS, AlexNet, Dropout
 from alexnet.predict import probabilities
 
 ORDER, AUGMENT, DROPOUT = range(3)  # what a random number is for
@@ -83,19 +83,45 @@ def default_rate(model: AlexNet, recipe: Recipe) -> float:
     return recipe.rate if half >= recipe.rate else float(f"{half:.1e}")
 
 
-def make_optimizer(model: AlexNet, recipe: Recipe) -> torch.optim.SGD:
+@torch.inference_mode()
+def highest_head_rate(model: AlexNet, pack: Pack, momentum: float, bias_rate: float) -> float:
+    """The same for a new fc8 on a network that has learned already: the values h that it gives fc8 are
+    no longer nearly the same, so the curvature is the largest eigenvalue of the mean of h h^T, over 128
+    training images, instead of |h|^2."""
+    labels = pack.labels["train"]
+    chosen = np.unique(np.linspace(0, len(labels) - 1, 128).astype(int))
+    images = torch.from_numpy(pack.images["train"][chosen]).permute(0, 3, 1, 2)
+    h = model.prepare(augment.centre(images, model.image_size))
+    for layer in model.layers[:-1]:
+        h = getattr(model, layer.name)(h)
+    largest = torch.linalg.eigvalsh(h.float() @ h.float().T / len(h))[-1].item()
+    return 2 * (1 + momentum) * len(pack.classes) / (largest + bias_rate)
+
+
+def freeze(model: AlexNet, last: str) -> None:
+    """Keeps the layers up to and including `last` as they are: no gradients are computed for them,
+    and `make_optimizer` leaves them out, so neither decay nor momentum moves them."""
+    for name in LAYERS[:LAYERS.index(last) + 1]:
+        if name != model.design.without:
+            getattr(model, name).requires_grad_(False)
+
+
+def make_optimizer(model: AlexNet, recipe: Recipe, head_rate: float = 1.0) -> torch.optim.SGD:
     """SGD with the paper's rule, v := 0.9 v - 0.0005 e w - e g; w := w + v (C18).
 
     conv1 has groups of its own because the release slows and freezes it late (section 3 of its
-    notes). Rates are set by `set_rates`.
+    notes), and fc8 where its rate is `head_rate` times that of the others. Rates are set by
+    `set_rates`.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        groups.setdefault((name.startswith("conv1."), name.endswith(".bias")), []).append(parameter)
+        key = name.startswith("conv1."), head_rate if name.startswith("fc8.") else 1.0, name.endswith(".bias")
+        if parameter.requires_grad:
+            groups.setdefault(key, []).append(parameter)
     settings = [{"params": parameters, "first": first, "lr": 0.0,
-                 "factor": recipe.bias_rate if bias else 1.0,
+                 "factor": times * (recipe.bias_rate if bias else 1.0),
                  "weight_decay": recipe.weight_decay if recipe.bias_decay or not bias else 0.0}
-                for (first, bias), parameters in groups.items()]
+                for (first, times, bias), parameters in groups.items()]
     fused = next(model.parameters()).device.type in ("cpu", "cuda", "mps")
     return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum, fused=fused)
 
@@ -218,12 +244,13 @@ class TrainingBatches:
 
     def __init__(self, pack: Pack, image_size: int, batch_size: int, seed: int, epoch: int,
                  device: torch.device, world: World = World(), noise: float = 0.0,
-                 colour: str = "release", threads: int = 1, first: int = 0) -> None:
+                 colour: str = "release", threads: int = 1, first: int = 0, mean: Tensor | None = None) -> None:
         self.pack, self.size, self.batch_size = pack, image_size, batch_size
         self.seed, self.epoch, self.device, self.world = seed, epoch, device, world
         self.noise = noise
         self.threads, self.first, self.waited = threads, first, 0.0
-        self.mean = pack.mean_crop(image_size).to(device) if colour == "release" else None
+        mean = pack.mean_crop(image_size).to(device) if mean is None else mean
+        self.mean = mean if colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
         count = len(pack.labels["train"])
         self.order = torch.randperm(count, generator=generator("cpu", seed, epoch, ORDER)).numpy()
@@ -406,6 +433,10 @@ class Settings:
     color_noise: float
     seed: int
     precision: str
+    weights: str | None = None       # the file whose network is trained on, fine-tuned
+    changes: dict[str, Any] = field(default_factory=dict)   # its changes to the variant
+    freeze: str | None = None        # the last layer that stays as it is
+    head_lr: float = 1.0             # the rate of fc8, times the others'
 
 
 class Watcher:
@@ -427,25 +458,38 @@ class Run:
     """A run's folder, and the training that fills it.
 
     last.pt has everything needed to go on, previous.pt is the one before; best.pt has the network
-    with the lowest validation error; metrics.csv a row an epoch; curves.png draws them.
+    with the lowest validation error; metrics.csv a row an epoch; curves.png draws them. `start` is
+    the content of a checkpoint (weights.read) whose weights and mean the network begins with; fc8
+    begins anew unless the classes are the same.
     """
 
     def __init__(self, folder: Path, settings: Settings, pack: Pack, device: torch.device,
-                 world: World = World(), threads: int = 1) -> None:
+                 world: World = World(), threads: int = 1, start: dict[str, Any] | None = None) -> None:
         self.folder, self.settings, self.pack = folder, settings, pack
         self.device, self.world, self.threads = device, world, threads
         self.dtype = choose_precision(settings.precision, device)
         torch.manual_seed(settings.seed)
-        self.model = AlexNet(len(pack.classes), settings.image_size, settings.variant)
+        self.model = AlexNet(len(pack.classes), settings.image_size, settings.variant, **settings.changes)
         self.model.classes = pack.classes
         if self.model.design.pixel_mean is None:
             self.model.mean.copy_(pack.mean_crop(settings.image_size))
+        if start:
+            self.begin_with(start)
+        if settings.freeze:
+            freeze(self.model, settings.freeze)
         self.recipe = RECIPES[settings.variant]
         self.net = compute_ready(self.model, device, world)
         self.optimizer = make_optimizer(self.model, Recipe(
-            **{**asdict(self.recipe), "momentum": settings.momentum, "weight_decay": settings.weight_decay}))
+            **{**asdict(self.recipe), "momentum": settings.momentum, "weight_decay": settings.weight_decay}),
+            settings.head_lr)
         self.progress = Progress()
         self.drawn = 0.0   # when curves.png was last written
+
+    def begin_with(self, start: dict[str, Any]) -> None:
+        """Takes over a checkpoint's weights and mean, and fc8 if it tells the very same classes apart."""
+        same = start["classes"] == self.pack.classes
+        kept = {name: value for name, value in start["model"].items() if same or not name.startswith("fc8.")}
+        self.model.load_state_dict(kept, strict=False)
 
     # --- going on
 
@@ -497,7 +541,7 @@ class Run:
         batches = TrainingBatches(
             self.pack, settings.image_size, settings.batch_size, settings.seed, progress.epoch,
             self.device, self.world, settings.color_noise if plan.noise else 0.0,
-            self.recipe.colour, self.threads, first=progress.batch)
+            self.recipe.colour, self.threads, first=progress.batch, mean=self.model.mean[0])
         done = progress.epoch * len(batches)
 
         def set_step(index: int) -> None:

@@ -205,10 +205,9 @@ def kinds(model: AlexNet, seed: int = 0) -> set[str]:
 def test_health_names_what_is_wrong():
     healthy = small(bias=(0,) * 8, hidden=256, lrn="none")
     with torch.no_grad():
-        healthy.fc8.weight.mul_(20)
-        healthy.fc8.bias -= healthy(as_tensor(pictures(24, 64))).mean(0)   # no class is favoured
+        healthy.fc8.weight.mul_(5)
     assert kinds(healthy) == set()
-    assert kinds(small()) == {"same answer", "same features", "always on", "large gradient", "idle norm"}   # biases of 1, untrained
+    assert kinds(small()) == {"same answer", "same features", "always on", "idle norm"}   # biases of 1, untrained
     dead = small()
     nn.init.constant_(dead.fc6.bias, -1e6)
     assert {"dead", "same answer", "no gradient"} <= kinds(dead)

@@ -1,0 +1,167 @@
+"""Fine-tuning beside training from scratch: `python -m results.fine_tuning --data IMAGENETTE`.
+
+A network learns the first seven classes of a folder; then the other three are learnt from 50, 200 and
+all training pictures a class: with its weights (`train_alexnet.py --weights`), with its convolutions
+frozen, and from nothing for the same number of epochs, so in the same time. Each run leaves a JSON
+file in results/fine-tuning/ and is skipped when that is there; the table (README.md) and the plot
+(errors.png) are made from these files alone.
+
+    python -m results.fine_tuning --data path/to/imagenette
+    python -m results.fine_tuning                       the table and the plot anew
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from alexnet import figures
+from alexnet.data import images_below, subfolders
+from alexnet.files import UserError, read_json, write_json, write_text
+
+HERE = Path(__file__).resolve().parent
+LEARNT = 7                    # classes of the first network, in the order of their names
+PICTURES = (50, 200, None)    # a class; None: all
+KINDS = {"fine-tuned": ["--weights"], "conv1 to conv5 frozen": ["--weights", "--freeze", "conv5"], "from scratch": []}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a way to learn, how many pictures a class (None: all), the seed."""
+
+    kind: str
+    pictures: int | None
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind.replace(' ', '-')}-{self.pictures or 'all'}-{self.seed}"
+
+
+def part_of(data: Path, folder: Path, classes: list[str], pictures: int | None = None, seed: int = 0) -> Path:
+    """A folder of links to some classes of `data`; to so many training pictures, which the seed picks."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("train", "val"):
+        for name in classes:
+            files = images_below(data / part / name)
+            if part == "train" and pictures:
+                chosen = np.random.default_rng(seed).permutation(len(files))[:pictures]
+                files = [files[index] for index in sorted(chosen)]
+            (folder / part / name).mkdir(parents=True)
+            for file in files:
+                (folder / part / name / file.name).symlink_to(file.resolve())
+    return folder
+
+
+def train(options: argparse.Namespace, data: Path, run: Path, seed: int, *more: str | Path) -> dict[str, Any]:
+    """A run of train_alexnet.py with its defaults: its settings, its errors after each epoch, its seconds."""
+    shutil.rmtree(run, ignore_errors=True)
+    size = [] if "--weights" in more else ["--image-size", options.image_size]
+    epochs = ["--epochs", options.epochs] if options.epochs else []
+    command = [sys.executable, "train_alexnet.py", "--data", data, "--out", run, "--cache", options.work / "packed",
+               "--seed", seed, "--quiet", *size, *epochs, *more]
+    subprocess.run([str(word) for word in command], cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL)
+    with open(run / "metrics.csv", newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    config = read_json(run / "config.json")
+    return {"settings": {name: config["settings"][name] for name in
+                         ("image_size", "epochs", "batch_size", "lr", "head_lr", "freeze", "schedule", "variant")},
+            "classes": config["classes"], "images": config["images"], "surroundings": config["surroundings"],
+            "errors": [row["val_top1_error"] for row in rows], "seconds": sum(row["seconds"] for row in rows)}
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Every run that has left no JSON yet."""
+    data = Path(options.data).expanduser()
+    classes = sorted(subfolders(data / "train")) if (data / "train").is_dir() else []
+    if len(classes) < LEARNT + 2 or not (data / "val").is_dir():
+        raise UserError(f"{data} must hold train/ and val/ with at least {LEARNT + 2} classes")
+    first, first_json = options.work / "first" / "last.pt", options.out / "first.json"
+    if not first.exists() or not first_json.exists():
+        found = train(options, part_of(data, options.work / "learnt", classes[:LEARNT]), options.work / "first", 0)
+        write_json(first_json, found)
+        print(f"the first network: {found['errors'][-1]:.1%} error on {LEARNT} classes", flush=True)
+    for job in (Job(kind, pictures, seed) for seed in range(options.seeds) for pictures in PICTURES for kind in KINDS):
+        result = options.out / f"{job.name}.json"
+        if result.exists():
+            continue
+        folder = part_of(data, options.work / "data" / job.name, classes[LEARNT:], job.pictures, job.seed)
+        more = [word for option in KINDS[job.kind] for word in ([option, first] if option == "--weights" else [option])]
+        found = train(options, folder, options.work / "run", job.seed, *more)
+        write_json(result, {"kind": job.kind, "pictures": job.pictures, "seed": job.seed, **found})
+        print(f"{job.name}: {found['errors'][-1]:.1%} error, {found['seconds']:.0f} s", flush=True)
+        shutil.rmtree(options.work / "run")    # checkpoints are large
+
+
+def report(out: Path) -> None:
+    """README.md and errors.png from the JSON files."""
+    runs = [read_json(path) for path in sorted(out.glob("*.json")) if path.name != "first.json"]
+    if not runs:
+        raise UserError(f"there is no result in {out}: give --data")
+    first = read_json(out / "first.json")
+    seeds, about = len({run["seed"] for run in runs}), first["surroundings"]
+    lines = [
+        "# Fine-tuning", "",
+        "Made by `python -m results.fine_tuning --data path/to/imagenette`.", "",
+        f"A network (`{first['settings']['variant']}`, {first['settings']['image_size']} px) learnt "
+        f"{', '.join(first['classes'])} in {first['settings']['epochs']} epochs ({first['errors'][-1]:.1%} top-1 error). "
+        f"Then {', '.join(runs[0]['classes'])} were learnt from so many training pictures a class, each way with the "
+        f"defaults of `train_alexnet.py`. Errors are on their {runs[0]['images']['val']:,} validation pictures after "
+        f"the last epoch: the mean of {seeds} seed(s), the lowest and the highest. A seed picks the pictures, too. The "
+        "seconds are those of training, without the first network's.", "",
+        "![errors](errors.png)", "",
+        "| pictures a class | way | epochs, batch, rate, fc8's | top-1 error | spread | seconds |",
+        "|---|---|---|---|---|---|"]
+    for pictures in PICTURES:
+        for kind in KINDS:
+            group = [run for run in runs if (run["kind"], run["pictures"]) == (kind, pictures)]
+            if not group:
+                continue
+            errors, s = [run["errors"][-1] for run in group], group[0]["settings"]
+            lines.append(f"| {pictures or 'all'} | {kind} | "
+                         f"{s['epochs']}, {s['batch_size']}, {s['lr']:g}, x {s['head_lr']:g} | "
+                         f"{mean(errors):.1%} | {min(errors):.1%} to {max(errors):.1%} | "
+                         f"{mean(run['seconds'] for run in group):.0f} |")
+    lines += ["", f"{date.today()}, {about['cores']} cores, {about['device']}, {about['computed_in']}, "
+                  f"torch {about['torch']}.", ""]
+    write_text(out / "README.md", "\n".join(lines))
+    counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs]
+    figures.few_pictures(counted, list(KINDS), out / "errors.png")
+    print(f"written to {out}: README.md, errors.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    add = parser.add_argument
+    add("--data", help="a folder with train/ and val/, ten classes (Imagenette); without it only table and plot")
+    add("--out", type=Path, default=HERE / "fine-tuning", help="default results/fine-tuning")
+    add("--work", type=Path, default=HERE / "runs" / "fine-tuning",
+        help="runs and links (default results/runs/fine-tuning)")
+    add("--image-size", type=int, default=128, metavar="PX", help="default 128")
+    add("--epochs", type=int, metavar="N", help="of every run (default train_alexnet.py's)")
+    add("--seeds", type=int, default=3, metavar="N", help="default 3")
+    options = parser.parse_args()
+    options.out, options.work = options.out.resolve(), options.work.resolve()
+    try:
+        if options.data:
+            measure(options)
+        report(options.out)
+    except UserError as error:
+        print(f"results.fine_tuning: {error}", file=sys.stderr)
+        sys.exit(2)
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)   # it has said why
+
+
+if __name__ == "__main__":
+    main()

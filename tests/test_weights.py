@@ -1,0 +1,675 @@
+"""Weights in and out: every foreign layout against an independent computation; what is refused; fine-tuning."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import shutil
+import sys
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+import torchvision
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+import alexnet_inference
+import train_alexnet
+from alexnet import AlexNet, checkpoint, load, weights
+from alexnet.data import find_source, packed
+from alexnet.files import UserError, read_json, write_json
+from alexnet.model import VARIANTS, Dropout
+from alexnet.predict import CLASS_NAMES
+from alexnet.training import Recipe, Run, Settings, freeze, highest_head_rate, make_optimizer
+from alexnet.weights import CAFFE_MEAN, Hints
+from conftest import make_folder, save_picture
+from results import fine_tuning
+
+HIDDEN = 48     # units of fc6 and fc7 where sixty million parameters prove nothing more
+SHAPES = {"conv1": (96, 3, 11, 11), "conv2": (256, 48, 5, 5), "conv3": (384, 256, 3, 3), "conv4": (384, 192, 3, 3),
+          "conv5": (256, 192, 3, 3), "fc6": (HIDDEN, 9216), "fc7": (HIDDEN, HIDDEN), "fc8": (1000, HIDDEN)}
+
+
+@pytest.fixture
+def place(tmp_path):
+    yield tmp_path
+    shutil.rmtree(tmp_path)  # checkpoints are large
+
+
+def images(count: int, size: int, seed: int = 0) -> torch.Tensor:
+    """Smooth noise, so that the layers have something to see."""
+    small = torch.rand(count, 3, 12, 12, generator=torch.Generator().manual_seed(seed)) * 255
+    return F.interpolate(small, (size, size), mode="bicubic").clamp(0, 255)
+
+
+def assert_close(ours, theirs) -> None:
+    ours, theirs = (torch.as_tensor(values).double() for values in (ours, theirs))
+    assert ours.shape == theirs.shape and theirs.std() > 0
+    assert ((ours - theirs).abs().max() / theirs.abs().max()).item() < 1e-4
+
+
+@pytest.fixture(scope="module")
+def caffe():
+    """Caffe's layers with random weights: {"conv1": (weight, bias), ...} in float32, of a size at which
+    the normalisations matter."""
+    chance = torch.Generator().manual_seed(3)
+    layers = {}
+    for name, shape in SHAPES.items():
+        inputs = int(np.prod(shape[1:]))
+        std = 0.05 if name == "conv1" else (2 / inputs) ** 0.5
+        layers[name] = (torch.randn(shape, generator=chance) * std, torch.randn(shape[0], generator=chance) * 0.5)
+    return layers
+
+
+def caffe_forward(layers, bgr_images: torch.Tensor, swapped: bool = False) -> torch.Tensor:
+    """BVLC's train_val.prototxt in float64, from its text: the logits. bgr_images: less the mean.
+    `swapped`: CaffeNet, which pools before it normalises."""
+    def conv(x, name, stride=1, pad=0, groups=1):
+        weight, bias = (value.double() for value in layers[name])
+        parts = [F.conv2d(part, w, stride=stride, padding=pad)
+                 for part, w in zip(x.chunk(groups, 1), weight.chunk(groups, 0))]
+        return (torch.cat(parts, 1) + bias.view(1, -1, 1, 1)).clamp_min(0)
+
+    def lrn(x):     # local_size 5, alpha 1e-4, beta 0.75, k 1: Caffe divides alpha by local_size
+        result = torch.empty_like(x)
+        for c in range(x.shape[1]):
+            near = x[:, max(0, c - 2):c + 3]
+            result[:, c] = x[:, c] / (1 + 1e-4 / 5 * (near ** 2).sum(1)) ** 0.75
+        return result
+
+    def pool(x):    # kernel_size 3, stride 2; Caffe rounds the number of windows up
+        side = x.shape[-1]
+        count = -(-(side - 3) // 2) + 1
+        rows = torch.stack([x[:, :, 2 * i:2 * i + 3].amax(2) for i in range(count)], 2)
+        return torch.stack([rows[..., 2 * i:2 * i + 3].amax(3) for i in range(count)], 3)
+
+    first, second = (pool, lrn) if swapped else (lrn, pool)
+    x = second(first(conv(bgr_images.double(), "conv1", stride=4)))
+    x = second(first(conv(x, "conv2", pad=2, groups=2)))
+    x = conv(conv(x, "conv3", pad=1), "conv4", pad=1, groups=2)
+    x = pool(conv(x, "conv5", pad=1, groups=2)).flatten(1)
+    for name in ("fc6", "fc7", "fc8"):
+        weight, bias = (value.double() for value in layers[name])
+        x = x @ weight.T + bias
+        x = x.clamp_min(0) if name != "fc8" else x
+    return x
+
+
+def zoo_file(path, layers, size: int = 224, swapped: bool = False, **constants) -> None:
+    """The ONNX model zoo's BVLC AlexNet, as Caffe2's converter laid it out: names like conv1_w_0, weights
+    among the inputs, too, a batch of 1, padding where Caffe rounds up, probabilities at the end."""
+    nodes, arrays, x = [], {}, "data_0"
+
+    def add(operator, name, inputs=(), **attributes):
+        nonlocal x
+        nodes.append(helper.make_node(operator, [x, *inputs], [name], **attributes))
+        x = name
+
+    def layer(operator, name, **attributes):
+        for kind, value in zip("wb", layers[name]):
+            arrays[f"{name}_{kind}_0"] = value.numpy()
+        add(operator, f"{name}_1", [f"{name}_w_0", f"{name}_b_0"], **attributes)
+
+    norm = {"size": 5, "alpha": 1e-4, "beta": 0.75, "bias": 1.0, **constants}
+    side = size
+    for n, (kernel, stride, pad, group) in enumerate(((11, 4, 0, 1), (5, 1, 2, 2), (3, 1, 1, 1), (3, 1, 1, 2), (3, 1, 1, 2)), 1):
+        layer("Conv", f"conv{n}", kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=group)
+        side = (side + 2 * pad - kernel) // stride + 1
+        add("Relu", f"conv{n}_2")
+        if n < 3 and not swapped:
+            add("LRN", f"norm{n}_1", **norm)
+        if n in (1, 2, 5):
+            over = (side - 3) % 2
+            add("MaxPool", f"pool{n}_1", kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, over, over])
+            side = (side + over - 3) // 2 + 1
+        if n < 3 and swapped:
+            add("LRN", f"norm{n}_1", **norm)
+    arrays["OC2_DUMMY_1"] = np.array([1, 9216], np.int64)
+    add("Reshape", "OC2_DUMMY_0", ["OC2_DUMMY_1"])
+    for n in (6, 7, 8):
+        layer("Gemm", f"fc{n}", transB=1)
+        if n < 8:
+            add("Relu", f"fc{n}_2")
+            add("Dropout", f"fc{n}_3", ratio=0.5)
+    add("Softmax", "prob_1")
+    kinds = {np.dtype("float32"): TensorProto.FLOAT, np.dtype("int64"): TensorProto.INT64}
+    inputs = [helper.make_tensor_value_info("data_0", TensorProto.FLOAT, [1, 3, size, size])]
+    inputs += [helper.make_tensor_value_info(name, kinds[array.dtype], array.shape) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "AlexNet", inputs, [helper.make_tensor_value_info("prob_1", TensorProto.FLOAT, [1, 1000])],
+                              [numpy_helper.from_array(array, name) for name, array in arrays.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 9)], ir_version=3)
+    path.write_bytes(model.SerializeToString())
+
+
+def run_onnx(path, output: str, name: str, values: torch.Tensor) -> np.ndarray:
+    """What onnxruntime gives for any value of the graph, an image at a time if it wants."""
+    model = onnx.load(path)
+    if output not in [value.name for value in model.graph.output]:
+        model.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run([output], {name: values.numpy()})[0]
+
+
+BGR_MEAN = torch.tensor(CAFFE_MEAN[::-1]).view(1, 3, 1, 1)
+
+
+# ------------------------------------------------------------------- files of others
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["AlexNet", "CaffeNet"])
+def test_the_model_zoos_onnx_gives_the_logits_of_onnxruntime_and_of_caffe(place, caffe, swapped, capsys):
+    zoo_file(place / "any name", caffe, swapped=swapped)
+    model, pictures = load(place / "any name"), images(2, 224)
+    assert (model.variant, model.image_size, model.num_classes) == ("caffe", 224, 1000)
+    assert "has no mean: the usual (122.68, 116.67, 104.01)" in capsys.readouterr().err
+    centred = pictures.flip(1) - BGR_MEAN
+    with torch.no_grad():
+        logits = model(pictures)
+    theirs = np.concatenate([run_onnx(place / "any name", "fc8_1", "data_0", one[None]) for one in centred])
+    assert_close(logits, theirs)
+    assert_close(logits, caffe_forward(caffe, centred, swapped))
+
+
+def test_the_model_zoos_onnx_can_take_the_227_px_that_caffe_trained_with(place, caffe, capsys):
+    zoo_file(place / "x.onnx", caffe)
+    model, pictures = checkpoint.build(weights.read(place / "x.onnx", Hints(image_size=227))), images(1, 227)
+    with torch.no_grad():
+        assert_close(model(pictures), caffe_forward(caffe, pictures.flip(1) - BGR_MEAN))
+
+
+def plain(caffe, prefix="") -> dict[str, torch.Tensor]:
+    """A plain PyTorch file's names for the same layers."""
+    names = [f"features.{n}" for n in (0, 4, 8, 10, 12)] + [f"classifier.{n}" for n in (1, 4, 6)]
+    return {f"{prefix}{name}.{kind}": value for name, layer in zip(names, caffe.values())
+            for kind, value in zip(("weight", "bias"), layer)}
+
+
+@pytest.mark.parametrize("bgr", [True, False])
+def test_numbered_keys_with_prefixes_give_caffes_logits_at_227(place, caffe, bgr):
+    torch.save({"epoch": 3, "state_dict": plain(caffe, "module.")}, place / "x.tar")
+    mean = np.random.default_rng(0).uniform(80, 140, (3, 256, 256)).astype(np.float32)
+    np.save(place / "mean.npy", mean)
+    model = checkpoint.build(weights.read(place / "x.tar", Hints(bgr=bgr, mean=place / "mean.npy")))
+    pictures = images(2, 227)
+    seen = (pictures.flip(1) if bgr else pictures) - torch.from_numpy(mean[:, 14:241, 14:241])
+    with torch.no_grad():
+        assert_close(model(pictures), caffe_forward(caffe, seen))
+
+
+def test_caffes_shapes_alone_do_not_say_the_order_of_colours(place, caffe):
+    safetensors.torch.save_file(plain(caffe), place / "x.bin")
+    with pytest.raises(UserError, match=r"--bgr \(Caffe's order\) or --rgb"):
+        load(place / "x.bin")
+    model = checkpoint.build(weights.read(place / "x.bin", Hints(bgr=False)))
+    assert torch.equal(model.conv1.weight, caffe["conv1"][0]) and model.image_size == 227
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    torch.manual_seed(0)
+    return torchvision.models.alexnet(num_classes=5).eval()
+
+
+@pytest.mark.parametrize("form", ["archive", "old pickle", "parallel", "safetensors"])
+def test_torchvisions_file_gives_torchvisions_logits(place, theirs, form):
+    state = theirs.state_dict()
+    if form == "parallel":      # pytorch/examples wraps the features only
+        state = {"state_dict": {name.replace("features.", "features.module."): value for name, value in state.items()}}
+    if form == "safetensors":
+        safetensors.torch.save_file(state, place / "x.pth")
+    else:
+        torch.save(state, place / "x.pth", _use_new_zipfile_serialization=form != "old pickle")
+    model, pictures = load(place / "x.pth"), images(2, 224)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        assert_close(model(pictures), theirs((pictures / 255 - mean) / std))
+    assert model.variant == "torchvision" and model.classes == ["0", "1", "2", "3", "4"]
+
+
+# ------------------------------------------------------------------- ours to others
+
+def ours(size: int, variant: str, **changes) -> AlexNet:
+    torch.manual_seed(1)
+    model = AlexNet(7, size, variant, **{"hidden": HIDDEN, **changes}).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.randn_like(parameter) * ((2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.5))
+        model.conv1.weight *= 0.7 / (1 if variant == "torchvision" else 1.0)
+        model.mean += torch.rand_like(model.mean) * 20 + 90
+    model.classes = [f"class {index}" for index in range(7)]
+    return model
+
+
+CASES = [(size, variant, {}) for size in (64, 224) for variant in VARIANTS] + [
+    (64, "as-trained", {"columns": "half"}), (63, "as-trained", {"pooling": "2x2", "activation": "tanh"}),
+    (97, "as-written", {"without": "conv3", "activation": "sigmoid"}), (64, "as-trained", {"lrn": "none", "dropout": "none"})]
+
+
+@pytest.mark.parametrize("size,variant,changes", CASES, ids=lambda value: str(value))
+def test_onnx_gives_our_logits_and_comes_back_bitwise(place, size, variant, changes):
+    model = ours(size, variant, **changes)
+    weights.save_onnx(place / "x.onnx", model, {"epoch": 3})
+    for count in (1, 5):
+        pictures = images(count, size, count)
+        with torch.no_grad():
+            assert_close(run_onnx(place / "x.onnx", "logits", "images", pictures), model(pictures))
+    content = weights.read(place / "x.onnx")
+    again = checkpoint.build(content)
+    assert again.design == model.design and again.classes == model.classes and content["facts"] == {"epoch": 3}
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_the_intermediate_values_in_onnx_have_our_names(place):
+    model = ours(64, "as-trained")
+    weights.save_onnx(place / "x.onnx", model, {})
+    for name in ("norm1", "mapnorm2", "pool5"):
+        with torch.no_grad():
+            assert_close(run_onnx(place / "x.onnx", name, "images", images(2, 64)), model.activations(images(2, 64), [name])[name])
+
+
+def test_an_onnx_file_that_computes_something_else_is_not_kept(place, monkeypatch):
+    step = weights.onnx_step
+
+    def wrong(layer, side, model):
+        operator, attributes = step(layer, side, model)
+        return operator, {**attributes, "alpha": attributes["alpha"] * 5} if operator == "LRN" else attributes
+    monkeypatch.setattr(weights, "onnx_step", wrong)
+    with pytest.raises(UserError, match="computes other logits"):
+        weights.save_onnx(place / "x.onnx", ours(64, "as-written"), {})
+    assert list(place.iterdir()) == []
+
+
+def test_torchvisions_layout_and_safetensors_come_back_bitwise(place):
+    torch.manual_seed(2)
+    for name, model in (("x.pth", AlexNet(3, 224, "torchvision")), ("x.safetensors", ours(64, "as-trained"))):
+        weights.convert({**checkpoint.about(model, {}), "model": model.state_dict()}, place / name)
+        again = load(place / name)
+        assert again.design == model.design
+        assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
+    state = torch.load(place / "x.pth", weights_only=True)
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in torchvision.models.alexnet(num_classes=3).state_dict().items()}
+    assert {name: value.shape for name, value in state.items()} == shapes
+
+
+def test_the_torchvision_layout_is_refused_where_it_does_not_fit(place):
+    for model, message in ((AlexNet(2, 224, "as-trained", hidden=8), "only the variant torchvision"),
+                           (AlexNet(2, 64, "torchvision"), "fc6 is 4096 x 256 at 64 px, torchvision's is 4096 x 9216")):
+        with pytest.raises(UserError, match=message):
+            weights.save_torchvision(place / "x.pth", model, {})
+
+
+# ------------------------------------------------------------------- wrong and hostile files
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("evil-was-here",)
+
+
+def call(capsys, *arguments, main=weights.main) -> tuple[int, str, str]:
+    """main() in this process: status, standard output, standard error."""
+    status = 0
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def small_state() -> dict[str, torch.Tensor]:
+    return AlexNet(2, 36, hidden=4).state_dict()
+
+
+def our_file(path, **changes) -> None:
+    content = {"format": "alexnet", "version": 1, "variant": "as-trained", "changes": {"hidden": 4}, "image_size": 36,
+               "classes": ["a", "b"], "facts": {}, "model": small_state()}
+    torch.save({**content, **changes}, path)
+
+
+def bomb(path) -> None:
+    our_file(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/99", bytes(200_000_000))
+
+
+def cut(write, path) -> None:
+    write(path)
+    path.write_bytes(path.read_bytes()[:path.stat().st_size * 2 // 3])
+
+
+def picture(path) -> None:
+    save_picture(path.with_suffix(".png"), 0).rename(path)
+
+
+def expanded(path) -> None:     # a tensor that claims a terabyte and has four bytes
+    state = plain({name: (torch.zeros(1).expand(shape), torch.zeros(shape[0])) for name, shape in SHAPES.items()})
+    torch.save({**state, "classifier.1.weight": torch.zeros(1).expand(10 ** 8, 9216)}, path)
+
+
+def resnet(path) -> None:
+    torch.save(torchvision.models.resnet18(num_classes=2).state_dict(), path)
+
+
+def zoo_with(path, caffe, change) -> None:
+    zoo_file(path, caffe)
+    model = onnx.load(path)
+    change(model.graph)
+    path.write_bytes(model.SerializeToString())
+
+
+def elsewhere(graph) -> None:   # weights in another file: any file of the machine
+    tensor = graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/hostname")
+
+
+def another_group(graph) -> None:
+    node = [node for node in graph.node if node.op_type == "Conv"][3]
+    next(attribute for attribute in node.attribute if attribute.name == "group").i = 1
+
+
+def another_type(graph) -> None:
+    node = next(node for node in graph.node if node.op_type == "LRN")
+    attribute = next(attribute for attribute in node.attribute if attribute.name == "alpha")
+    attribute.CopyFrom(helper.make_attribute("alpha", "a lot"))
+
+
+def odd_widths(path) -> None:
+    state = small_state()
+    del state["mean"]
+    state["conv2.weight"], state["conv2.bias"] = torch.zeros(255, 48, 5, 5), torch.zeros(255)
+    torch.save(state, path)
+
+
+def quantised(graph) -> None:
+    graph.node[0].op_type = "QLinearConv"
+
+
+def short_shape(graph) -> None:
+    graph.initializer[0].dims[0] = 10 ** 9
+
+
+HOSTILE = {
+    "code": (lambda path, caffe: torch.save({"state_dict": Evil()}, path), "holds more than tensors"),
+    "whole model": (lambda path, caffe: torch.save(AlexNet(2, 36, hidden=4), path), "holds more than tensors"),
+    "bomb": (lambda path, caffe: bomb(path), "would unpack to more than its own size"),
+    "picture": (lambda path, caffe: picture(path), "is no checkpoint: neither"),
+    "empty": (lambda path, caffe: path.write_bytes(b""), "is empty"),
+    "cut": (lambda path, caffe: cut(our_file, path), "is damaged or no checkpoint"),
+    "cut safetensors": (lambda path, caffe: cut(lambda p: safetensors.torch.save_file(plain(caffe), p), path), "is damaged"),
+    "cut onnx": (lambda path, caffe: cut(lambda p: zoo_file(p, caffe), path), "is damaged or no checkpoint"),
+    "resnet": (lambda path, caffe: resnet(path), "holds no AlexNet: 20 convolution"),
+    "a list": (lambda path, caffe: torch.save([1, 2], path), "holds no state dict, but a list"),
+    "wrong classes": (lambda path, caffe: our_file(path, classes=["a", "b", "c"]), "fc8.weight is 2 x 4, not 3 x 4"),
+    "huge": (lambda path, caffe: our_file(path, image_size=10 ** 6), "mean is 1 x 3 x 36 x 36, not 1 x 3 x 1000000 x"),
+    "no sense": (lambda path, caffe: our_file(path, changes={"hidden": "many"}), "does not describe a network"),
+    "no facts": (lambda path, caffe: our_file(path, facts=3), "does not describe a network"),
+    "newer": (lambda path, caffe: our_file(path, version=99), "newer version"),
+    "expanded": (lambda path, caffe: expanded(path), "not plain floating-point numbers"),
+    "elsewhere": (lambda path, caffe: zoo_with(path, caffe, elsewhere), "must be one file"),
+    "groups": (lambda path, caffe: zoo_with(path, caffe, another_group), "group of conv4 is 1, not 2"),
+    "type": (lambda path, caffe: zoo_with(path, caffe, another_type), "is not Caffe's AlexNet (TypeError"),
+    "widths": (lambda path, caffe: odd_widths(path), "255-384-384-256 maps, conv2 sees 48 of conv1's"),
+    "notes": (lambda path, caffe: our_file(path, notes=3, version=99), "newer version"),
+    "quantised": (lambda path, caffe: zoo_with(path, caffe, quantised), "bvlcalexnet-12.onnx is the one"),
+    "short": (lambda path, caffe: zoo_with(path, caffe, short_shape), "is damaged: conv1_w_0"),
+    "LRN": (lambda path, caffe: zoo_file(path, caffe, size=224, beta=0.5), "beta of norm1 is 0.5, not 0.75"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_wrong_files_get_one_line_and_nothing_is_run_or_written(capsys, place, monkeypatch, caffe, name):
+    monkeypatch.chdir(place)
+    write, message = HOSTILE[name]
+    write(place / "file.pth", caffe)
+    before = sorted(path.name for path in place.iterdir())
+    status, out, err = call(capsys, "file.pth", "new.pt")
+    assert (status, out) == (2, "") and err.count("\n") == 1 and message in err and "Traceback" not in err
+    assert sorted(path.name for path in place.iterdir()) == before
+
+
+@pytest.mark.parametrize("options,message", [
+    (["--classes", "names.txt"], "has 3 different names, x.pth has 2 classes"),
+    (["--mean", "bad.npy"], "is no .npy file"), (["--mean", "small.npy"], "--mean small.npy is 3 x 9 x 9"),
+    (["--image-size", "64"], "fc6 is 8 x 9216, with 64 px it would be 8 x 256; --image-size 224 fits"),
+    (["--variant", "caffe"], "--bgr")])
+def test_options_that_do_not_fit_get_one_line(capsys, place, monkeypatch, options, message):
+    monkeypatch.chdir(place)
+    model = AlexNet(2, 224, "torchvision", hidden=8)
+    torch.save({name: value for name, value in model.state_dict().items() if name != "mean"}, "x.pth")
+    (place / "names.txt").write_text("a\nb\nc\n")
+    (place / "bad.npy").write_bytes(b"no")
+    np.save("small.npy", np.zeros((3, 9, 9)))
+    status, out, err = call(capsys, "x.pth", "new.pt", *options)
+    assert (status, out) == (2, "") and err.count("\n") == 1 and message in err
+    assert not (place / "new.pt").exists()
+
+
+def test_a_destination_that_is_there_stays_as_it_is(capsys, place):
+    our_file(place / "x.pt")
+    (place / "y.onnx").write_text("precious")
+    status, _, err = call(capsys, place / "x.pt", place / "y.onnx")
+    assert status == 2 and "is there already" in err and (place / "y.onnx").read_text() == "precious"
+    assert call(capsys, place / "x.pt", place / "y.zip")[0] == 2
+    assert "only other people's files take options" in call(capsys, place / "x.pt", "--bgr")[2]
+
+
+def test_a_description_says_what_one_wants_to_know(capsys, place):
+    model = ours(64, "as-trained")
+    checkpoint.save(place / "x.pt", model, {"data": "photos", "epoch": 3, "epochs": 9, "batch_size": 16, "lr": 0.01,
+                                            "val_top1_error": 0.25, "val_top5_error": 0.125})
+    status, out, err = call(capsys, place / "x.pt")
+    assert (status, err) == (0, "")
+    for text in ("as-trained, hidden 48, 64 px, 7 classes (class 0, class 1, class 2 ...)", "trained on photos: 3 of 9 epochs",
+                 "top-1 25.00%, top-5 12.50%", "fc6", "96 x 15 x 15"):
+        assert text in out
+
+
+def test_a_thousand_classes_are_imagenets_in_inference(capsys, place):
+    state = AlexNet(1000, 224, "torchvision", hidden=8).state_dict()
+    torch.save({name: value for name, value in state.items() if name != "mean"}, place / "alexnet.pth")
+    save_picture(place / "a.png", 0)
+    status, out, err = call(capsys, place / "a.png", "--model", place / "alexnet.pth", "--output", place / "a.csv",
+                            "--names", "en", main=alexnet_inference.main)
+    assert (status, err) == (0, "")
+    row, = csv.DictReader(open(place / "a.csv"))
+    names = [line["english"] for line in csv.DictReader(open(CLASS_NAMES, encoding="utf-8"))]
+    assert row["class_1"] in names
+    assert load(place / "alexnet.pth").classes[:2] == ["n01440764", "n01443537"]
+
+
+def test_a_missing_package_is_named_and_nothing_else_needs_it(capsys, place, monkeypatch):
+    our_file(place / "x.pt")
+    for name in ("onnx", "onnxruntime", "safetensors", "safetensors.torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert call(capsys, place / "x.pt")[0] == 0
+    for suffix, package in ((".onnx", "onnx"), (".safetensors", "safetensors")):
+        status, _, err = call(capsys, place / "x.pt", place / f"y{suffix}")
+        assert status == 2 and f"pip install {package}" in err and err.count("\n") == 1
+
+
+# ------------------------------------------------------------------- torchvision's own
+
+@pytest.fixture
+def published(place, monkeypatch):
+    """A server's file of torchvision's layout under a name with its hash; an empty cache."""
+    monkeypatch.setenv("TORCH_HOME", str(place / "home"))
+    state = {name: value for name, value in AlexNet(2, 224, "torchvision", hidden=8).state_dict().items() if name != "mean"}
+    torch.save(state, place / "x")
+    digest = hashlib.sha256((place / "x").read_bytes()).hexdigest()
+    path = (place / "x").rename(place / f"alexnet-owt-{digest[:8]}.pth")
+    monkeypatch.setattr(torchvision.models, "AlexNet_Weights", SimpleNamespace(DEFAULT=SimpleNamespace(url=path.as_uri())))
+    return path
+
+
+def test_pretrained_is_fetched_once_and_its_hash_checked(place, published, capsys):
+    assert load("pretrained").variant == "torchvision"
+    kept = place / "home/hub/checkpoints" / published.name
+    assert kept.read_bytes() == published.read_bytes()
+    published.unlink()
+    assert load("pretrained").variant == "torchvision"
+    kept.write_bytes(kept.read_bytes() + b" ")
+    with pytest.raises(UserError, match="is not torchvision's file: its SHA-256 begins with"):
+        load("pretrained")
+
+
+def test_pretrained_without_a_network_says_which_file_goes_where(capsys, place, published):
+    published.unlink()
+    status, _, err = call(capsys, "pretrained")
+    assert status == 2 and err.count("\n") == 1
+    assert f"put it at {place}/home/hub/checkpoints/{published.name}" in err and "get file://" in err
+
+
+# ------------------------------------------------------------------- fine-tuning
+
+SIZE = 36
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    place = tmp_path_factory.mktemp("tuning")
+    make_folder(place / "new", {"train/moon": 24, "train/ring": 24, "train/disc": 24, "val/moon": 5, "val/ring": 5, "val/disc": 5})
+    torch.manual_seed(5)
+    model = AlexNet(2, SIZE, hidden=64)
+    model.classes = ["star", "stripes"]
+    model.mean.uniform_(100, 150)
+    checkpoint.save(place / "old.pt", model, {})
+    return place
+
+
+def tune(capsys, data, out, *more):
+    return call(capsys, "--data", data / "new", "--cache", data / "cache", "--weights", data / "old.pt", "--out", out,
+                "--device", "cpu", "--epochs", 2, *more, main=train_alexnet.main)
+
+
+def test_fine_tuning_keeps_all_but_fc8_and_a_frozen_part_bitwise(capsys, data, place):
+    status, out, err = tune(capsys, data, place / "run", "--freeze", "conv5")
+    assert (status, err) == (0, "") and "fc8 is new" in out and "frozen: all up to conv5" in out
+    old, new = load(data / "old.pt"), load(place / "run/last.pt")
+    assert new.classes == ["disc", "moon", "ring"] and new.design == old.design
+    same = {name for name, value in new.state_dict().items()
+            if value.shape == old.state_dict()[name].shape and torch.equal(value, old.state_dict()[name])}
+    assert same == {"mean"} | {name for name in new.state_dict() if name.startswith("conv")}
+    content = torch.load(place / "run/last.pt", weights_only=True)
+    assert len(content["optimizer"]["state"]) == 6      # momentum for fc6, fc7, fc8 only
+    settings = read_json(place / "run/config.json")["settings"]
+    assert settings["freeze"] == "conv5" and settings["changes"] == {"hidden": 64} and settings["image_size"] == SIZE
+
+
+def test_a_frozen_part_costs_no_gradients():
+    model = AlexNet(3, SIZE, hidden=16)
+    freeze(model, "conv5")
+    seen = {}
+    for name in ("pool5", "fc6"):
+        getattr(model, name).register_forward_hook(lambda module, inputs, result, name=name: seen.update({name: result.requires_grad}))
+    model(images(2, SIZE)).sum().backward()
+    assert seen == {"pool5": False, "fc6": True}
+    assert {name for name, p in model.named_parameters() if p.grad is None} == {
+        f"conv{n}.{what}" for n in range(1, 6) for what in ("weight", "bias")}
+
+
+def test_the_head_has_a_rate_of_its_own():
+    groups = make_optimizer(AlexNet(3, SIZE, hidden=16), Recipe(), 10.0).param_groups
+    factors = {tuple(p.shape): group["factor"] for group in groups for p in group["params"]}
+    assert (factors[3, 16], factors[3,], factors[16, 16], factors[16,]) == (10, 20, 1, 2)
+    assert len(make_optimizer(AlexNet(3, SIZE, hidden=16), Recipe()).param_groups) == 4   # as in runs of before
+
+
+def test_the_same_classes_keep_fc8(data):
+    pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
+    start = weights.read(data / "old.pt")
+    settings = dict(data="x", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=1, batch_size=16, lr=0.001,
+                    momentum=0.9, weight_decay=0, warmup=0, schedule="steps", color_noise=0.1, seed=0, precision="fp32",
+                    changes={"hidden": 64})
+    model = AlexNet(3, SIZE, hidden=64)
+    for classes in (pack.classes, ["other", "names", "here"]):
+        content = {**start, "classes": classes, "model": model.state_dict()}
+        run = Run(None, Settings(**settings), pack, torch.device("cpu"), start=content)
+        assert torch.equal(run.model.fc8.weight, model.fc8.weight) == (classes == pack.classes)
+        assert torch.equal(run.model.fc7.weight, model.fc7.weight)
+
+
+def test_a_stopped_fine_tuning_goes_on_without_the_weights_file(capsys, data, place):
+    shutil.copy(data / "old.pt", place / "w.pt")
+    straight = tune(capsys, data, place / "straight", "--weights", place / "w.pt", "--freeze", "conv2", "--schedule", "constant")
+    tune(capsys, data, place / "run", "--weights", place / "w.pt", "--freeze", "conv2", "--schedule", "constant", "--epochs", 1)
+    (place / "w.pt").unlink()
+    status, out, err = call(capsys, "--resume", place / "run", "--epochs", 2, main=train_alexnet.main)
+    assert (status, straight[0]) == (0, 0) and "frozen: all up to conv2" in out
+    one, two = (torch.load(place / name / "last.pt", weights_only=True)["model"] for name in ("run", "straight"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    status, _, err = call(capsys, "--resume", place / "run", "--freeze", "conv3", main=train_alexnet.main)
+    assert status == 2 and "--freeze conv3 (was conv2)" in err
+
+
+@pytest.mark.parametrize("options,message", [
+    (["--variant", "caffe"], "leave --variant out"), (["--head-lr", "0"], "--head-lr must be above 0"),
+    (["--image-size", "64"], "made for 36 px (so is its mean image); leave --image-size out"),
+    (["--image-size", "128"], "(its fc6 is 64 x 256, with 128 px it would be 64 x 2304); leave --image-size out"),
+    (["--weights", "nowhere"], "there is no checkpoint nowhere")])
+def test_contradictions_of_the_weights_get_one_line(capsys, data, place, options, message):
+    status, _, err = tune(capsys, data, place / "run", *options)
+    assert status == 2 and message in err and err.count("\n") == 1 and not (place / "run").exists()
+
+
+def test_freeze_needs_weights(capsys, data, place):
+    status, _, err = call(capsys, "--freeze", "conv5", "--out", place / "run", main=train_alexnet.main)
+    assert status == 2 and "need --weights" in err
+
+
+def test_the_heads_limit_is_where_its_descent_turns_unstable(data):
+    """fc8 alone, on the values that the network gives it; small weights, balanced labels."""
+    pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
+    model = load(data / "old.pt")
+    limit = highest_head_rate(model, pack, 0.9, bias_rate=0.0)
+    squares = torch.from_numpy(np.array(pack.images["train"])).permute(0, 3, 1, 2)
+    edge = (squares.shape[-1] - SIZE) // 2
+    with torch.no_grad():
+        h = model.activations(squares[..., edge:edge + SIZE, edge:edge + SIZE], ["fc7"])["fc7"].double() * Dropout.keep
+    labels = torch.from_numpy(pack.labels["train"])
+
+    def grows(rate: float) -> bool:
+        """Whether a tiny step along the steepest direction is larger after sixty steps: the Hessian at
+        equal probabilities is (h h^T) times (1/C - 1/C^2), its curvature 1/C along differences."""
+        direction = torch.linalg.svd(h / len(h) ** 0.5)[2][0]
+        weight = torch.outer(torch.tensor([1.0, -1, 0], dtype=torch.float64), direction) * 1e-6
+        bend = lambda w: ((h @ w.T) / 3).T @ h / len(h)     # noqa: E731
+        v, start = torch.zeros_like(weight), weight.norm()
+        for _ in range(80):
+            v = 0.9 * v - rate * bend(weight)
+            weight = weight + v
+        return bool(weight.norm() > start)
+    assert len(labels) == 72 and not grows(limit * 0.97) and grows(limit * 1.03)
+
+
+def test_the_default_rate_of_a_new_fc8_is_lowered_where_its_first_steps_allow_less(data, monkeypatch):
+    pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
+    start = weights.read(data / "old.pt")
+    limits = iter((0.02, 0.002, 0.002))
+    monkeypatch.setattr(train_alexnet, "highest_head_rate", lambda *_: next(limits))
+    assert [train_alexnet.default_head({**start, "classes": classes}, pack, 0.9, 2, 0.003)
+            for classes in (["a", "b"], ["a", "b"], pack.classes)] == [1.0, 0.33, 1.0]
+
+
+def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsys):
+    settings = {"image_size": 64, "epochs": 2, "batch_size": 32, "lr": 0.003, "head_lr": 1.0, "freeze": None, "variant": "as-trained"}
+    shared = {"settings": settings, "images": {"train": 150, "val": 90}, "seconds": 5.0,
+              "surroundings": {"cores": 2, "device": "cpu", "computed_in": "float32", "torch": "2"}}
+    write_json(place / "first.json", {**shared, "classes": ["a", "b"], "errors": [0.5, 0.25]})
+    for seed, last in ((0, 0.25), (1, 0.5)):
+        for kind in fine_tuning.KINDS:
+            write_json(place / f"{kind}-{seed}.json", {**shared, "kind": kind, "pictures": 50, "seed": seed,
+                                                       "classes": ["c", "d", "e"], "errors": [0.75, last]})
+    fine_tuning.report(place)
+    text = (place / "README.md").read_text()
+    assert "| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 5 |" in text and "learnt a, b in 2 epochs (25.0%" in text
+    assert Image.open(place / "errors.png").size == (1000, 400)
