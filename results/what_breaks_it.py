@@ -1,0 +1,3 @@
+def units(): return []
+def report(place): pass
+def decisive(unit): return True
