@@ -46,7 +46,8 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
     network = torchvision.models.alexnet(num_classes=len(loaders[0].dataset.classes))
     sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
 
-    def an_epoch(epoch: int) -> dict[str, Any]:
+    def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        epoch = len(rows)
         torch.manual_seed(generator("cpu", unit.seed, epoch).initial_seed())   # crops, order, dropout
         network.train()
         loss = seen = 0

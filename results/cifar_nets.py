@@ -33,8 +33,8 @@ RATE_EPOCHS, RELU_EPOCHS = 8, 80             # to choose a rate; at most, in the
 LRN_EPOCHS, LRN_SEEDS = 8, range(3)
 
 
-def four_layer_net(activation: str = "relu", lrn: bool = False) -> nn.Sequential:
-    """(N, 3, S, S) to ten logits; S is 32, or 28 of it (both leave 4 x 4 in the end)."""
+def four_layer_net(activation: str = "relu", lrn: bool = False, side: int = 32) -> nn.Sequential:
+    """(N, 3, side, side) to ten logits; 32 px leave 4 x 4 in the end, 28 px 3 x 3."""
     act = ACTIVATIONS[activation]
     norm = (lambda: LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75)) if lrn else nn.Identity
     pool = {"kernel_size": 3, "stride": 2, "ceil_mode": True}
@@ -42,7 +42,7 @@ def four_layer_net(activation: str = "relu", lrn: bool = False) -> nn.Sequential
         nn.Conv2d(3, 32, 5, padding=2), act(), norm(), nn.MaxPool2d(**pool),
         nn.Conv2d(32, 32, 5, padding=2), act(), norm(), nn.AvgPool2d(**pool),
         nn.Conv2d(32, 64, 5, padding=2), act(), nn.AvgPool2d(**pool),
-        nn.Flatten(), nn.Linear(64 * 4 * 4, 10))
+        nn.Flatten(), nn.Linear(64 * (side // 8) ** 2, 10))
 
 
 def initialise(net: nn.Module, std: tuple[float, ...] | None) -> None:
@@ -87,15 +87,15 @@ def raced(unit: Unit, place: Place, activation: str, rate: float, first: int, ep
     batches = math.ceil(len(labels) / BATCH)
     parts = 5
 
-    def a_fifth(number: int) -> dict[str, Any]:
-        epoch, part = divmod(number, parts)
+    def a_fifth(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        epoch, part = divmod(len(rows), parts)
         order = torch.randperm(len(labels), generator=generator("cpu", unit.seed, epoch))
         loss, wrong, seen = 0.0, 0, 0
         for index in range(batches * part // parts, batches * (part + 1) // parts):
             chosen = order[index * BATCH:(index + 1) * BATCH]
             mean, mistakes = learn(net, optimizer, images[chosen], labels[chosen])
             loss, wrong, seen = loss + mean * len(chosen), wrong + mistakes, seen + len(chosen)
-        return {"epoch": (number + 1) / parts, "train_loss": loss / max(1, seen),
+        return {"epoch": (len(rows) + 1) / parts, "train_loss": loss / max(1, seen),
                 "train_top1_error": wrong / max(1, seen)}
 
     def enough(rows: list[dict[str, Any]]) -> bool:
@@ -127,7 +127,7 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
     """The test error after a short schedule, with pixels and initial weights as in the release."""
     pack = place.pack("cifar10", 28)   # 32 px stored, of which 28 are seen: crops and mirror images
     torch.manual_seed(unit.seed)
-    net = four_layer_net(lrn=unit.case == "with LRN")
+    net = four_layer_net(lrn=unit.case == "with LRN", side=28)
     initialise(net, (1e-4, 0.01, 0.01, 0.01))
     optimizer = torch.optim.SGD(
         [{"params": [p for name, p in net.named_parameters() if name.endswith("weight")], "factor": 1.0},
@@ -136,7 +136,8 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
     mean = pack.mean_crop(28)
     total = place.few(LRN_EPOCHS)
 
-    def an_epoch(epoch: int) -> dict[str, Any]:
+    def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        epoch = len(rows)
         for group in optimizer.param_groups:
             group["lr"] = unit.config["rate"] * group["factor"] * steps(epoch, total, []).rate
         loss = wrong = seen = 0

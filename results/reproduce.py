@@ -121,7 +121,6 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
 
 def table(place: Place) -> None:
     """claims.md, the plots, and the pages of the stories, from whatever was run."""
-    write_text(place.out / "claims.md", claims_page(place))
     bars = [(name, *interval_of(place, name)) for name in ablations.CASES
             if name != "base" and len(differences(place, name, val_error)) >= 2]
     if bars:
@@ -129,6 +128,7 @@ def table(place: Place) -> None:
                         f"Top-1 error with the change less the base's, Imagenette, {ablations.SIZE} px, "
                         f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
     draw_race(place)
+    write_text(place.out / "claims.md", claims_page(place))
     for module in STORIES.values():
         module.report(place)
 
@@ -148,14 +148,14 @@ def claims_page(place: Place) -> str:
         one = CLAIMS[name]
         finding = one.finding(place)
         lines.append(f"| {name} | {one.says} | {finding.found} | {finding.verdict} | `{one.how()}` |")
-    lines += ["", "## The ablations by their effect", "", "![ablations](ablations.png)", "",
+    lines += ["", "## The ablations by their effect", "", *picture(place, "ablations.png"),
               "| change | top-1 error, points | seeds |", "|---|---|---|"]
     effects = {name: apart for name in ablations.CASES
                if name != "base" and (apart := differences(place, name, val_error))}
     for name in sorted(effects, key=lambda name: -t_interval(effects[name]).mean):
         interval = t_interval(effects[name])
         lines.append(f"| {name} | {interval.text()} | {interval.count} |")
-    lines += ["", "![ReLU, tanh, sigmoid](relu.png)", "", "## How each verdict follows", "", "| claim | rule |", "|---|---|"]
+    lines += ["", *picture(place, "relu.png"), "## How each verdict follows", "", "| claim | rule |", "|---|---|"]
     lines += [f"| {name} | {CLAIMS[name].rule} |" for name in sorted(CLAIMS, key=lambda name: int(name[1:]))]
     contents = [content for unit in all_units() if (content := place.found(unit))]
     if contents:
@@ -164,6 +164,11 @@ def claims_page(place: Place) -> str:
                   f"process each ({about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}), "
                   f"{dates[0]} to {dates[-1]}, torch {about['torch']}."]
     return "\n".join(lines) + "\n"
+
+
+def picture(place: Place, name: str) -> list[str]:
+    """Its line in Markdown, if it was drawn."""
+    return [f"![{name.removesuffix('.png')}]({name})", ""] if (place.out / name).exists() else []
 
 
 def draw_race(place: Place) -> None:

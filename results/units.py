@@ -133,12 +133,14 @@ def machine() -> dict[str, Any]:
             "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
 
-def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any], one: Callable[[int], dict[str, Any]],
+def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any],
+           one: Callable[[list[dict[str, Any]]], dict[str, Any]],
            enough: Callable[[list[dict[str, Any]]], bool] = lambda rows: False) -> list[dict[str, Any]]:
-    """The rows of `one(0)`, `one(1)` ... `one(count - 1)`: epochs, or fewer steps at a time.
+    """At most `count` rows, one for each epoch (or for fewer steps, or a trial); `one` makes the next from
+    those before.
 
-    After each, rows and the state of all `parts` (networks, optimisers) are kept, so that a stopped unit
-    goes on from the last one; what chance decides must follow from the number. Ends early when there is
+    After each, the rows and the state of all `parts` (networks, optimisers) are kept, so that a stopped unit
+    goes on from there; what chance decides must follow from the row's number. Ends early when the rows are
     `enough`.
     """
     kept, rows = place.work(unit) / "pieces.pt", []
@@ -149,8 +151,8 @@ def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any], one: Cal
             part.load_state_dict(content["parts"][name])
     while len(rows) < count and not enough(rows):
         start = time.perf_counter()
-        rows.append(one(len(rows)))
-        rows[-1]["seconds"] = time.perf_counter() - start
+        row = one(rows)
+        rows.append({**row, "seconds": time.perf_counter() - start})
         with whole_file(kept) as temporary:
             torch.save({"rows": rows, "parts": {name: part.state_dict() for name, part in parts.items()}},
                        temporary)
