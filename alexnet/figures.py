@@ -217,3 +217,19 @@ def agreement(points: dict[str, list[tuple[float, float]]], path: Path, title: s
     axes.legend(fontsize=8)
     axes.set_title(title, fontsize=11)
     save(figure, path)
+
+
+def stairs(steps: list[tuple[str, float, bool]], path: Path, title: str, axis: str) -> None:
+    """A change a row, from above: (name, value, kept). A line goes down the values that were kept."""
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.42 * len(steps)), layout="constrained")
+    kept = [(value, place) for place, (_, value, keep) in enumerate(steps) if keep]
+    axes.step(*zip(*kept), where="post", color="tab:blue", linewidth=1)
+    for place, (_, value, keep) in enumerate(steps):
+        axes.plot(value, place, "o", color="tab:blue" if keep else "lightgrey")
+        axes.annotate(f"{value:.1f}", (value, place), (8, -3), textcoords="offset points", fontsize=8)
+    axes.set_yticks(range(len(steps)), [f"{name}{'' if keep else ' (dropped)'}" for name, _, keep in steps], fontsize=9)
+    axes.set_ylim(len(steps) - 0.5, -0.5)
+    axes.set_xlabel(axis)
+    axes.grid(alpha=0.3)
+    axes.set_title(title, fontsize=11)
+    save(figure, path)

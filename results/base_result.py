@@ -16,10 +16,13 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
+from alexnet import figures
+from alexnet.files import write_text
 from alexnet.training import evaluate, generator
 from results.ablations import BASE, Case, curve_of, trained
 from results.benchmark import imagefolder
 from results.units import TOY_STEPS, Place, Unit, pieces
+from results.verdicts import t_interval
 
 EPOCHS = 30
 OURS, THEIRS = "ours, as-trained", "torchvision, pytorch examples"
@@ -100,4 +103,48 @@ def large_units() -> list[Unit]:
 # ------------------------------------------------------------------- the report
 
 def report(place: Place) -> None:
-    pass
+    """results/base/: the page and its figure."""
+    curves = {name: [[(row["epoch"], 100 * row["val_top1_error"]) for row in content["curve"]]
+                     for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS)}
+    if not any(curves.values()):
+        return
+    figures.curves({"Imagenette, 128 px": {name: some for name, some in curves.items() if some}},
+                   place.out / "base" / "curves.png", "Top-1 error by epoch, one view", "epoch", "top-1 error, %")
+    lines = ["# The base result", "", "Made by `python -m results.reproduce table`; the runs by `python -m "
+             "results.reproduce run base --imagenette DIR`. Last network of a schedule fixed beforehand, batch 128.", "",
+             "![curves](curves.png)", "", "| network | px | seed | top-1, one view | top-5 | top-1, ten views | top-5 | "
+             "hours |", "|---|---|---|---|---|---|---|---|"]
+    for unit in [*side(OURS), *large_units(), *side(THEIRS)]:
+        if content := place.found(unit):
+            cells = [percent(content["result"].get(f"{name}_error_{views}")) for views in (1, 10)
+                     for name in ("top1", "top5")]
+            lines.append(f"| {unit.case} | {unit.config['image_size']} | {unit.seed} | {' | '.join(cells)} | "
+                         f"{content['seconds'] / 3600:.2f} |")
+    write_text(place.out / "base" / "README.md", "\n".join([*lines, "", *comparison(place)]) + "\n")
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}%"
+
+
+def comparison(place: Place) -> list[str]:
+    """At equal epochs, and at equal time: theirs after as many seconds as ours took."""
+    pairs = [(ours, theirs) for ours, theirs in zip(map(place.found, side(OURS)), map(place.found, side(THEIRS)))
+             if ours and theirs]
+    if len(pairs) < 2:
+        return ["The comparison: not run yet."]
+    epochs = [theirs["result"]["top1_error_1"] - ours["result"]["top1_error_1"] for ours, theirs in pairs]
+    lines = [f"At equal epochs torchvision's top-1 error less ours: {t_interval(epochs).text()}.",
+             "At equal time (seconds of each epoch as they were, on a machine that others use, too):"]
+    for ours, theirs in pairs:
+        time = min(ours["seconds"], theirs["seconds"])
+        lines.append(f"- seed {ours['seed']}, after {time / 60:.0f} min: ours {percent(at(ours, time))}, torchvision "
+                     f"{percent(at(theirs, time))}")
+    return lines
+
+
+def at(content: dict[str, Any], seconds: float) -> float:
+    """The validation error after so many seconds; epochs are taken as equally long."""
+    curve = content["curve"]
+    done = max(1, min(len(curve), int(len(curve) * seconds / content["seconds"])))
+    return curve[done - 1]["val_top1_error"]

@@ -67,7 +67,7 @@ def learn(net: nn.Module, optimizer: torch.optim.SGD, images: Tensor, labels: Te
 
 def race(unit: Unit, place: Place) -> dict[str, Any]:
     """Training error over tenths of an epoch, until it is 25%; the rate is the best one found before."""
-    activation, seed = unit.case, unit.seed
+    activation = unit.case
     rate = best_rate(activation, place)
     curve = raced(unit, place, activation, rate, 0, unit.config["epochs"])
     reached = [row["epoch"] for row in curve if row["train_top1_error"] <= TARGET]

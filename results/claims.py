@@ -12,7 +12,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from results import ablations, base_result, cifar_nets, counting
+from results import ablations, cifar_nets, counting
 from results.units import Place, Unit
 from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict
 

@@ -27,7 +27,7 @@ from alexnet.training import Stopped
 from results import ablations, base_result, cifar_nets, counting, modern, units as running, what_breaks_it
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit
-from results.verdicts import NOT_RUN, t_interval
+from results.verdicts import t_interval
 
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
 

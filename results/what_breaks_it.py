@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from alexnet import figures
 from alexnet.data import Pack
@@ -222,7 +222,7 @@ def curvature(unit: Unit, place: Place) -> dict[str, Any]:
     coming = run.batches(0)
     for step in range(place.few(LOOK_AT[-1], TOY_STEPS) + 1):
         if step in LOOK_AT:
-            largest, direction = largest_curvature(run, fixed, direction, 3 if direction else 12)
+            largest, direction = largest_curvature(run, fixed, direction, 6 if direction else 16)
             curve.append({"step": step, "largest_curvature": largest, **head(run, fixed)})
         if not math.isfinite(run.take(*next(coming))):
             break
