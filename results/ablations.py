@@ -23,7 +23,7 @@ from alexnet.predict import probabilities
 from alexnet.training import Plan, Run, Settings, TrainingBatches, Watcher, evaluate
 from results.units import Place, Unit
 
-SIZE, EPOCHS, RATE_EPOCHS = 64, 15, 8
+SIZE, EPOCHS, RATE_EPOCHS = 64, 12, 6
 BASE = Settings(data="imagenette", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=EPOCHS,
                 batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, warmup=0, schedule="steps",
                 color_noise=0.1, seed=0, precision="fp32")
@@ -232,13 +232,13 @@ def best_tanh_rate(place: Place) -> float:
 # ------------------------------------------------------------------- the units
 
 TANH_UNITS = tuple(Unit("imagenette-64", f"rate of tanh {rate:g}", 100,
-                        {"lr": rate, "epochs": RATE_EPOCHS, "val_fraction": HELD_OUT}, tanh_rate, 6,
+                        {"lr": rate, "epochs": RATE_EPOCHS, "val_fraction": HELD_OUT}, tanh_rate, 5,
                         "imagenette") for rate in TANH_RATES)
 
 
 def case_unit(name: str, seed: int) -> Unit:
     config = {**asdict(BASE), "seed": seed, "case": asdict(CASES[name])}
-    return Unit("imagenette-64", name, seed, config, compute, 13 if name == "base" else 11, "imagenette",
+    return Unit("imagenette-64", name, seed, config, compute, 11 if name == "base" else 9, "imagenette",
                 TANH_UNITS if name == "tanh" else ())
 
 

@@ -180,7 +180,7 @@ def race_units(activation: str) -> list[Unit]:
 
 def norm_units(case: str) -> list[Unit]:
     config = {"epochs": LRN_EPOCHS, "rate": 0.001, "weight_decay": 0.004, "batch": BATCH}
-    return [Unit("cifar-lrn", case, seed, config, normalised, 12, "cifar10") for seed in LRN_SEEDS]
+    return [Unit("cifar-lrn", case, seed, config, normalised, 9, "cifar10") for seed in LRN_SEEDS]
 
 
 def units() -> list[Unit]:

@@ -217,12 +217,12 @@ def attempts(name: str) -> list[Unit]:
     index = NAMES.index(name)
     needs = tuple(attempts(NAMES[index - 1])) if index else ()
     config = {"changes": CHANGES[name], "held_out": HELD_OUT, "epochs": EPOCHS, "image_size": SIZE, "batch": BATCH}
-    return [Unit("modern", name, seed, config, attempt, 10, "imagenette", needs) for seed in range(2)]
+    return [Unit("modern", name, seed, config, attempt, 8, "imagenette", needs) for seed in range(2)]
 
 
 def finals(case: str) -> list[Unit]:
     config = {"epochs": EPOCHS, "image_size": SIZE, "batch": BATCH}
-    return [Unit("modern", case, seed, config, final, 12, "imagenette", tuple(attempts(NAMES[-1])))
+    return [Unit("modern", case, seed, config, final, 10, "imagenette", tuple(attempts(NAMES[-1])))
             for seed in range(3)]
 
 

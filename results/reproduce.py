@@ -29,6 +29,7 @@ from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit
 from results.verdicts import t_interval
 
+WAIT = 10   # seconds until we look again at what another process holds
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
 
 
@@ -64,12 +65,13 @@ def chosen(names: list[str]) -> list[Unit]:
             raise UserError(f"nothing is called {name}; there is all, C1 ... C27, {', '.join(STORIES)}, "
                             f"{', '.join(sorted({unit.experiment for unit in everything}))}, and each unit that "
                             "`list` shows")
-        wanted |= {unit.name for unit in with_needs(found)}
+        waiting = list(found)
+        while waiting:
+            unit = waiting.pop()
+            if unit.name not in wanted:
+                wanted.add(unit.name)
+                waiting += unit.needs
     return [unit for unit in everything if unit.name in wanted]
-
-
-def with_needs(found: Iterable[Unit]) -> list[Unit]:
-    return [one for unit in found for one in [*with_needs(unit.needs), unit]]
 
 
 # ------------------------------------------------------------------- the three commands
@@ -84,25 +86,24 @@ def show_list(place: Place) -> None:
 
 
 def run(units: list[Unit], place: Place, minutes: float) -> bool:
-    """All that can be run here, one after the other; False if something failed. Units that wait for others
-    (a rate that is chosen first) are looked at again as long as something gets done."""
-    begin, failed = time.monotonic(), set()
-    progress = True
-    while progress:
+    """All that can be run, one after the other; False if something failed. What waits for other units (a
+    rate that is chosen first), or is in the hands of another process, is looked at again."""
+    end, failed = time.monotonic() + 60 * minutes, set()
+    while True:
+        left = [unit for unit in units if not place.file(unit).exists() and unit.name not in failed]
+        ready = [unit for unit in left if all(place.file(need).exists() for need in unit.needs)]
+        if not ready:
+            break
         progress = False
-        for unit in units:
-            if place.file(unit).exists() or unit.name in failed:
-                continue
-            if not all(place.file(need).exists() for need in unit.needs):
-                continue
-            if place.stop.is_set() or time.monotonic() - begin > 60 * minutes:
+        for unit in ready:
+            if place.stop.is_set() or time.monotonic() > end:
                 print("stopping before", unit.name, flush=True)
                 return not failed
             start = time.monotonic()
             try:
                 if running.run(unit, place):
-                    progress = True
                     print(f"{unit.name}: {(time.monotonic() - start) / 60:.1f} min", flush=True)
+                    progress = True
             except Stopped:
                 print(f"{unit.name} was stopped; the same command goes on there", flush=True)
                 return not failed
@@ -112,10 +113,10 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
             except Exception:   # the others need not wait for this one to be mended
                 failed.add(unit.name)
                 print(f"{unit.name}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
-    left = [unit.name for unit in units if not place.file(unit).exists()]
+        if not progress:
+            place.stop.wait(WAIT)   # another process has all that is left, or we have just failed
     if left:
-        print(f"{len(left)} units are left: they failed, or another process is at them or at what they need "
-              f"({', '.join(left[:3])} ...)", flush=True)
+        print(f"{len(left)} units wait for some that failed ({', '.join(unit.name for unit in left[:3])} ...)", flush=True)
     return not failed
 
 
