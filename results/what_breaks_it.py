@@ -263,9 +263,9 @@ def largest_curvature(run: Steps, batch: Batch, direction: list[Tensor] | None,
     rates = {id(parameter): group["factor"] ** 0.5 for group in run.optimizer.param_groups
              for parameter in group["params"]}
     scales = [rates[id(parameter)] for parameter in parameters]
-    if direction is None:
-        chance = torch.Generator().manual_seed(run.seed)
-        direction = [torch.randn(parameter.shape, generator=chance) for parameter in parameters]
+    if direction is None:   # the gradient lies near the steepest directions; noise would take long to get there
+        still = [torch.zeros_like(parameter) for parameter in parameters]
+        direction = [one * scale for one, scale in zip(gradient(run, batch, still, 0.0, scales), scales)]
     direction, value = unit_length(direction), 0.0
     size = 1e-3
     for _ in range(iterations):

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -160,8 +161,10 @@ def test_a_stopped_unit_ends_like_an_unstopped_one(place, tmp_path, monkeypatch)
     monkeypatch.setattr(ablations, "BASE", replace(ablations.BASE, batch_size=4))
     tiny = ablations.Case({"hidden": 16, "widths": (8,) * 5}, mirror=False)
     monkeypatch.setitem(ablations.CASES, "no mirror images", tiny)
+    steps, step = [], ablations.Stop.step
+    monkeypatch.setattr(ablations.Stop, "step", lambda *arguments: (steps.append(1), step(*arguments))[1])
     unit = ablations.case_unit("no mirror images", 0)
-    assert units.run(unit, place)
+    assert units.run(unit, place) and len(steps) == 3
     whole = read_json(place.file(unit))
     again = replace(place, out=tmp_path / "again")
     again.stop.set()
@@ -169,7 +172,7 @@ def test_a_stopped_unit_ends_like_an_unstopped_one(place, tmp_path, monkeypatch)
         units.run(unit, again)
     assert not again.file(unit).exists() and (again.work(unit) / "last.pt").exists()
     again.stop.clear()
-    assert units.run(unit, again)
+    assert units.run(unit, again) and len(steps) == 3 + 3   # the first step is not done again
     assert timeless(read_json(again.file(unit))) == timeless(whole)
     assert whole["curve"][0]["train_loss"] > 0 and not again.work(unit).exists()
 
@@ -217,20 +220,27 @@ def test_power_iteration_finds_the_largest_curvature():
 
     run = object.__new__(what_breaks_it.Steps)
     run.model, run.seed = Flat(), 0
-    run.optimizer = type("Optimizer", (), {"param_groups": [{"params": [run.model.fc.weight], "factor": 1.0}]})()
+    run.optimizer = SimpleNamespace(param_groups=[{"params": [run.model.fc.weight], "factor": 1.0}])
     x = torch.tensor([[1.0, 2.0, 0.0, 2.0, 4.0]])
-    batch = what_breaks_it.Batch(x.repeat(10, 1), torch.arange(10), 10, 0)
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 5, 6])   # all alike would leave no gradient to start from
+    batch = what_breaks_it.Batch(x.repeat(10, 1), labels, 10, 0)
     value, _ = what_breaks_it.largest_curvature(run, batch, None, 30)
     assert value == pytest.approx(25 / 10, rel=1e-2)
 
 
-def test_a_bisection_closes_in_on_the_largest_rate():
-    assert what_breaks_it.bracket([]) == (-1, 12)
-    rows = []
-    while (ends := what_breaks_it.bracket(rows))[1] - ends[0] > 1:
-        index = sum(ends) // 2
-        rows.append({"index": index, "works": index <= 7})
-    assert ends == (7, 8) and len(rows) <= 4
+@pytest.mark.parametrize("highest, found", [(0.02, 0.016), (2.0, 1.024), (0.0001, None)])
+def test_a_bisection_finds_the_largest_rate_that_works(place, monkeypatch, highest, found):
+    tried = []
+
+    def fake(unit: Unit, place: Place, rate: float) -> SimpleNamespace:
+        tried.append(rate)
+        losses = [0.5 if rate <= highest else 2.4] * 50
+        return SimpleNamespace(model=SimpleNamespace(num_classes=10), losses=lambda first, count: losses)
+
+    monkeypatch.setattr(what_breaks_it, "steps_of", fake)
+    content = what_breaks_it.limit(what_breaks_it.head_unit("limit", "as-trained", "as it is", 10, 0), place)
+    assert content["result"]["largest_that_works"] == found and len(tried) <= 4
+    assert content["result"]["smallest_that_fails"] == (min((r for r in tried if r > highest), default=None))
 
 
 def test_a_change_is_kept_only_if_it_is_better(place):
