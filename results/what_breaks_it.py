@@ -3,8 +3,8 @@
 Three kinds of unit. `first-steps`: standard deviation of every layer's result and of its gradient at the
 start, then the loss of each step. A run that has come off the ground (mean loss of the last 50 steps below
 0.9 ln C) ends after 200 steps, any other goes on three to four times as long, so that "late" differs from "never".
-`curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (power iteration) on a
-fixed batch, and the rate that each predicts. `limit`: the largest rate that works, by bisection, for 2, 10 and
+`curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
+Hessian) on a fixed batch, and the rate that each predicts. `limit`: the largest rate that works, by bisection, for 2, 10 and
 200 classes.
 
 The idea under test (DESIGN.md): biases of 1 make fc7 nearly the same vector h for every picture; along the mean
@@ -217,12 +217,12 @@ def curvature(unit: Unit, place: Place) -> dict[str, Any]:
     """fc7, logits and the largest curvature on a fixed batch, over the first steps."""
     run = steps_of(unit, place)
     _, fixed = next(run.batches(0))
-    direction: list[Tensor] | None = None
+    direction: Tensor | None = None
     curve = []
     coming = run.batches(0)
     for step in range(place.few(LOOK_AT[-1], TOY_STEPS) + 1):
         if step in LOOK_AT:
-            largest, direction = largest_curvature(run, fixed, direction, 6 if direction else 16)
+            largest, direction = largest_curvature(run, fixed, direction, 10 if direction is None else 5)
             curve.append({"step": step, "largest_curvature": largest, **head(run, fixed)})
         if not math.isfinite(run.take(*next(coming))):
             break
@@ -251,50 +251,78 @@ def head(run: Steps, batch: Batch) -> dict[str, float]:
             "head_curvature_of_p": square * torch.linalg.eigvalsh(spread)[-1].item()}
 
 
-def largest_curvature(run: Steps, batch: Batch, direction: list[Tensor] | None,
-                      iterations: int) -> tuple[float, list[Tensor]]:
-    """The largest eigenvalue of the loss's Hessian and its direction, by power iteration.
+def largest_curvature(run: Steps, batch: Batch, start: Tensor | None, iterations: int) -> tuple[float, Tensor]:
+    """The largest eigenvalue of the loss's Hessian and its direction, all parameters in one vector.
 
-    Hessian times direction is a difference of two gradients (the normalisations have no second derivative),
-    with the same dropout masks. Steps of 1e-3 suit the network's float32: ten times smaller ones drown in its noise. Biases learn faster than weights: directions are scaled by the square root
-    of each rate's factor, so that the result belongs to the weights' rate.
+    Plain power iteration would mix it with negative eigenvalues of like size. So each turn takes the best
+    direction in the plane (then space) of the present one, its residual, and the step before: LOBPCG for one
+    vector. Biases learn faster than weights: directions are scaled by the square root of each rate's factor,
+    so that the result belongs to the weights' rate.
     """
-    parameters = list(run.model.parameters())
-    rates = {id(parameter): group["factor"] ** 0.5 for group in run.optimizer.param_groups
-             for parameter in group["params"]}
-    scales = [rates[id(parameter)] for parameter in parameters]
-    if direction is None:   # the gradient lies near the steepest directions; noise would take long to get there
-        still = [torch.zeros_like(parameter) for parameter in parameters]
-        direction = [one * scale for one, scale in zip(gradient(run, batch, still, 0.0, scales), scales)]
-    direction, value = unit_length(direction), 0.0
-    size = 1e-3
+    if start is None:   # the gradient lies near the steepest directions; noise would take long to get there
+        start = gradient(run, batch, None)
+    v = start / start.norm()
+    basis = [(v, hessian_times(run, batch, v))]
     for _ in range(iterations):
-        ahead, behind = (gradient(run, batch, direction, sign * size, scales) for sign in (1, -1))
-        product = [(a - b) * scale / (2 * size) for a, b, scale in zip(ahead, behind, scales)]
-        value = sum((one * two).sum().item() for one, two in zip(direction, product))
-        direction = unit_length(product)
-    return value, direction
+        v, hv = basis[0]
+        residual = hv - (v @ hv) * v
+        if residual.norm() < 1e-4 * hv.norm():
+            break
+        residual /= residual.norm()
+        pairs = orthonormal([basis[0], (residual, hessian_times(run, batch, residual)), *basis[1:]])
+        if len(pairs) == 1:   # nowhere else to go
+            break
+        small = torch.stack([torch.stack([one @ product for _, product in pairs]) for one, _ in pairs])
+        best = torch.linalg.eigh((small + small.T) / 2).eigenvectors[:, -1]
+        basis = [mixture(pairs, best), mixture(pairs[1:], best[1:])]   # where we are, and the step that led there
+    v, hv = basis[0]
+    return (v @ hv / (v @ v)).item(), v
 
 
-def unit_length(direction: list[Tensor]) -> list[Tensor]:
-    length = math.sqrt(sum(one.pow(2).sum().item() for one in direction)) or 1.0
-    return [one / length for one in direction]
+Pair = tuple[Tensor, Tensor]   # a direction, and the Hessian times it
 
 
-def gradient(run: Steps, batch: Batch, direction: list[Tensor], step: float, scales: list[float]) -> list[Tensor]:
-    """The gradient a step away; the weights are as they were, afterwards."""
+def mixture(pairs: list[Pair], parts: Tensor) -> Pair:
+    return (sum(part * one for part, (one, _) in zip(parts, pairs)),
+            sum(part * product for part, (_, product) in zip(parts, pairs)))
+
+
+def orthonormal(pairs: list[Pair]) -> list[Pair]:
+    """Gram-Schmidt; what lies in the space of those before is left out."""
+    kept: list[Pair] = []
+    for one, product in pairs:
+        length = one.norm()
+        for other, its_product in kept:
+            part = one @ other
+            one, product = one - part * other, product - part * its_product
+        if one.norm() > 1e-3 * length:
+            kept.append((one / one.norm(), product / one.norm()))
+    return kept
+
+
+def hessian_times(run: Steps, batch: Batch, direction: Tensor, size: float = 1e-3) -> Tensor:
+    """By a difference of two gradients (the normalisations have no second derivative) with the same dropout
+    masks. Steps of 1e-3 suit the network's float32: ten times smaller ones drown in its noise."""
+    return (gradient(run, batch, size * direction) - gradient(run, batch, -size * direction)) / (2 * size)
+
+
+def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
+    """The scaled gradient, a step away; the weights are as they were, afterwards."""
     parameters = list(run.model.parameters())
+    factors = {id(parameter): group["factor"] for group in run.optimizer.param_groups for parameter in group["params"]}
+    scale = torch.cat([torch.full((one.numel(),), factors[id(one)] ** 0.5) for one in parameters])
     kept = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():
-        for parameter, one, scale in zip(parameters, direction, scales):
-            parameter.add_(one, alpha=step * scale)
+    if step is not None:
+        with torch.no_grad():
+            for parameter, one in zip(parameters, (step * scale).split([one.numel() for one in parameters])):
+                parameter.add_(one.view(parameter.shape))
     run.seed_dropout(0)
     loss = F.cross_entropy(run.model(batch.images), batch.labels)
     found = torch.autograd.grad(loss, parameters)
     with torch.no_grad():
         for parameter, value in zip(parameters, kept):
             parameter.copy_(value)
-    return list(found)
+    return torch.cat([one.reshape(-1) for one in found]) * scale
 
 
 # ------------------------------------------------------------------- the largest rate that works
@@ -428,7 +456,7 @@ def page(place: Place, has_curves: bool, has_points: bool) -> str:
     if rows:
         lines += ["## The head", "", "Rates above which the first step is unstable, 3.8 / curvature: with |h|^2 / C; with "
                   "|h|^2 times the largest eigenvalue of the mean of diag(p) - p p'; with the largest curvature of the "
-                  "whole loss, by power iteration.", "", "| network | classes | by the head | by the head and p | by the "
+                  "whole loss.", "", "| network | classes | by the head | by the head and p | by the "
                   "largest curvature | largest rate found to work |", "|---|---|---|---|---|---|", *rows, ""]
     lines += ["![limits](limits.png)", ""] if has_points else []
     return "\n".join(lines)
