@@ -496,6 +496,6 @@ def head_rows(place: Place) -> list[str]:
         if before:
             predicted = [t_interval([one[f"predicted_by_{what}"] for one in before]).mean
                          for what in ("head", "head_of_p", "curvature")]
-            found = ", ".join(f"{one['largest_that_works'] or 0:g}" for one in after) or "not run yet"
+            found = ", ".join(f"{one['largest_that_works']:g}" if one['largest_that_works'] else "none" for one in after) or "not run yet"
             rows.append(f"| {variant}, {name} | {classes} | {' | '.join(f'{rate:.3g}' for rate in predicted)} | {found} |")
     return rows
