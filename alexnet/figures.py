@@ -183,6 +183,87 @@ def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
     save(figure, path)
 
 
+def effects(bars: list[tuple[str, float, float, float]], path: Path, title: str, axis: str) -> None:
+    """Horizontal bars with intervals, the first at the bottom: (name, value, low, high). 0 is the line;
+    grey where the interval crosses it."""
+    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.36 * len(bars)), layout="constrained")
+    for place, (_, value, low, high) in enumerate(bars):
+        colour = "tab:red" if low > 0 else "tab:green" if high < 0 else "lightgrey"
+        axes.barh(place, value, color=colour, height=0.7)
+        axes.plot([low, high], [place, place], color="black", linewidth=1.2)
+    axes.set_yticks(range(len(bars)), [name for name, *_ in bars], fontsize=9)
+    axes.axvline(0, color="black", linewidth=1)
+    axes.set_xlabel(axis)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_title(title, fontsize=10)
+    save(figure, path)
+
+
+Line = list[tuple[float, float]]
+
+
+def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: str, y: str,
+           level: float | None = None, top: float | None = None, log: tuple[bool, bool] = (False, False)) -> None:
+    """Panels of lines: {panel: {name: [a line of (x, y) for each seed]}}; a name has the same colour in all.
+    A dotted line at `level`; the axis ends at `top`; `log` says which axes are logarithmic."""
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(max(8.0, 3.6 * columns), 3.4 * rows), squeeze=False,
+                                sharex=True, sharey=True, layout="constrained")
+    names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
+    for axes, (panel, lines) in zip(grid.flat, panels.items()):
+        for name, seeds in lines.items():
+            for number, line in enumerate(seeds):
+                axes.plot(*zip(*line), color=colours[name], linewidth=1.2, alpha=0.8,
+                          label=name if number == 0 else None)
+        if level is not None:
+            axes.axhline(level, color="black", linestyle=":", linewidth=1)
+        axes.set_title(panel, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+        axes.set_xscale("log" if log[0] else "linear")
+        axes.set_yscale("log" if log[1] else "linear")
+    if top is not None:
+        grid[0, 0].set_ylim(top=top)
+    for axes in grid.flat[len(panels):]:
+        axes.set_axis_off()
+    figure.supxlabel(x, fontsize=10)
+    figure.supylabel(y, fontsize=10)
+    figure.suptitle(title, fontsize=11)
+    save(figure, path)
+
+
+def agreement(points: dict[str, list[tuple[float, float]]], path: Path, title: str, x: str, y: str) -> None:
+    """Points of two positive quantities on logarithmic axes, with the line on which they are equal."""
+    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
+    for number, (name, pairs) in enumerate(points.items()):
+        axes.scatter(*zip(*pairs), label=name, alpha=0.8, marker="os^Dv*"[number // 10 % 6], color=f"C{number % 10}")
+    values = [value for pairs in points.values() for pair in pairs for value in pair]
+    ends = [min(values) / 2, max(values) * 2]
+    axes.plot(ends, ends, color="grey", linestyle=":", linewidth=1)
+    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    axes.set_title(title, fontsize=11)
+    save(figure, path)
+
+
+def stairs(steps: list[tuple[str, float, bool]], path: Path, title: str, axis: str) -> None:
+    """A change a row, from above: (name, value, kept). A line goes down the values that were kept."""
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.42 * len(steps)), layout="constrained")
+    kept = [(value, place) for place, (_, value, keep) in enumerate(steps) if keep]
+    axes.step(*zip(*kept), where="post", color="tab:blue", linewidth=1)
+    for place, (_, value, keep) in enumerate(steps):
+        axes.plot(value, place, "o", color="tab:blue" if keep else "lightgrey")
+        axes.annotate(f"{value:.1f}", (value, place), (8, -3), textcoords="offset points", fontsize=8)
+    axes.set_yticks(range(len(steps)), [f"{name}{'' if keep else ' (dropped)'}" for name, _, keep in steps], fontsize=9)
+    axes.set_ylim(len(steps) - 0.5, -0.5)
+    axes.set_xlabel(axis)
+    axes.grid(alpha=0.3)
+    axes.set_title(title, fontsize=11)
+
+
 # ------------------------------------------------------------------- looking inside
 
 RELATIVE = 0.5   # grey: what is nothing in a picture of signed values

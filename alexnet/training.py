@@ -249,6 +249,7 @@ class TrainingBatches:
         self.seed, self.epoch, self.device, self.world = seed, epoch, device, world
         self.noise = noise
         self.threads, self.first, self.waited = threads, first, 0.0
+        self.draw: Callable[[int, int, torch.Generator], Draw] = augment.draw  # experiments draw otherwise
         mean = pack.mean_crop(image_size).to(device) if mean is None else mean
         self.mean = mean if colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
@@ -263,7 +264,7 @@ class TrainingBatches:
         chosen = self.order[index * self.batch_size:(index + 1) * self.batch_size]
         total, rows = len(chosen), self.world.rows(len(chosen))
         chance = generator("cpu", self.seed, self.epoch, index, AUGMENT)
-        choice: Draw = augment.draw(total, self.pack.side - self.size, chance)[rows]
+        choice = self.draw(total, self.pack.side - self.size, chance)[rows]
         images = augment.crop(self.pack.images["train"], chosen[rows], choice, self.size)
         labels = torch.from_numpy(self.pack.labels["train"][chosen[rows]])
         if self.device.type == "cuda":
@@ -469,7 +470,7 @@ class Run:
         self.device, self.world, self.threads = device, world, threads
         self.dtype = choose_precision(settings.precision, device)
         torch.manual_seed(settings.seed)
-        self.model = AlexNet(len(pack.classes), settings.image_size, settings.variant, **settings.changes)
+        self.model = self.build()
         self.model.classes = pack.classes
         if self.model.design.pixel_mean is None:
             self.model.mean.copy_(pack.mean_crop(settings.image_size))
@@ -490,6 +491,21 @@ class Run:
         same = start["classes"] == self.pack.classes
         kept = {name: value for name, value in start["model"].items() if same or not name.startswith("fc8.")}
         self.model.load_state_dict(kept, strict=False)
+
+    # --- what an experiment may replace
+
+    def build(self) -> AlexNet:
+        """The network with its initial weights, from torch's generator."""
+        return AlexNet(len(self.pack.classes), self.settings.image_size, self.settings.variant,
+                       **self.settings.changes)
+
+    def batches(self, plan: Plan) -> TrainingBatches:
+        """What is left of the epoch at hand."""
+        settings, progress = self.settings, self.progress
+        return TrainingBatches(
+            self.pack, settings.image_size, settings.batch_size, settings.seed, progress.epoch,
+            self.device, self.world, settings.color_noise if plan.noise else 0.0,
+            self.recipe.colour, self.threads, first=progress.batch, mean=self.model.mean[0])
 
     # --- going on
 
@@ -538,10 +554,7 @@ class Run:
 
     def epoch(self, plan: Plan, watcher: Watcher) -> None:
         settings, progress = self.settings, self.progress
-        batches = TrainingBatches(
-            self.pack, settings.image_size, settings.batch_size, settings.seed, progress.epoch,
-            self.device, self.world, settings.color_noise if plan.noise else 0.0,
-            self.recipe.colour, self.threads, first=progress.batch, mean=self.model.mean[0])
+        batches = self.batches(plan)
         done = progress.epoch * len(batches)
 
         def set_step(index: int) -> None:

@@ -1,0 +1,237 @@
+"""Ablations: one base network on Imagenette at 64 px, and what each change does to it.
+
+Base and changes are trained with the same seeds (the same order, crops, dropout), so that differences
+are paired. All settings were fixed before the first run; nothing is chosen by the reported errors. The
+learning rate of tanh, which the paper lets each side choose, is chosen on a part of the training images.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet import augment, interpret
+from alexnet.data import Pack
+from alexnet.model import AlexNet
+from alexnet.predict import probabilities
+from alexnet.training import Plan, Run, Settings, TrainingBatches, Watcher, evaluate
+from results.units import Place, Unit
+
+SIZE, EPOCHS, RATE_EPOCHS = 64, 12, 6
+BASE = Settings(data="imagenette", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=EPOCHS,
+                batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, warmup=0, schedule="steps",
+                color_noise=0.1, seed=0, precision="fp32")
+HELD_OUT = 0.15   # of the training images, where something is chosen
+
+
+@dataclass(frozen=True)
+class Case:
+    """What changes against the base."""
+
+    design: dict[str, Any] = field(default_factory=dict)    # fields of model.Design
+    settings: dict[str, Any] = field(default_factory=dict)  # fields of training.Settings
+    crops: bool = True                                      # random, else the centre
+    mirror: bool = True                                     # half of the images
+
+
+CASES = {
+    "base": Case(),
+    "one column, half the maps": Case({"columns": "half"}),
+    "one column, all maps": Case({"columns": 1}),
+    "no LRN": Case({"lrn": "none"}),
+    "2x2 pooling": Case({"pooling": "2x2"}),
+    "without conv1": Case({"without": "conv1"}),
+    "without conv2": Case({"without": "conv2"}),
+    "without conv3": Case({"without": "conv3"}),
+    "without conv4": Case({"without": "conv4"}),
+    "without conv5": Case({"without": "conv5"}),
+    "no dropout": Case({"dropout": "none"}),
+    "no crops, no mirror images": Case(crops=False, mirror=False),
+    "no crops": Case(crops=False),
+    "no mirror images": Case(mirror=False),
+    "no colour noise": Case(settings={"color_noise": 0.0}),
+    "no weight decay": Case(settings={"weight_decay": 0.0}),
+    "biases 0": Case({"bias": (0,) * 8}),
+    "constant rate": Case(settings={"schedule": "constant"}),
+    # conv1's result has a standard deviation of about 10 at the start: tanh would begin where it is flat
+    "tanh": Case({"activation": "tanh", "std": (0.001, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)}),
+}
+TANH_RATES = (0.02, 0.01, 0.005, 0.002)
+SEEDS = {"base": range(5)}                       # the paper averages five networks
+SMALL = ("one column, half the maps", "no LRN", "2x2 pooling", "no colour noise", "no weight decay")
+SEEDS |= {name: range(5) for name in SMALL}      # effects of a point or so in the paper
+
+
+# ------------------------------------------------------------------- training
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+class CaseRun(Run):
+    """A run of a changed network, or with changed images; the rest is the product's own."""
+
+    def __init__(self, case: Case, *arguments: Any) -> None:
+        self.case = case
+        super().__init__(*arguments)
+
+    def build(self) -> AlexNet:
+        return AlexNet(len(self.pack.classes), self.settings.image_size, self.settings.variant,
+                       **self.case.design)
+
+    def batches(self, plan: Plan) -> TrainingBatches:
+        batches = super().batches(plan)
+        batches.draw = self.draw
+        return batches
+
+    def draw(self, count: int, room: int, chance: torch.Generator) -> augment.Draw:
+        """The usual draw, less what the case switches off: the other images stay paired with the base's."""
+        choice = augment.draw(count, room, chance)
+        if not self.case.crops:
+            middle = torch.full_like(choice.top, room // 2)
+            choice = replace(choice, top=middle, left=middle)
+        return choice if self.case.mirror else replace(choice, mirror=torch.zeros_like(choice.mirror))
+
+    def check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise Diverged
+
+
+class Stop(Watcher):
+    """Stops a run when somebody asked for it; last.pt is written then."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def step(self, run: Run, batches: TrainingBatches, totals: Tensor) -> bool:
+        return self.place.stop.is_set()
+
+
+def trained(unit: Unit, place: Place, case: Case, settings: Settings) -> tuple[Run, Pack, bool]:
+    """The run of a unit, from its beginning or from where it was stopped, to its end; False if the loss
+    ceased to be a number."""
+    settings = replace(settings, seed=unit.seed, epochs=place.few(settings.epochs), **case.settings)
+    pack = place.pack(unit.data, settings.image_size, settings.val_fraction)
+    run = CaseRun(case, place.work(unit), settings, pack, torch.device("cpu"))
+    run.restore()
+    try:
+        run.train(Stop(place))
+    except Diverged:
+        return run, pack, False
+    return run, pack, True
+
+
+def curve_of(run: Run) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if name not in ("images_per_second", "seconds_waiting")}
+            for row in run.progress.rows]
+
+
+def compute(unit: Unit, place: Place) -> dict[str, Any]:
+    """Errors of the last network on both parts, without augmentation; and more of the base."""
+    case = CASES[unit.case]
+    if unit.case == "tanh":
+        case = replace(case, settings={"lr": best_tanh_rate(place)})
+    run, pack, finite = trained(unit, place, case, BASE)
+    result: dict[str, Any] = {"finite": finite, "rate": run.settings.lr}
+    for part in ("train", "val"):
+        found = evaluate(run.model, pack, part=part) if finite else guessing(pack)
+        result |= {f"{part}_{name}": found[name] for name in ("loss", "top1_error", "top5_error")}
+    if unit.case == "base":
+        result |= more_of(run.model, pack)
+    return {"result": result, "curve": curve_of(run)}
+
+
+def guessing(pack: Pack) -> dict[str, float]:
+    """What is counted for a network whose weights are no numbers."""
+    count = len(pack.classes)
+    return {"loss": math.log(count), "top1_error": 1 - 1 / count, "top5_error": max(0.0, 1 - 5 / count)}
+
+
+# ------------------------------------------------------------------- the base, looked at
+
+def more_of(model: AlexNet, pack: Pack) -> dict[str, Any]:
+    """Ten views (C14), what averaging needs (C4), colours of conv1 (C23), neighbours (C25)."""
+    return {"ten_views_top1_error": evaluate(model, pack, views=10)["top1_error"],
+            "probabilities": as_text(all_probabilities(model, pack)), "classes": len(pack.classes),
+            "labels": as_text(pack.labels["val"]),
+            "colourfulness": [round(value, 4) for value in
+                              interpret.colourfulness(model.conv1.weight).tolist()],
+            **neighbours(model, pack)}
+
+
+@torch.inference_mode()
+def all_probabilities(model: AlexNet, pack: Pack, at_once: int = 128) -> np.ndarray:
+    """(N, classes) of the validation part, one view."""
+    images = pack.images["val"]
+    return np.concatenate([
+        probabilities(model, squares(images[first:first + at_once]), 1, torch.float32).numpy()
+        for first in range(0, len(images), at_once)])
+
+
+def squares(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+
+
+def as_text(values: np.ndarray) -> str:
+    """Numbers in 16 bits, packed into a text that JSON can hold."""
+    return base64.b64encode(values.astype(np.float16).tobytes()).decode()
+
+
+def from_text(text: str, columns: int) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), np.float16).reshape(-1, columns).astype(np.float64)
+
+
+def neighbours(model: AlexNet, pack: Pack, queries: int = 1000, count: int = 6) -> dict[str, float]:
+    """How many of the `count` nearest training images have the query's class: in fc7 and in pixels."""
+    stride = max(1, len(pack.labels["val"]) // queries)
+    edge = (pack.side - model.image_size) // 2
+    inside = slice(edge, edge + model.image_size)
+    asked, bank = pack.images["val"][::stride, inside, inside], pack.images["train"][:, inside, inside]
+    spaces = {"fc7": (interpret.features(model, asked), interpret.features(model, bank)), "pixels": (asked, bank)}
+    wanted, found = pack.labels["val"][::stride, None], {}
+    for name, (points, among) in spaces.items():
+        nearest, _ = interpret.neighbours(points, among, count)
+        found[f"agreement_in_{name}"] = float((pack.labels["train"][nearest] == wanted).mean())
+    return found
+
+
+# ------------------------------------------------------------------- the rate of tanh
+
+def tanh_rate(unit: Unit, place: Place) -> dict[str, Any]:
+    """The error on held-out training images with one rate."""
+    case = replace(CASES["tanh"], settings={"lr": unit.config["lr"]})
+    run, _, finite = trained(unit, place, case, replace(BASE, val_fraction=HELD_OUT, epochs=RATE_EPOCHS))
+    return {"result": {"error": run.progress.errors()[-1] if finite else 1.0}, "curve": curve_of(run)}
+
+
+def best_tanh_rate(place: Place) -> float:
+    return min(TANH_UNITS, key=lambda unit: place.found(unit)["result"]["error"]).config["lr"]
+
+
+# ------------------------------------------------------------------- the units
+
+TANH_UNITS = tuple(Unit("imagenette-64", f"rate of tanh {rate:g}", 100,
+                        {"lr": rate, "epochs": RATE_EPOCHS, "val_fraction": HELD_OUT}, tanh_rate, 5,
+                        "imagenette") for rate in TANH_RATES)
+
+
+def case_unit(name: str, seed: int) -> Unit:
+    config = {**asdict(BASE), "seed": seed, "case": asdict(CASES[name])}
+    return Unit("imagenette-64", name, seed, config, compute, 11 if name == "base" else 9, "imagenette",
+                TANH_UNITS if name == "tanh" else ())
+
+
+def units_of(name: str) -> list[Unit]:
+    return [case_unit(name, seed) for seed in SEEDS.get(name, range(3))]
+
+
+def units() -> list[Unit]:
+    """Seed by seed, so that three seeds of everything come before the fourth of anything."""
+    found = [case_unit(name, seed) for seed in range(5) for name in CASES if seed in SEEDS.get(name, range(3))]
+    return [*TANH_UNITS, *found]

@@ -1,0 +1,150 @@
+"""The base result: `as-trained` on Imagenette at 128 px, three seeds, beside torchvision's alexnet with the
+recipe of pytorch/examples for the same epochs; and one run at 224 px.
+
+Ours is what `train_alexnet.py --data imagenette --image-size 128` does: last network, schedule fixed
+beforehand. The other side reads the JPEG files, as its recipe has it (RandomResizedCrop, mirror images, rate
+0.01, weight decay 1e-4); pytorch/examples divides its rate by 10 after 30 epochs, which here is the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import torchvision
+
+from alexnet import figures
+from alexnet.files import write_text
+from alexnet.training import evaluate, generator
+from results.ablations import BASE, Case, curve_of, trained
+from results.benchmark import imagefolder
+from results.units import TOY_STEPS, Place, Unit, pieces
+from results.verdicts import t_interval
+
+EPOCHS = 30
+OURS, THEIRS = "ours, as-trained", "torchvision, pytorch examples"
+
+
+def compute(unit: Unit, place: Place) -> dict[str, Any]:
+    """Ours; the last network stays in results/runs, for pictures."""
+    settings = replace(BASE, image_size=unit.config["image_size"], epochs=unit.config["epochs"])
+    run, pack, finite = trained(unit, place, Case(), settings)
+    result: dict[str, Any] = {"finite": finite}
+    for views in (1, 10):
+        found = evaluate(run.model, pack, views=views)
+        result |= {f"{name}_{views}": found[name] for name in ("top1_error", "top5_error")}
+    shutil.copyfile(run.folder / "last.pt", place.out / "runs" / f"base-{settings.image_size}px-{unit.seed}.pt")
+    return {"result": result, "curve": curve_of(run)}
+
+
+def peer(unit: Unit, place: Place) -> dict[str, Any]:
+    """torchvision's alexnet, a row an epoch."""
+    size, batch = unit.config["image_size"], 128
+    loaders = [imagefolder(place.folders["imagenette"] / part, size, batch, workers=0, train=part == "train")
+               for part in ("train", "val")]
+    torch.manual_seed(unit.seed)
+    network = torchvision.models.alexnet(num_classes=len(loaders[0].dataset.classes))
+    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
+
+    def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        epoch = len(rows)
+        torch.manual_seed(generator("cpu", unit.seed, epoch).initial_seed())   # crops, order, dropout
+        network.train()
+        loss = seen = 0
+        for index, (images, labels) in enumerate(loaders[0]):
+            if place.toy and index == TOY_STEPS:
+                break
+            mean = F.cross_entropy(network(images), labels)
+            sgd.zero_grad()
+            mean.backward()
+            sgd.step()
+            loss, seen = loss + mean.item() * len(labels), seen + len(labels)
+        return {"epoch": epoch + 1, "train_loss": loss / seen, **errors(network, loaders[1], place)}
+
+    curve = pieces(unit, place, place.few(unit.config["epochs"]), {"network": network, "sgd": sgd}, an_epoch)
+    return {"result": {"top1_error_1": curve[-1]["val_top1_error"], "top5_error_1": curve[-1]["val_top5_error"]},
+            "curve": curve}
+
+
+@torch.inference_mode()
+def errors(network: torch.nn.Module, loader: Any, place: Place) -> dict[str, float]:
+    network.eval()
+    wrong = torch.zeros(2)
+    seen = 0
+    for index, (images, labels) in enumerate(loader):
+        if place.toy and index == TOY_STEPS:
+            break
+        best = network(images).topk(5).indices == labels[:, None]
+        wrong += torch.tensor([(~best[:, :1].any(1)).sum().item(), (~best.any(1)).sum().item()])
+        seen += len(labels)
+    return {"val_top1_error": wrong[0].item() / seen, "val_top5_error": wrong[1].item() / seen}
+
+
+def side(name: str, size: int = 128, seeds: int = 3) -> list[Unit]:
+    config = {**asdict(replace(BASE, image_size=size, epochs=EPOCHS))} if name == OURS else {
+        "image_size": size, "epochs": EPOCHS, "rate": 0.01, "weight_decay": 1e-4, "batch": 128}
+    minutes = (60 if name == OURS else 50) * (1 if size == 128 else 4)
+    return [Unit(f"base-{size}", name, seed, config, compute if name == OURS else peer, minutes, "imagenette")
+            for seed in range(seeds)]
+
+
+def units() -> list[Unit]:
+    """The run at 224 px comes last of all (reproduce.py)."""
+    return [unit for pair in zip(side(OURS), side(THEIRS)) for unit in pair]
+
+
+def large_units() -> list[Unit]:
+    return side(OURS, 224, 1)
+
+
+# ------------------------------------------------------------------- the report
+
+def report(place: Place) -> None:
+    """results/base/: the page and its figure."""
+    curves = {name: [[(row["epoch"], 100 * row["val_top1_error"]) for row in content["curve"]]
+                     for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS)}
+    if not any(curves.values()):
+        return
+    figures.curves({"Imagenette, 128 px": {name: some for name, some in curves.items() if some}},
+                   place.out / "base" / "curves.png", "Top-1 error by epoch, one view", "epoch", "top-1 error, %")
+    lines = ["# The base result", "", "Made by `python -m results.reproduce table`; the runs by `python -m "
+             "results.reproduce run base --imagenette DIR`. Last network of a schedule fixed beforehand, batch 128.", "",
+             "![curves](curves.png)", "", "| network | px | seed | top-1, one view | top-5 | top-1, ten views | top-5 | "
+             "hours |", "|---|---|---|---|---|---|---|---|"]
+    for unit in [*side(OURS), *large_units(), *side(THEIRS)]:
+        if content := place.found(unit):
+            cells = [percent(content["result"].get(f"{name}_error_{views}")) for views in (1, 10)
+                     for name in ("top1", "top5")]
+            lines.append(f"| {unit.case} | {unit.config['image_size']} | {unit.seed} | {' | '.join(cells)} | "
+                         f"{content['seconds'] / 3600:.2f} |")
+    write_text(place.out / "base" / "README.md", "\n".join([*lines, "", *comparison(place)]) + "\n")
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f}%"
+
+
+def comparison(place: Place) -> list[str]:
+    """At equal epochs, and at equal time: theirs after as many seconds as ours took."""
+    pairs = [(ours, theirs) for ours, theirs in zip(map(place.found, side(OURS)), map(place.found, side(THEIRS)))
+             if ours and theirs]
+    if len(pairs) < 2:
+        return ["The comparison: not run yet."]
+    epochs = [theirs["result"]["top1_error_1"] - ours["result"]["top1_error_1"] for ours, theirs in pairs]
+    lines = [f"At equal epochs torchvision's top-1 error less ours: {t_interval(epochs).text()}.",
+             "At equal time (seconds of each epoch as they were, on a machine that others use, too):"]
+    for ours, theirs in pairs:
+        time = min(ours["seconds"], theirs["seconds"])
+        lines.append(f"- seed {ours['seed']}, after {time / 60:.0f} min: ours {percent(at(ours, time))}, torchvision "
+                     f"{percent(at(theirs, time))}")
+    return lines
+
+
+def at(content: dict[str, Any], seconds: float) -> float:
+    """The validation error after so many seconds; epochs are taken as equally long."""
+    curve = content["curve"]
+    done = max(1, min(len(curve), int(len(curve) * seconds / content["seconds"])))
+    return curve[done - 1]["val_top1_error"]

@@ -1,0 +1,190 @@
+"""The paper's four-layer nets on CIFAR-10: three convolutions and one fully-connected layer.
+
+C8 (section 3.1, figure 1): how long ReLU, tanh and the logistic sigmoid need to 25% training error
+without any regularisation, each with the learning rate that is fastest for it; C10 (section 3.3): the test
+error with and without local response normalisation. The net is that of the release,
+layers-cifar/layers-18pct.cfg: 32, 32 and 64 maps of 5x5, max-pooling after the first, average pooling after
+the others.
+
+What is ours: C8 scales pixels by 1/64 and draws weights with standard deviation 1 / sqrt(inputs), which
+suits tanh at least as well as ReLU; the paper names no initial weights. C8 trains on 10,000 images, its
+rates are chosen on 10,000 others; C10's schedule is short: 8 epochs, not hundreds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet.data import Pack
+from alexnet.model import ACTIVATIONS, LocalResponseNorm
+from alexnet.training import TrainingBatches, generator, steps
+from results.ablations import squares
+from results.units import Place, Unit, part_of, pieces
+
+RATES = {"relu": (0.003, 0.01, 0.03, 0.1), "tanh": (0.003, 0.01, 0.03, 0.1), "sigmoid": (0.01, 0.03, 0.1, 0.3, 1.0)}
+IMAGES, BATCH, MOMENTUM = 10_000, 128, 0.9
+TARGET = 0.25                                # training error; section 3.1
+RATE_EPOCHS, RELU_EPOCHS = 8, 80             # to choose a rate; at most, in the race
+LRN_EPOCHS, LRN_SEEDS = 8, range(3)
+
+
+def four_layer_net(activation: str = "relu", lrn: bool = False, side: int = 32) -> nn.Sequential:
+    """(N, 3, side, side) to ten logits; 32 px leave 4 x 4 in the end, 28 px 3 x 3."""
+    act = ACTIVATIONS[activation]
+    norm = (lambda: LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75)) if lrn else nn.Identity
+    pool = {"kernel_size": 3, "stride": 2, "ceil_mode": True}
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 5, padding=2), act(), norm(), nn.MaxPool2d(**pool),
+        nn.Conv2d(32, 32, 5, padding=2), act(), norm(), nn.AvgPool2d(**pool),
+        nn.Conv2d(32, 64, 5, padding=2), act(), nn.AvgPool2d(**pool),
+        nn.Flatten(), nn.Linear(64 * (side // 8) ** 2, 10))
+
+
+def initialise(net: nn.Module, std: tuple[float, ...] | None) -> None:
+    """Gaussian weights of the given standard deviations, else of 1 / sqrt(inputs); biases 0."""
+    layers = [layer for layer in net if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    for number, layer in enumerate(layers):
+        nn.init.normal_(layer.weight, std=std[number] if std else layer.weight[0].numel() ** -0.5)
+        nn.init.zeros_(layer.bias)
+
+
+def learn(net: nn.Module, optimizer: torch.optim.SGD, images: Tensor, labels: Tensor) -> tuple[float, int]:
+    """One step; the mean loss and the number of wrong answers."""
+    logits = net(images)
+    loss = F.cross_entropy(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item(), int((logits.argmax(1) != labels).sum())
+
+
+# ------------------------------------------------------------------- C8: the race
+
+def race(unit: Unit, place: Place) -> dict[str, Any]:
+    """Training error over tenths of an epoch, until it is 25%; the rate is the best one found before."""
+    activation = unit.case
+    rate = best_rate(activation, place)
+    curve = raced(unit, place, activation, rate, 0, unit.config["epochs"])
+    reached = [row["epoch"] for row in curve if row["train_top1_error"] <= TARGET]
+    return {"result": {"rate": rate, "reached": bool(reached), "epochs": (reached or [curve[-1]["epoch"]])[0],
+                       "at_the_edge": rate in (RATES[activation][0], RATES[activation][-1])}, "curve": curve}
+
+
+def raced(unit: Unit, place: Place, activation: str, rate: float, first: int, epochs: int) -> list[dict[str, Any]]:
+    """A net on every fifth image from `first` on: a row a fifth of an epoch."""
+    pack = part_of(place.pack("cifar10", 28), IMAGES, first)
+    images = (squares(pack.images["train"]) - torch.from_numpy(pack.mean).permute(2, 0, 1)) / 64
+    labels = torch.from_numpy(pack.labels["train"])
+    torch.manual_seed(unit.seed)
+    net = four_layer_net(activation)
+    initialise(net, None)
+    optimizer = torch.optim.SGD(net.parameters(), rate, momentum=MOMENTUM)
+    batches = math.ceil(len(labels) / BATCH)
+    parts = 5
+
+    def a_fifth(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        epoch, part = divmod(len(rows), parts)
+        order = torch.randperm(len(labels), generator=generator("cpu", unit.seed, epoch))
+        loss, wrong, seen = 0.0, 0, 0
+        for index in range(batches * part // parts, batches * (part + 1) // parts):
+            chosen = order[index * BATCH:(index + 1) * BATCH]
+            mean, mistakes = learn(net, optimizer, images[chosen], labels[chosen])
+            loss, wrong, seen = loss + mean * len(chosen), wrong + mistakes, seen + len(chosen)
+        return {"epoch": (len(rows) + 1) / parts, "train_loss": loss / max(1, seen),
+                "train_top1_error": wrong / max(1, seen)}
+
+    def enough(rows: list[dict[str, Any]]) -> bool:
+        return bool(rows) and (rows[-1]["train_top1_error"] <= TARGET or not math.isfinite(rows[-1]["train_loss"]))
+
+    return pieces(unit, place, place.few(parts * epochs, parts), {"net": net, "optimizer": optimizer},
+                  a_fifth, enough)
+
+
+def try_rate(unit: Unit, place: Place) -> dict[str, Any]:
+    """How far one rate comes in a few epochs, on images that the race does not see."""
+    curve = raced(unit, place, unit.config["activation"], unit.config["rate"], 1, RATE_EPOCHS)
+    last = curve[-1]
+    return {"result": {"finite": math.isfinite(last["train_loss"]), "epochs": last["epoch"],
+                       "error": last["train_top1_error"]}, "curve": curve}
+
+
+def best_rate(activation: str, place: Place) -> float:
+    """The one that reached 25% first; of those that did not, the one with the lowest training error."""
+    def key(unit: Unit) -> tuple[bool, float, float]:
+        found = place.found(unit)["result"]
+        return not found["finite"], found["epochs"], found["error"]
+    return min(rate_units(activation), key=key).config["rate"]
+
+
+# ------------------------------------------------------------------- C10: normalisation
+
+def normalised(unit: Unit, place: Place) -> dict[str, Any]:
+    """The test error after a short schedule, with pixels and initial weights as in the release."""
+    pack = place.pack("cifar10", 28)   # 32 px stored, of which 28 are seen: crops and mirror images
+    torch.manual_seed(unit.seed)
+    net = four_layer_net(lrn=unit.case == "with LRN", side=28)
+    initialise(net, (1e-4, 0.01, 0.01, 0.01))
+    optimizer = torch.optim.SGD(
+        [{"params": [p for name, p in net.named_parameters() if name.endswith("weight")], "factor": 1.0},
+         {"params": [p for name, p in net.named_parameters() if name.endswith("bias")], "factor": 2.0,
+          "weight_decay": 0.0}], 0.001, momentum=MOMENTUM, weight_decay=unit.config["weight_decay"])
+    mean = pack.mean_crop(28)
+    total = place.few(LRN_EPOCHS)
+
+    def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        epoch = len(rows)
+        for group in optimizer.param_groups:
+            group["lr"] = unit.config["rate"] * group["factor"] * steps(epoch, total, []).rate
+        loss = wrong = seen = 0
+        net.train()
+        for batch in TrainingBatches(pack, 28, BATCH, unit.seed, epoch, torch.device("cpu")):
+            value, mistakes = learn(net, optimizer, batch.images - mean, batch.labels)
+            loss, wrong, seen = loss + value * batch.total, wrong + mistakes, seen + batch.total
+        return {"epoch": epoch + 1, "train_loss": loss / seen, "train_top1_error": wrong / seen,
+                "val_top1_error": test_error(net, pack, mean)}
+
+    curve = pieces(unit, place, total, {"net": net, "optimizer": optimizer}, an_epoch)
+    return {"result": {"val_top1_error": curve[-1]["val_top1_error"]}, "curve": curve}
+
+
+@torch.inference_mode()
+def test_error(net: nn.Module, pack: Pack, mean: Tensor) -> float:
+    """Of the central 28 x 28."""
+    net.eval()
+    wrong = 0
+    for first in range(0, len(pack.labels["val"]), 500):
+        images = squares(pack.images["val"][first:first + 500])[:, :, 2:30, 2:30] - mean
+        wrong += int((net(images).argmax(1) != torch.from_numpy(pack.labels["val"][first:first + 500])).sum())
+    return wrong / len(pack.labels["val"])
+
+
+# ------------------------------------------------------------------- the units
+
+def rate_units(activation: str) -> tuple[Unit, ...]:
+    return tuple(Unit("cifar-race", f"{activation} rate {rate:g}", 100,
+                      {"activation": activation, "rate": rate, "epochs": RATE_EPOCHS, "images": IMAGES},
+                      try_rate, 3, "cifar10") for rate in RATES[activation])
+
+
+def race_units(activation: str) -> list[Unit]:
+    config = {"activation": activation, "epochs": RELU_EPOCHS, "images": IMAGES, "batch": BATCH, "target": TARGET}
+    minutes = {"relu": 4, "tanh": 8, "sigmoid": 20}[activation]
+    return [Unit("cifar-race", activation, seed, config, race, minutes, "cifar10", rate_units(activation))
+            for seed in range(3)]
+
+
+def norm_units(case: str) -> list[Unit]:
+    config = {"epochs": LRN_EPOCHS, "rate": 0.001, "weight_decay": 0.004, "batch": BATCH}
+    return [Unit("cifar-lrn", case, seed, config, normalised, 9, "cifar10") for seed in LRN_SEEDS]
+
+
+def units() -> list[Unit]:
+    rates = [unit for activation in RATES for unit in rate_units(activation)]
+    races = [race_units(activation)[seed] for seed in range(3) for activation in RATES]
+    norms = [norm_units(case)[seed] for seed in LRN_SEEDS for case in ("with LRN", "without")]
+    return [*rates, *races, *norms]

@@ -1,0 +1,237 @@
+"""Tests the paper's 27 claims: `python -m results.reproduce list | run ID... | run all | table`.
+
+    python -m results.reproduce list                               units, minutes, what is done
+    python -m results.reproduce run C9 C10 --imagenette DIR        what these two need
+    python -m results.reproduce run all --imagenette DIR --cifar10 DIR --tiny DIR
+    python -m results.reproduce table                              claims.md and the plots, from the JSON files
+
+A unit is one training run; it leaves a small JSON file in results/experiments/, is skipped where that
+exists, and goes on where it was stopped (Ctrl-C, or --minutes). Start `run all` in two terminals, each with
+OMP_NUM_THREADS=1, and they share the list. The claims and their rules stand in claims.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Iterable
+
+from alexnet import figures
+from alexnet.device import keep_memory
+from alexnet.files import UserError, write_text
+from alexnet.training import Stopped
+from results import ablations, base_result, cifar_nets, counting, modern, units as running, what_breaks_it
+from results.claims import CLAIMS, differences, val_error
+from results.units import Place, Unit
+from results.verdicts import t_interval
+
+WAIT = 10   # seconds until we look again at what another process holds
+STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
+
+
+# ------------------------------------------------------------------- which units
+
+def all_units() -> list[Unit]:
+    """In the order of `run all`: what a verdict waits for first, in threes of seeds; the longest last."""
+    first, more = split(ablations.units(), lambda unit: unit.seed < 3 or unit.seed == 100)
+    decisive, rest = split(what_breaks_it.units(), what_breaks_it.decisive)
+    return [*counting.units(), *first, *cifar_nets.units(), *decisive, *base_result.units(), *more,
+            *modern.units(), *rest, *base_result.large_units()]
+
+
+def split(found: Iterable[Unit], condition: Any) -> tuple[list[Unit], list[Unit]]:
+    found = list(found)
+    return [unit for unit in found if condition(unit)], [unit for unit in found if not condition(unit)]
+
+
+def chosen(names: list[str]) -> list[Unit]:
+    """The units of some claims (C9), stories (modern), experiments or cases, with what these need."""
+    everything = all_units()
+    if names == ["all"]:
+        return everything
+    wanted: set[str] = set()
+    for name in names:
+        if name in CLAIMS:
+            found = CLAIMS[name].units
+        elif name in STORIES:
+            found = STORIES[name].units()
+        else:
+            found = [unit for unit in everything if name in (unit.name, unit.experiment)]
+        if not found and name not in CLAIMS:
+            raise UserError(f"nothing is called {name}; there is all, C1 ... C27, {', '.join(STORIES)}, "
+                            f"{', '.join(sorted({unit.experiment for unit in everything}))}, and each unit that "
+                            "`list` shows")
+        waiting = list(found)
+        while waiting:
+            unit = waiting.pop()
+            if unit.name not in wanted:
+                wanted.add(unit.name)
+                waiting += unit.needs
+    return [unit for unit in everything if unit.name in wanted]
+
+
+# ------------------------------------------------------------------- the three commands
+
+def show_list(place: Place) -> None:
+    left = 0.0
+    for unit in all_units():
+        done = place.file(unit).exists()
+        left += 0 if done else unit.minutes
+        print(f"{'done' if done else '    '}  {unit.minutes:5.1f} min  {unit.name}")
+    print(f"about {left / 60:.1f} hours are left on one thread, half of that on two (two terminals)")
+
+
+def run(units: list[Unit], place: Place, minutes: float) -> bool:
+    """All that can be run, one after the other; False if something failed. What waits for other units (a
+    rate that is chosen first), or is in the hands of another process, is looked at again."""
+    end, failed = time.monotonic() + 60 * minutes, set()
+    while True:
+        left = [unit for unit in units if not place.file(unit).exists() and unit.name not in failed]
+        ready = [unit for unit in left if all(place.file(need).exists() for need in unit.needs)]
+        if not ready:
+            break
+        progress = False
+        for unit in ready:
+            if place.stop.is_set() or time.monotonic() > end:
+                print("stopping before", unit.name, flush=True)
+                return not failed
+            start = time.monotonic()
+            try:
+                if running.run(unit, place):
+                    print(f"{unit.name}: {(time.monotonic() - start) / 60:.1f} min", flush=True)
+                    progress = True
+            except Stopped:
+                print(f"{unit.name} was stopped; the same command goes on there", flush=True)
+                return not failed
+            except UserError as error:
+                failed.add(unit.name)
+                print(f"{unit.name}: {error}", file=sys.stderr, flush=True)
+            except Exception:   # the others need not wait for this one to be mended
+                failed.add(unit.name)
+                print(f"{unit.name}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        if not progress:
+            place.stop.wait(WAIT)   # another process has all that is left, or we have just failed
+    if left:
+        print(f"{len(left)} units wait for some that failed ({', '.join(unit.name for unit in left[:3])} ...)", flush=True)
+    return not failed
+
+
+def table(place: Place) -> None:
+    """claims.md, the plots, and the pages of the stories, from whatever was run."""
+    bars = [(name, *interval_of(place, name)) for name in ablations.CASES
+            if name != "base" and len(differences(place, name, val_error)) >= 2]
+    if bars:
+        figures.effects(sorted(bars, key=lambda bar: bar[1]), place.out / "ablations.png",
+                        f"Top-1 error with the change less the base's, Imagenette, {ablations.SIZE} px, "
+                        f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
+    draw_race(place)
+    write_text(place.out / "claims.md", claims_page(place))
+    for module in STORIES.values():
+        module.report(place)
+
+
+def interval_of(place: Place, name: str) -> tuple[float, float, float]:
+    interval = t_interval([100 * value for value in differences(place, name, val_error)])
+    return interval.mean, interval.low, interval.high
+
+
+def claims_page(place: Place) -> str:
+    """The table of all claims, and the ablations sorted by effect."""
+    lines = ["# The paper's claims, tested", "", "Made by `python -m results.reproduce table` from the JSON files in "
+             "`experiments/`. Intervals are 95% t intervals of paired differences (same seeds on both sides). How each "
+             "verdict follows was fixed before the runs; it stands in [claims.py](claims.py) and below.", "",
+             "| claim | the paper | found here | verdict | command |", "|---|---|---|---|---|"]
+    for name in sorted(CLAIMS, key=lambda name: int(name[1:])):
+        one = CLAIMS[name]
+        finding = one.finding(place)
+        lines.append(f"| {name} | {one.says} | {finding.found} | {finding.verdict} | `{one.how()}` |")
+    lines += ["", "## The ablations by their effect", "", *picture(place, "ablations.png"),
+              "| change | top-1 error, points | seeds |", "|---|---|---|"]
+    effects = {name: apart for name in ablations.CASES
+               if name != "base" and (apart := differences(place, name, val_error))}
+    for name in sorted(effects, key=lambda name: -t_interval(effects[name]).mean):
+        interval = t_interval(effects[name])
+        lines.append(f"| {name} | {interval.text()} | {interval.count} |")
+    lines += ["", *picture(place, "relu.png"), "## How each verdict follows", "", "| claim | rule |", "|---|---|"]
+    lines += [f"| {name} | {CLAIMS[name].rule} |" for name in sorted(CLAIMS, key=lambda name: int(name[1:]))]
+    contents = [content for unit in all_units() if (content := place.found(unit))]
+    if contents:
+        about, dates = contents[-1]["machine"], sorted(content["date"] for content in contents)
+        lines += ["", f"{len(contents)} runs, {sum(content['seconds'] for content in contents) / 3600:.1f} hours of one "
+                  f"process each ({about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}), "
+                  f"{dates[0]} to {dates[-1]}, torch {about['torch']}."]
+    return "\n".join(lines) + "\n"
+
+
+def picture(place: Place, name: str) -> list[str]:
+    """Its line in Markdown, if it was drawn."""
+    return [f"![{name.removesuffix('.png')}]({name})", ""] if (place.out / name).exists() else []
+
+
+def draw_race(place: Place) -> None:
+    """Figure 1: training error by epoch, for each nonlinearity and seed."""
+    lines = {activation: [[(row["epoch"], 100 * row["train_top1_error"]) for row in content["curve"]]
+                          for unit in cifar_nets.race_units(activation) if (content := place.found(unit))]
+             for activation in cifar_nets.RATES}
+    if any(lines.values()):
+        figures.curves({"CIFAR-10, four-layer net": {name: some for name, some in lines.items() if some}},
+                       place.out / "relu.png", "Figure 1: training error by nonlinearity, each at its best rate",
+                       "epoch", "training error, %", level=100 * cifar_nets.TARGET)
+
+
+# ------------------------------------------------------------------- the command line
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m results.reproduce", description=__doc__.split("\n\n")[0])
+    parser.add_argument("command", choices=("list", "run", "table"))
+    parser.add_argument("names", nargs="*", metavar="ID", help="for run: all, C1 ... C27, "
+                        f"{', '.join(STORIES)}, an experiment or a unit")
+    for name, what in (("imagenette", "photographs"), ("cifar10", "32 px"), ("tiny", "Tiny-ImageNet, 200 classes")):
+        parser.add_argument(f"--{name}", metavar="DIR", help=f"{what}: a folder with train/ and val/ or test/")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start no new unit after so many")
+    parser.add_argument("--out", metavar="DIR", default=str(running.RESULTS), help="default results/")
+    parser.add_argument("--toy", action="store_true", help="everything as small as can be, to see that it works; "
+                        "with an --out of its own")
+    options = parser.parse_args(arguments)
+    out = Path(options.out).expanduser().resolve()
+    if options.toy and out == running.RESULTS:
+        parser.error("--toy needs --out DIR: its numbers mean nothing")
+    if options.command == "run" and not options.names:
+        parser.error("run what? all, or some of: " + ", ".join([*CLAIMS, *STORIES]))
+    folders = {name: Path(where).expanduser() for name in ("imagenette", "cifar10", "tiny")
+               if (where := getattr(options, name))}
+    place = Place(out, folders, options.toy)
+    try:
+        if options.command == "list":
+            show_list(place)
+        elif options.command == "table":
+            table(place)
+        else:
+            keep_memory()
+            stop_gently(place)
+            if not run(chosen(options.names), place, options.minutes):
+                sys.exit(1)
+    except UserError as error:
+        print(f"results.reproduce: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def stop_gently(place: Place) -> None:
+    """The first Ctrl-C lets the step or the epoch at hand end, the second does not."""
+    def ask(*_: Any) -> None:
+        if place.stop.is_set():
+            raise KeyboardInterrupt
+        place.stop.set()
+        print("\nstopping soon (once more: at once)", file=sys.stderr)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, ask)
+
+
+if __name__ == "__main__":
+    main()

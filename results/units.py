@@ -1,0 +1,161 @@
+"""Units: one run each, with the JSON file it leaves.
+
+A unit says what it computes (`config`, from which its numbers follow), from which data, and about
+how long it takes. Several processes may work on one list: a unit belongs to the process that holds
+its lock, and the system gives the lock back when that process dies. What a unit needs to go on after a
+stop lies in its work folder, which goes when the JSON file is written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numpy as np
+import torch
+
+from alexnet.data import Pack, find_source, packed
+from alexnet.files import UserError, read_json, whole_file, write_json
+from alexnet.training import Stopped
+
+RESULTS = Path(__file__).resolve().parent
+TOY_IMAGES, TOY_STEPS = 256, 3   # of a unit that is only tried
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run."""
+
+    experiment: str                  # its folder
+    case: str                        # what is compared there
+    seed: int
+    config: dict[str, Any]           # everything that decides its numbers
+    compute: Callable[[Unit, Place], dict[str, Any]]  # {"result": ..., "curve": [...]}
+    minutes: float                   # about, on one thread
+    data: str = ""                   # the data set it reads: imagenette, cifar10 or tiny
+    needs: tuple[Unit, ...] = ()     # units on whose results it builds
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment}/{re.sub(r'[^a-z0-9.]+', '-', self.case.lower())}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things lie, and whether somebody asked to stop."""
+
+    out: Path = RESULTS                                   # experiments/ and the tables
+    folders: dict[str, Path] = field(default_factory=dict)  # of the data sets
+    toy: bool = False                                     # everything as small as can be
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def file(self, unit: Unit) -> Path:
+        return self.out / "experiments" / f"{unit.name}.json"
+
+    def work(self, unit: Unit) -> Path:
+        return self.out / "runs" / "units" / unit.name
+
+    def found(self, unit: Unit) -> dict[str, Any] | None:
+        """What the unit found out, or None if it was not run."""
+        return read_json(self.file(unit)) if self.file(unit).exists() else None
+
+    def pack(self, data: str, image_size: int, val_fraction: float | None = None) -> Pack:
+        """A data set in packed form."""
+        source = find_source(str(self.folders[data]), val_fraction)
+        pack = packed(source, image_size, quiet=True, threads=torch.get_num_threads())
+        return part_of(pack, TOY_IMAGES) if self.toy else pack
+
+    def few(self, count: int, toy: int = 1) -> int:
+        """A number of epochs or steps, less where things are only tried."""
+        return min(count, toy) if self.toy else count
+
+
+def part_of(pack: Pack, images: int, first: int = 0) -> Pack:
+    """Every n-th image of both parts, `images` of each at most, so that all classes stay."""
+    def some(values: np.ndarray) -> np.ndarray:
+        return values[first::max(1, len(values) // images)][:images]
+    return replace(pack, images={part: some(values) for part, values in pack.images.items()},
+                   labels={part: some(values) for part, values in pack.labels.items()})
+
+
+# ------------------------------------------------------------------- running
+
+@contextmanager
+def claim(path: Path) -> Iterator[bool]:
+    """Whether this process may work on what the lock file stands for, while the block runs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True   # closing the file, or the end of the process, gives the lock back
+
+
+def run(unit: Unit, place: Place) -> bool:
+    """Computes a unit and writes its JSON file; False if there is nothing to do here and now.
+
+    Stopped if somebody asked to stop; then the unit goes on from its work folder next time.
+    """
+    with claim(place.out / "runs" / "locks" / f"{unit.name}.lock") as mine:
+        if not mine or place.file(unit).exists():
+            return False
+        missing = unit.data and unit.data not in place.folders
+        if missing:
+            raise UserError(f"{unit.name} needs --{unit.data} DIR")
+        start = time.perf_counter()
+        found = unit.compute(unit, place)
+        curve = found.get("curve", [])
+        seconds = sum(row.pop("seconds", 0.0) for row in curve) or time.perf_counter() - start
+        write_json(place.file(unit), {
+            "experiment": unit.experiment, "case": unit.case, "seed": unit.seed, "config": unit.config,
+            "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
+            "date": date.today().isoformat(), "toy": place.toy, "machine": machine()})
+        shutil.rmtree(place.work(unit), ignore_errors=True)
+        return True
+
+
+def machine() -> dict[str, Any]:
+    """Its shape and the versions; no names."""
+    capable = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "unknown")()
+    return {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "instructions": capable,
+            "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+
+
+def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any],
+           one: Callable[[list[dict[str, Any]]], dict[str, Any]],
+           enough: Callable[[list[dict[str, Any]]], bool] = lambda rows: False) -> list[dict[str, Any]]:
+    """At most `count` rows, one for each epoch (or for fewer steps, or a trial); `one` makes the next from
+    those before.
+
+    After each, the rows and the state of all `parts` (networks, optimisers) are kept, so that a stopped unit
+    goes on from there; what chance decides must follow from the row's number. Ends early when the rows are
+    `enough`.
+    """
+    kept, rows = place.work(unit) / "pieces.pt", []
+    if kept.exists():
+        content = torch.load(kept, weights_only=True)
+        rows = content["rows"]
+        for name, part in parts.items():
+            part.load_state_dict(content["parts"][name])
+    while len(rows) < count and not enough(rows):
+        start = time.perf_counter()
+        row = one(rows)
+        rows.append({**row, "seconds": time.perf_counter() - start})
+        with whole_file(kept) as temporary:
+            torch.save({"rows": rows, "parts": {name: part.state_dict() for name, part in parts.items()}},
+                       temporary)
+        if place.stop.is_set():
+            raise Stopped
+    return rows

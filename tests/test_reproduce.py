@@ -1,0 +1,292 @@
+"""The runner of the paper's claims: nothing done twice, nothing lost, verdicts as the rules say."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from alexnet.files import read_json, write_json
+from alexnet.training import Stopped
+from conftest import make_folder
+from results import ablations, cifar_nets, modern, reproduce, units, what_breaks_it
+from results.claims import CLAIMS
+from results.units import Place, Unit, claim, pieces
+from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path / "out", toy=True)
+
+
+# ------------------------------------------------------------------- claims and verdicts
+
+def test_all_27_claims_are_there_once_with_a_rule_and_a_command():
+    assert set(CLAIMS) == {f"C{number}" for number in range(1, 28)} and len(CLAIMS) == 27
+    for name, one in CLAIMS.items():
+        assert one.id == name and one.says and one.rule and one.how()
+    names = [unit.name for unit in reproduce.all_units()]
+    assert len(names) == len(set(names))
+    assert {unit.name for one in CLAIMS.values() for unit in one.units} <= set(names)
+
+
+def test_a_verdict_needs_an_interval_on_one_side_of_zero():
+    assert verdict([0.01, 0.012, 0.011]) == SHOWS
+    assert verdict([-0.01, -0.012, -0.011]) == OPPOSITE
+    assert verdict([0.01, 0.03, -0.005]) == NOT_HERE      # mean 0.0117, but the interval crosses 0
+    assert verdict([0.01, 0.012]) == NOT_RUN              # three pairs at least
+    assert combine([SHOWS, SHOWS]) == SHOWS and combine([OPPOSITE] * 2) == OPPOSITE
+    assert combine([SHOWS, OPPOSITE]) == NOT_HERE and combine([SHOWS, NOT_RUN]) == NOT_RUN
+
+
+def test_the_t_interval_is_the_one_computed_by_hand():
+    interval = t_interval([1.0, 2.0, 3.0])   # standard deviation 1: 4.303 / sqrt(3) on either side
+    assert interval.mean == 2 and interval.count == 3
+    assert interval.low == pytest.approx(2 - 2.4843, abs=1e-4) and interval.high == pytest.approx(4.4843, abs=1e-4)
+    assert t_interval([0.0, 2.0]).high == pytest.approx(1 + 12.706, abs=1e-3)
+    assert t_interval([5.0]).low == -math.inf
+    many = t_interval([0.0, 1.0] * 500)      # normal, by now: 1.96 x 0.5 / sqrt(1000)
+    assert many.high - many.mean == pytest.approx(1.962 * 0.50025 / 1000 ** 0.5, rel=1e-3)
+
+
+def entered(place: Place, unit: Unit, val_error: float, **more: float) -> None:
+    """A JSON file as a run would have left it."""
+    write_json(place.file(unit), {"case": unit.case, "seed": unit.seed, "curve": [], "seconds": 1.0,
+                                  "date": "2026-01-01", "machine": units.machine(),
+                                  "result": {"val_top1_error": val_error, "train_top1_error": 0.0, **more}})
+
+
+@pytest.mark.parametrize("sign, expected", [(1, SHOWS), (-1, OPPOSITE)])
+def test_an_ablation_is_judged_by_paired_differences(place, sign, expected):
+    for seed, error in enumerate((0.20, 0.30, 0.25, 0.22, 0.28)):   # seeds differ more than the sides do
+        entered(place, ablations.case_unit("base", seed), error)
+        entered(place, ablations.case_unit("no colour noise", seed), error + sign * (0.010 + 0.001 * seed))
+    finding = CLAIMS["C15"].finding(place)
+    assert finding.verdict == expected and f"{sign * 1.2:+.2f} points" in finding.found
+
+
+def test_a_claim_with_a_run_missing_is_not_run_yet(place):
+    for seed in range(5):
+        entered(place, ablations.case_unit("base", seed), 0.2)
+        entered(place, ablations.case_unit("2x2 pooling", seed), 0.3)
+    assert CLAIMS["C11"].finding(place).verdict == SHOWS
+    place.file(ablations.case_unit("2x2 pooling", 4)).unlink()
+    assert CLAIMS["C11"].finding(place).verdict == NOT_RUN
+
+
+def test_tanh_is_slower_only_if_it_is_slower(place):
+    for activation, epochs in (("relu", (4, 5, 4.4)), ("tanh", (20, 26, 23)), ("sigmoid", (80, 80, 80))):
+        for unit, value in zip(cifar_nets.race_units(activation), epochs):
+            entered(place, unit, 0, rate=0.01, reached=value < 80, epochs=value, at_the_edge=False)
+    finding = CLAIMS["C8"].finding(place)
+    assert finding.verdict == SHOWS and "tanh 5.1 times slower" in finding.found and "not reached" in finding.found
+
+
+# ------------------------------------------------------------------- units
+
+def counter(unit: Unit, place: Place) -> dict:
+    """Three pieces that only count."""
+    rows = pieces(unit, place, 3, {}, lambda rows: {"number": len(rows)})
+    return {"result": {"sum": sum(row["number"] for row in rows)}, "curve": rows}
+
+
+def slow(unit: Unit, place: Place) -> dict:
+    with open(place.out / "done.txt", "a") as file:
+        file.write(f"{unit.name}\n")
+    time.sleep(0.2)
+    return {"result": {}}
+
+
+def run_slow(place: Place) -> None:
+    reproduce.WAIT = 0.05
+    reproduce.run([Unit("slow", f"unit {index}", 0, {}, slow, 1) for index in range(5)], place, math.inf)
+
+
+def test_two_runners_do_every_unit_once(tmp_path):
+    place = Place(tmp_path)
+    context = multiprocessing.get_context("fork")
+    runners = [context.Process(target=run_slow, args=(Place(tmp_path),)) for _ in range(2)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join()
+    assert sorted((tmp_path / "done.txt").read_text().split()) == [f"slow/unit-{index}-0" for index in range(5)]
+    assert all(place.file(Unit("slow", f"unit {index}", 0, {}, slow, 1)).exists() for index in range(5))
+
+
+def test_a_held_unit_is_left_alone_and_a_finished_one_skipped(tmp_path):
+    unit, place = Unit("count", "three", 0, {}, counter, 1), Place(tmp_path)
+    with claim(tmp_path / "runs" / "locks" / f"{unit.name}.lock") as mine:
+        assert mine and not units.run(unit, place)
+    assert units.run(unit, place) and read_json(place.file(unit))["result"] == {"sum": 3}
+    assert not units.run(unit, place) and not place.work(unit).exists()
+
+
+def test_pieces_go_on_after_a_stop(tmp_path):
+    unit, place, seen = Unit("count", "stopped", 0, {}, counter, 1), Place(tmp_path), []
+    part = nn.Linear(1, 1)
+
+    def one(rows: list) -> dict:
+        seen.append(len(rows))
+        nn.init.constant_(part.weight, len(rows))
+        return {"number": len(rows)}
+
+    place.stop.set()
+    with pytest.raises(Stopped):
+        pieces(unit, place, 3, {"part": part}, one)
+    nn.init.constant_(part.weight, -1)
+    place.stop.clear()
+    rows = pieces(unit, place, 1, {"part": part}, one)
+    assert seen == [0] and len(rows) == 1 and part.weight.item() == 0   # nothing done again, state taken up
+    assert [row["number"] for row in pieces(unit, place, 3, {"part": part}, one)] == [0, 1, 2]
+    assert [row["number"] for row in pieces(unit, place, 9, {}, one, lambda rows: len(rows) >= 2)] == [0, 1, 2]
+
+
+def timeless(content: dict) -> dict:
+    return {name: value for name, value in content.items() if name != "seconds"}
+
+
+def test_a_stopped_unit_ends_like_an_unstopped_one(place, tmp_path, monkeypatch):
+    """One epoch of a few batches, stopped behind the first; a small network on drawn pictures."""
+    counts = {f"{part}/{name}": 6 for part in ("train", "val") for name in ("star", "ring")}
+    place.folders["imagenette"] = make_folder(tmp_path / "pictures", counts)
+    monkeypatch.chdir(tmp_path)   # the packed form lies there
+    monkeypatch.setattr(ablations, "BASE", replace(ablations.BASE, batch_size=4))
+    tiny = ablations.Case({"hidden": 16, "widths": (8,) * 5}, mirror=False)
+    monkeypatch.setitem(ablations.CASES, "no mirror images", tiny)
+    steps, step = [], ablations.Stop.step
+    monkeypatch.setattr(ablations.Stop, "step", lambda *arguments: (steps.append(1), step(*arguments))[1])
+    unit = ablations.case_unit("no mirror images", 0)
+    assert units.run(unit, place) and len(steps) == 3
+    whole = read_json(place.file(unit))
+    again = replace(place, out=tmp_path / "again")
+    again.stop.set()
+    with pytest.raises(Stopped):
+        units.run(unit, again)
+    assert not again.file(unit).exists() and (again.work(unit) / "last.pt").exists()
+    again.stop.clear()
+    assert units.run(unit, again) and len(steps) == 3 + 3   # the first step is not done again
+    assert timeless(read_json(again.file(unit))) == timeless(whole)
+    assert whole["curve"][0]["train_loss"] > 0 and not again.work(unit).exists()
+
+
+def test_a_case_switches_off_only_what_it_says(place):
+    chance = lambda: torch.Generator().manual_seed(1)  # noqa: E731
+    run = object.__new__(ablations.CaseRun)
+    run.case = ablations.Case()
+    full = run.draw(64, 9, chance())
+    run.case = ablations.Case(crops=False)
+    centred = run.draw(64, 9, chance())
+    assert (centred.top == 4).all() and (centred.left == 4).all() and torch.equal(centred.mirror, full.mirror)
+    run.case = ablations.Case(mirror=False)
+    plain = run.draw(64, 9, chance())
+    assert not plain.mirror.any() and torch.equal(plain.top, full.top) and torch.equal(plain.colour, full.colour)
+
+
+# ------------------------------------------------------------------- the stories
+
+def test_colourfulness_is_the_share_off_the_grey_axis():
+    grey, red = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    red[:, 0] = 1
+    opponent = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    found = ablations.colourfulness(torch.cat([grey, red, opponent]))
+    torch.testing.assert_close(found, torch.tensor([0.0, 2 / 3, 1.0]))
+
+
+def test_a_run_is_alive_from_the_step_on_after_which_it_stays_so():
+    assert what_breaks_it.alive_at([1.0] * 100 + [0.5] * 100, 1.0) == 111   # 11 of 50 at 0.5 make 0.89
+    assert what_breaks_it.alive_at([0.5] * 60, 1.0) == 50
+    assert what_breaks_it.alive_at([0.5] * 100 + [1.0] * 100, 1.0) is None
+    assert what_breaks_it.alive_at([math.nan] * 100, 1.0) is None
+
+
+def test_the_largest_curvature_is_found():
+    """Of softmax regression at weights 0, where it is known: |x|^2 / classes, for one input x."""
+    class Flat(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(5, 10, bias=False)
+            nn.init.zeros_(self.fc.weight)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)
+
+    run = object.__new__(what_breaks_it.Steps)
+    run.model = Flat()
+    run.optimizer = SimpleNamespace(param_groups=[{"params": [run.model.fc.weight], "factor": 1.0}])
+    x = torch.tensor([[1.0, 2.0, 0.0, 2.0, 4.0]])
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 5, 6])   # all alike would leave no gradient to start from
+    batch = what_breaks_it.Batch(x.repeat(10, 1), labels, 10, 0)
+    value, _ = what_breaks_it.largest_curvature(run, batch, None, 20)
+    assert value == pytest.approx(25 / 10, rel=1e-2)
+
+
+@pytest.mark.parametrize("highest, found", [(0.02, 0.016), (2.0, 1.024), (0.0001, None)])
+def test_a_bisection_finds_the_largest_rate_that_works(place, monkeypatch, highest, found):
+    tried = []
+
+    def fake(unit: Unit, place: Place, rate: float) -> SimpleNamespace:
+        tried.append(rate)
+        losses = [0.5 if rate <= highest else 2.4] * 50
+        return SimpleNamespace(model=SimpleNamespace(num_classes=10), losses=lambda first, count: losses)
+
+    monkeypatch.setattr(what_breaks_it, "steps_of", fake)
+    content = what_breaks_it.limit(what_breaks_it.head_unit("limit", "as-trained", "as it is", 10, 0), place)
+    assert content["result"]["largest_that_works"] == found and len(tried) <= 4
+    assert content["result"]["smallest_that_fails"] == (min((r for r in tried if r > highest), default=None))
+
+
+def test_a_change_is_kept_only_if_it_is_better(place):
+    errors = {"2012": 0.40, "He init, divided pixels": 0.45, "batch norm, no LRN": 0.30}
+    for name, error in errors.items():
+        for unit in modern.attempts(name):
+            entered(place, unit, 0, error=error)
+    assert list(modern.decisions(place).values()) == [True, False, True]
+    assert modern.kept_before(place, 3) == modern.Today(batch_norm=True)
+
+
+# ------------------------------------------------------------------- the command
+
+def test_the_table_is_made_from_whatever_was_run(place, capsys):
+    reproduce.table(place)   # from nothing
+    rows = [line for line in (place.out / "claims.md").read_text().splitlines() if line.startswith("| C")]
+    assert len(rows) == 27 + 27   # the claims, and their rules
+    for row in rows[:27]:
+        cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+        assert len(cells) == 5 and cells[3].startswith((NOT_RUN, UNTESTABLE)) and cells[4].startswith("`python")
+    for seed in range(3):
+        entered(place, ablations.case_unit("base", seed), 0.2 + 0.01 * seed)
+        entered(place, ablations.case_unit("no LRN", seed), 0.21 + 0.012 * seed)
+    reproduce.table(place)
+    text = (place.out / "claims.md").read_text()
+    assert "| no LRN | +1.20 points" in text and (place.out / "ablations.png").exists()
+    assert "6 of 16 runs done | not run yet" in text
+
+
+def test_the_command_runs_what_it_is_told_and_no_more(tmp_path, capsys):
+    reproduce.main(["run", "C1", "--out", str(tmp_path)])
+    assert (tmp_path / "experiments" / "counting" / "all-0.json").exists()
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+    reproduce.main(["list", "--out", str(tmp_path)])
+    assert "done    0.1 min  counting/all-0" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        reproduce.main(["run", "C99", "--out", str(tmp_path)])
+    assert stopped.value.code == 2 and "nothing is called C99" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        reproduce.main(["run", "imagenette-64/base-0", "--out", str(tmp_path)])
+    assert stopped.value.code == 1 and "--imagenette DIR" in capsys.readouterr().err
+    chosen = [unit.name for unit in reproduce.chosen(["C8"])]
+    assert chosen[0].startswith("cifar-race/relu-rate") and len(chosen) == 13 + 9
+
+
+def test_chosen_rates_come_before_what_needs_them():
+    order = [unit.name for unit in reproduce.all_units()]
+    for unit in reproduce.all_units():
+        assert all(order.index(need.name) < order.index(unit.name) for need in unit.needs)
