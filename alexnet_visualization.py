@@ -93,6 +93,22 @@ class Shown(NamedTuple):
     chinese: str
 
 
+class Crops:
+    """The central crops of some pictures of a packed part, read when they are asked for: by a number, one
+    (S, S, 3), by a slice several."""
+
+    def __init__(self, images: np.ndarray, chosen: np.ndarray, size: int) -> None:
+        self.images, self.chosen = images, chosen
+        edge = (images.shape[1] - size) // 2
+        self.inside = slice(edge, edge + size)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, which: int | slice) -> np.ndarray:
+        return np.asarray(self.images[self.chosen[which]][..., self.inside, self.inside, :])
+
+
 class Job:
     """A model, pictures, and data to look at; what is costly is worked out once, when it is first needed."""
 
@@ -154,13 +170,13 @@ class Job:
             return False
         return True
 
-    def part(self, part: str, most: int) -> tuple[np.ndarray, np.ndarray]:
-        """At most `most` (0: all) central crops of a part, evenly chosen, with labels; still on disk."""
-        images, labels = self.pack.images[part], self.pack.labels[part]
-        step = max(1, -(-len(images) // most)) if most else 1
-        edge = (images.shape[1] - self.size) // 2
-        inside = slice(edge, edge + self.size)
-        return images[::step, inside, inside], labels[::step]
+    def part(self, part: str, most: int) -> tuple[Crops, np.ndarray]:
+        """At most `most` (0: all) pictures of a part with their labels, of each class its share."""
+        labels = self.pack.labels[part]
+        count = min(most or len(labels), len(labels))
+        by_class = np.argsort(labels, kind="stable")
+        chosen = np.sort(by_class[np.linspace(0, len(labels) - 1, count).round().astype(int)])
+        return Crops(self.pack.images[part], chosen, self.size), labels[chosen]
 
     @cached_property
     def data_classes(self) -> list[str]:
@@ -170,13 +186,10 @@ class Job:
     def pictures(self) -> list[Picture]:
         """Those that were named, or validation pictures, or the samples."""
         if not self.options.images and self.has_data:
-            images, labels = self.part("val", 0)
-            chosen = np.linspace(0, len(images) - 1, FEW).round().astype(int)
-            # Of each class one after the other, as far as eight go.
-            order = np.argsort(labels, kind="stable")
+            images, labels = self.part("val", FEW)
             known = self.pack.classes == self.model.classes
-            return [Picture(f"val-{index}", np.array(images[index]), int(labels[index]) if known else None)
-                    for index in order[chosen].tolist()]
+            return [Picture(f"val-{number}", images[index], int(labels[index]) if known else None)
+                    for index, number in enumerate(images.chosen.tolist())]
         found: list[Path] = []
         for place in self.options.images or [str(SAMPLES)]:
             paths, _ = find_pictures([place])
@@ -383,7 +396,7 @@ def neighbours(job: Job) -> Iterator[Shown]:
             pairs = [(index, distance) for index, distance in zip(which.tolist(), far) if distance > 0][:NEAR]
             title = picture.name if picture.truth is None else job.classes[picture.truth]
             rows.append(figures.NeighbourRow(picture.image, title, [
-                (np.array(bank[index]), f"{job.data_classes[labels[index]]}\n{distance:.3g}",
+                (bank[index], f"{job.data_classes[labels[index]]}\n{distance:.3g}",
                  None if picture.truth is None else labels[index] == picture.truth) for index, distance in pairs]))
         file = f"neighbours-{space}.png"
         figures.neighbour_rows(rows, job.out / file, f"nearest in {space} among {share}, with Euclidean distance; over {len(asked)} validation "
@@ -458,7 +471,7 @@ def patches(job: Job) -> Iterator[Shown]:
         for unit in job.units(layer.shape[0]):
             pieces = []
             for index, row, column, value in zip(*(part[unit].tolist() for part in found)):
-                pieces.append((np.array(images[index])[interpret.field_of_view(layer, row, column, job.size)], f"{value:.3g}"))
+                pieces.append((images[index][interpret.field_of_view(layer, row, column, job.size)], f"{value:.3g}"))
             rows.append((f"{name}\nunit {unit}", pieces))
         figures.picture_rows(rows, job.out / f"patches-{name}.png",
                              f"{name}: strongest of {len(images):,} training pictures, cut at the receptive field, {layer.field} × {layer.field} px; "
@@ -511,7 +524,8 @@ def embedding(job: Job) -> Iterator[Shown]:
     """validation pictures laid out by the two principal components of fc7"""
     images, labels = job.part("val", LAID_OUT)
     places, shares = interpret.plane(interpret.features(job.model, images, "fc7", "fc7 of validation pictures"))
-    small = [np.array(image[::max(1, job.size // 64), ::max(1, job.size // 64)]) for image in images]
+    step = max(1, job.size // 64)
+    small = [image[::step, ::step] for image in images]
     figures.plane(places, labels, job.data_classes, small, shares, job.out / "embedding.png",
                   f"{len(images):,} validation pictures by the two largest principal components of fc7 ({job.title})")
     yield Shown("embedding.png",

@@ -504,9 +504,8 @@ def layer_maps(image: np.ndarray, maps: np.ndarray, columns: int, path: Path, ti
     least, side = maps.min(), maps.shape[-1]
     reach = max(float(np.quantile(np.abs(maps), 0.998)), 1e-12)
     low, cmap = (-reach, "RdBu_r") if least < 0 else (0.0, "inferno")
-    across = int(np.ceil((1.5 * len(maps)) ** 0.5))
-    if columns == 2:
-        across += (-across) % 2
+    share, wanted = len(maps) // columns, (1.5 * len(maps)) ** 0.5
+    across = min((n for n in range(1, share + 1) if share % n == 0), key=lambda n: abs(np.log(n / wanted)))  # whole rows
     colours = plt.get_cmap(cmap)((maps - low) / (reach - low))[..., :3]
     gap, scale = max(1, side // 12), max(1, round(900 / (across * (side + 1))))
     parts = [mosaic(part, across, gap, scale) for part in np.split(colours, columns)]

@@ -1,7 +1,8 @@
 """What the network looks at: kernels, attributions, patches, neighbours, health. Arrays out.
 
 Pictures go in as the network takes them, RGB, 0..255: one or a few as tensors (N, 3, S, S), many as
-arrays (N, side, side, 3) uint8, such as a memory-mapped `Pack.images`, of which the centre is used.
+arrays (N, side, side, 3) uint8, such as a memory-mapped `Pack.images`, of which the centre is used;
+anything that gives such arrays when it is sliced will do.
 The model must be in eval mode. `figures.py` draws the results.
 """
 
@@ -217,8 +218,8 @@ def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: i
     read a block at a time. Matrix products find the candidates, differences in float64 their order.
     """
     def rows(values: np.ndarray | Tensor) -> Tensor:
-        whole = values if torch.is_tensor(values) else torch.from_numpy(np.array(values))
-        return whole.flatten(1).float()
+        some = values[:]
+        return (some if torch.is_tensor(some) else torch.from_numpy(np.array(some))).flatten(1).float()
 
     asked = rows(queries)
     centre = asked.mean(0)     # distances stay, and the products keep more digits

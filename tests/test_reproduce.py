@@ -192,14 +192,6 @@ def test_a_case_switches_off_only_what_it_says(place):
 
 # ------------------------------------------------------------------- the stories
 
-def test_colourfulness_is_the_share_off_the_grey_axis():
-    grey, red = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
-    red[:, 0] = 1
-    opponent = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
-    found = ablations.colourfulness(torch.cat([grey, red, opponent]))
-    torch.testing.assert_close(found, torch.tensor([0.0, 2 / 3, 1.0]))
-
-
 def test_a_run_is_alive_from_the_step_on_after_which_it_stays_so():
     assert what_breaks_it.alive_at([1.0] * 100 + [0.5] * 100, 1.0) == 111   # 11 of 50 at 0.5 make 0.89
     assert what_breaks_it.alive_at([0.5] * 60, 1.0) == 50

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -360,6 +361,19 @@ def test_without_data_the_rest_is_drawn(place, capsys, monkeypatch, tmp_path):
     assert status == 0 and "without training pictures" in text
     drawn = set(json.loads(Path("look/captions.json").read_text())["looks"])
     assert drawn == set(alexnet_visualization.LOOKS) - {"neighbours", "patches", "embedding", "health", "training"}
+
+
+def test_a_sample_has_its_share_of_every_class_whatever_their_order(place, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    options = alexnet_visualization.parse(["--model", str(place / "as-trained.pt")])
+    job = alexnet_visualization.Job(options)
+    for labels in (np.arange(1000) % 10, np.arange(1000) // 100):
+        job.pack = replace(job.pack, images={"train": pictures(1000, 73)}, labels={"train": labels})
+        for most in (500, 250, 33, 0):
+            images, chosen = job.part("train", most)
+            counts = np.bincount(chosen, minlength=10)
+            assert len(images) == len(chosen) == (most or 1000) and np.ptp(counts) <= 1
+            assert np.array_equal(images[5], job.pack.images["train"][images.chosen[5], 4:68, 4:68])
 
 
 def test_neighbours_leave_the_query_itself_out(place, capsys, monkeypatch, tmp_path):
