@@ -285,7 +285,7 @@ def architecture(job: Job) -> Iterator[Shown]:
     figures.architecture(blocks, columns, job.out / "architecture.png",
                          f"AlexNet {job.title}, {len(job.classes):,} classes")
     meeting = " Red lines: where one column looks at the other." if columns == 2 else ""
-    treffen = "红线表示两列之间的连接。" if columns == 2 else ""
+    treffen = "红线表示两柱之间的连接。" if columns == 2 else ""
     yield Shown("architecture.png",
                 "The network as it is, drawn from its description: maps x height x width of each layer's result, the kernels "
                 f"(orange, size / stride), and what follows each layer (grey).{meeting} Below: nearly all parameters are in the "
@@ -311,7 +311,7 @@ def filters(job: Job) -> Iterator[Shown]:
                         f"energy that is not grey (mean by column: {numbers}). The paper finds one column colour-agnostic and "
                         "the other colour-specific.",
                         "第一层所寻找的图案。灰色表示权重为 0;每个卷积核下方的数字是其色彩度,即非灰度部分所占能量的比例"
-                        f"(各列平均:{'、'.join(f'{mean:.2f}' for mean in means)})。论文指出,一列几乎与颜色无关,另一列则对颜色敏感。")
+                        f"(各柱平均:{'、'.join(f'{mean:.2f}' for mean in means)})。论文指出,一柱几乎与颜色无关,另一柱则对颜色敏感。")
             continue
         pages = -(-len(weight) // 32)
         wanted = pages if job.options.pages == "all" else min(pages, int(job.options.pages))
@@ -347,7 +347,7 @@ def maps(job: Job) -> Iterator[Shown]:
             figures.layer_maps(picture.image, values.numpy(), columns, job.out / file,
                                f"{name} of {picture.name}: {what}, on one scale ({job.title})")
             apart = ["", ""] if columns == 1 else [" The upper block is the first column, the lower one the second.",
-                                                   "上方为第一列,下方为第二列。"]
+                                                   "上方为第一柱,下方为第二柱。"]
             yield Shown(file, f"{picture.name}: {what} of {name}. One scale for all maps, up to the 99.8th percentile; a dark map "
                               f"found nothing in this picture.{apart[0]}",
                         f"{picture.name}:{name} 的全部特征图(共 {len(values)} 张,{values.shape[1]} × {values.shape[2]})。所有特征图共用一个色标,"

@@ -13,6 +13,7 @@ OMP_NUM_THREADS=1, and they share the list. The claims and their rules stand in 
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 import time
@@ -25,11 +26,12 @@ from alexnet.device import keep_memory
 from alexnet.files import UserError, write_text
 from alexnet.training import Stopped
 from results import ablations, base_result, cifar_nets, counting, modern, units as running, what_breaks_it
-from results.claims import CLAIMS, differences, val_error
+from results.claims import CLAIMS, Finding, differences, val_error
 from results.units import Place, Unit
-from results.verdicts import t_interval
+from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, t_interval
 
 WAIT = 10   # seconds until we look again at what another process holds
+GUIDE = [running.RESULTS.parent / "paper" / name for name in ("README.md", "README.zh-CN.md")]
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
 
 
@@ -130,6 +132,8 @@ def table(place: Place) -> None:
                         f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
     draw_race(place)
     write_text(place.out / "claims.md", claims_page(place))
+    if place.out == running.RESULTS:
+        fill_guide(GUIDE, place)
     for module in STORIES.values():
         module.report(place)
 
@@ -165,6 +169,30 @@ def claims_page(place: Place) -> str:
                   f"process each ({about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}), "
                   f"{dates[0]} to {dates[-1]}, torch {about['torch']}."]
     return "\n".join(lines) + "\n"
+
+
+CHINESE = {SHOWS: "成立", NOT_HERE: "在这个规模上看不出来", OPPOSITE: "结果相反", UNTESTABLE: "这里无法检验"}
+
+
+def fill_guide(pages: Iterable[Path], place: Place) -> None:
+    """Writes what was found into the guide to the paper, between its marks `claim C8` and `/claim`."""
+    for page in pages:
+        text = page.read_text("utf-8")
+        for name, one in CLAIMS.items():
+            line = claim_line(name, one.finding(place), chinese=page.name.endswith(".zh-CN.md"))
+            text = re.sub(rf"(<!-- claim {name} -->\n).*(\n<!-- /claim -->)", lambda match: match[1] + line + match[2], text)
+        write_text(page, text)
+
+
+def claim_line(name: str, finding: Finding, chinese: bool) -> str:
+    """A claim's verdict for the guide; the numbers are in English in both languages."""
+    if finding.verdict == NOT_RUN:
+        return (f"{name}：尚未测量；`python -m results.reproduce run {name}`。" if chinese else
+                f"{name}: not measured yet; `python -m results.reproduce run {name}`.")
+    verdict = finding.verdict
+    if chinese:
+        verdict = next(verdict.replace(english, word) for english, word in CHINESE.items() if verdict.startswith(english))
+    return f"{name}{'：' if chinese else ': '}**{verdict}**{'。' if chinese else '. '}{finding.found}."
 
 
 def picture(place: Place, name: str) -> list[str]:

@@ -26,6 +26,7 @@ PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
+            "alexnet_visualization.py": "alexnet_visualization:parse", "alexnet.weights": "alexnet.weights:main",
             "results.benchmark": "results.benchmark:main"}
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
@@ -310,3 +311,12 @@ def test_formulas_are_such_as_viewers_render(page):
         assert formula.count("{") == formula.count("}") and formula.count("\\left") == formula.count("\\right")
         spoilt = re.search(r"\\[^\w\s]|[^\w}\])]_", formula)   # what Markdown takes for an escape, or for emphasis
         assert not spoilt, f"{page}: {spoilt[0]} in {formula}"
+
+
+@pytest.mark.parametrize("page", PAPER)
+def test_the_guide_says_of_each_claim_what_the_runs_found(page):
+    from results import reproduce
+    place = reproduce.Place()
+    for name, one in reproduce.CLAIMS.items():
+        line = reproduce.claim_line(name, one.finding(place), chinese=page.endswith(".zh-CN.md"))
+        assert f"<!-- claim {name} -->\n{line}\n<!-- /claim -->" in source(page), "python -m results.reproduce table"
