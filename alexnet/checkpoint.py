@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from alexnet.files import UserError, whole_file
-from alexnet.model import AlexNet
+from alexnet.model import AlexNet, describe, sizes
 
 RUNS = Path("results/runs")
 FORMAT = "alexnet"
@@ -89,15 +89,21 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of this project")
     try:
-        with torch.device("meta"):
-            model = AlexNet(len(content["classes"]), content["image_size"], content["variant"],
-                            **content["changes"])
+        size, classes = content["image_size"], content["classes"]
+        layers = sizes(describe(content["variant"], **content["changes"]), size, len(classes))
         found = content["model"].items()
         dict(content["facts"])
+        if not layers:
+            raise ValueError(f"{size} px leave nothing after pool5")
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project "
                         f"({type(error).__name__}: {str(error)[:120]})") from None
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    expected: dict[str, tuple[int, ...]] = {"mean": (1, 3, size, size)}
+    for layer in layers:
+        if layer.weights:
+            kernel = (layer.kernel, layer.kernel) if layer.name.startswith("conv") else ()
+            expected[f"{layer.name}.weight"] = (layer.shape[0], layer.inputs // layer.groups, *kernel)
+            expected[f"{layer.name}.bias"] = (layer.shape[0],)
     given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
     for name in [*expected, *given]:
         if expected.get(name) != given.get(name):

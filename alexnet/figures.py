@@ -17,10 +17,13 @@ from matplotlib import font_manager, ft2font  # noqa: E402
 from alexnet.files import UserError, whole_file  # noqa: E402
 
 
-def save(figure: plt.Figure, path: Path, dpi: int = 100) -> None:
+DPI = 100   # of every PNG file
+
+
+def save(figure: plt.Figure, path: Path) -> None:
     """Whole or not at all, with the same bytes for the same figure."""
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     plt.close(figure)
 
 
@@ -295,24 +298,39 @@ def headline(figure: plt.Figure, title: str) -> None:
     figure.suptitle(wrapped(title, figure.get_size_inches()[0]), fontsize=11)
 
 
-def picture_grid(rows: int, columns: int, side: float, title: str, above: int = 1, left: float = 0.1,
-                 right: float = 0.1) -> tuple[plt.Figure, np.ndarray]:
-    """Square places of `side` inches for pictures, with room for `above` lines over each, and for what stands
-    at the left and at the right. (Set by hand: matplotlib's own layouts take seconds for a hundred places.)"""
-    gap, line = 0.1, 0.155
-    width = left + columns * (side + gap) - gap + right
-    lines = wrapped(title, width)
-    head, cell = 0.16 + 0.19 * (lines.count("\n") + 1), side + 0.06 + line * above
-    height = head + rows * cell + 0.08
-    figure = plt.figure(figsize=(width, height))
-    figure.text(0.5, 1 - 0.08 / height, lines, ha="center", va="top", fontsize=11)
-    grid = np.empty((rows, columns), object)
-    for row, column in np.ndindex(rows, columns):
-        bottom = height - head - row * cell - cell + 0.03
-        grid[row, column] = figure.add_axes((
-            (left + column * (side + gap)) / width, bottom / height, side / width, side / height))
-        grid[row, column].set_axis_off()
-    return figure, grid
+class Sheet:
+    """Rows of square places of `side` inches for pictures, with room for `above` lines over each, and for what
+    stands at the left and at the right. One pair of axes for all: a hundred would take seconds."""
+
+    def __init__(self, rows: int, columns: int, side: float, title: str, above: int = 1, left: float = 0.1,
+                 right: float = 0.1) -> None:
+        self.side, self.left = side, left
+        width = left + columns * (side + 0.1) - 0.1 + right
+        lines = wrapped(title, width)
+        self.head, self.cell = 0.16 + 0.19 * (lines.count("\n") + 1), side + 0.06 + 0.155 * above
+        self.height = self.head + rows * self.cell + 0.08
+        self.figure = plt.figure(figsize=(width, self.height))
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, self.height), autoscale_on=False)
+        self.axes.set_axis_off()
+        self.axes.text(width / 2, self.height - 0.08, lines, ha="center", va="top", fontsize=11)
+
+    def put(self, row: int, column: int, image: np.ndarray, title: str = "", frame: str = "",
+            interpolation: str = "antialiased") -> None:
+        """A picture with a title above it; `frame` colours its edge."""
+        middle = self.left + column * (self.side + 0.1) + self.side / 2
+        centre = self.height - self.head - (row + 1) * self.cell + 0.03 + self.side / 2
+        high, wide = (self.side / 2 * length / max(image.shape[:2]) for length in image.shape[:2])
+        self.axes.imshow(image, extent=(middle - wide, middle + wide, centre - high, centre + high),
+                         interpolation=interpolation, aspect="auto")
+        self.axes.text(middle, centre + high + 0.03, title, ha="center", va="bottom", fontsize=8.5)
+        if frame:
+            self.axes.add_patch(plt.Rectangle((middle - wide, centre - high), 2 * wide, 2 * high, fill=False, edgecolor=frame,
+                                              linewidth=3))
+
+    def name(self, row: int, text: str) -> None:
+        """What a row is called, at its left."""
+        self.axes.text(self.left - 0.08, self.height - self.head - (row + 1) * self.cell + 0.03 + self.side / 2, text,
+                       ha="right", va="center", fontsize=9)
 
 
 def colour_scale(figure: plt.Figure, cmap: str, low: float, high: float, label: str) -> None:
@@ -322,18 +340,6 @@ def colour_scale(figure: plt.Figure, cmap: str, low: float, high: float, label: 
     axes = figure.add_axes((1 - 0.75 / width, 0.5 - tall / 2 / height, 0.16 / width, tall / height))
     figure.colorbar(plt.cm.ScalarMappable(matplotlib.colors.Normalize(low, high), cmap), cax=axes).set_label(label, fontsize=8)
     axes.tick_params(labelsize=8)
-
-
-def show(axes: plt.Axes, image: np.ndarray, title: str = "", frame: str = "", **options: Any) -> Any:
-    """A picture without ticks; `frame` colours its edge."""
-    axes.set_axis_on()
-    shown = axes.imshow(image, **options)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_title(title, fontsize=8.5, pad=3)
-    for spine in axes.spines.values():
-        spine.set(visible=bool(frame), color=frame or "black", linewidth=3)
-    return shown
 
 
 class Block(NamedTuple):
@@ -492,10 +498,10 @@ def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str)
     scale = max(1, round(150 / (inner * (height + 1))))
     blocks = [mosaic(tile, inner, 1, scale) for tile in signed_colours(kernels)]
     across = 8
-    figure, grid = picture_grid(-(-count // across), across, 1.65, title)
-    for axes, block, number in zip(grid.ravel(), blocks, numbers):
-        show(axes, block, f"kernel {number}", interpolation="nearest")
-    save(figure, path)
+    sheet = Sheet(-(-count // across), across, 1.65, title)
+    for place, (block, number) in enumerate(zip(blocks, numbers)):
+        sheet.put(*divmod(place, across), block, f"kernel {number}", interpolation="nearest")
+    save(sheet.figure, path)
 
 
 def layer_maps(image: np.ndarray, maps: np.ndarray, columns: int, path: Path, title: str) -> None:
@@ -514,8 +520,10 @@ def layer_maps(image: np.ndarray, maps: np.ndarray, columns: int, path: Path, ti
     width = 9.6
     figure, (left, right) = plt.subplots(1, 2, figsize=(width + 4.4, max(3.2, width * canvas.shape[0] / canvas.shape[1] + 0.7)),
                                          width_ratios=[2.6, width], layout="constrained")
-    show(left, image)
-    show(right, canvas, interpolation="nearest")
+    left.imshow(image)
+    right.imshow(canvas, interpolation="nearest")
+    for axes in (left, right):
+        axes.set_axis_off()
     bar = plt.cm.ScalarMappable(matplotlib.colors.Normalize(low, reach), cmap)
     figure.colorbar(bar, ax=right, shrink=0.6, pad=0.01, label="value", extend="max" if least >= 0 else "both")
     headline(figure, title)
@@ -536,23 +544,22 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
     reach for all; without, each heat has its own, from 0 to its 99.5th percentile."""
     wide = 1 + len(entries[0].heats)
     across = 2 if len(entries) > 1 else 1
-    figure, grid = picture_grid(-(-len(entries) // across), across * wide, 2.2, title, right=1.0)
+    sheet = Sheet(-(-len(entries) // across), across * wide, 2.2, title, right=1.0)
     cmap = "RdBu_r" if reach else "inferno"
     for number, entry in enumerate(entries):
         row, column = divmod(number, across)
-        places = grid[row, column * wide:(column + 1) * wide]
-        show(places[0], entry.image, entry.title)
+        sheet.put(row, column * wide, entry.image, entry.title)
         grey = entry.image.mean(2) / 255
-        for axes, (name, heat) in zip(places[1:], entry.heats):
+        for number, (name, heat) in enumerate(entry.heats, 1):
             if reach:
                 shown = 0.5 + 0.5 * np.clip(heat / reach, -1, 1)
             else:
                 shown = np.clip(heat / max(float(np.quantile(heat, 0.995)), 1e-30), 0, 1)
             colours = plt.get_cmap(cmap)(shown)[..., :3]
             mixed = 0.4 * (0.3 + 0.7 * grey[..., None]) + 0.6 * colours if overlay else colours
-            show(axes, mixed, name)
-    colour_scale(figure, cmap, -100 * reach if reach else 0, 100 * reach if reach else 1, label)
-    save(figure, path)
+            sheet.put(row, column * wide + number, mixed, name)
+    colour_scale(sheet.figure, cmap, -100 * reach if reach else 0, 100 * reach if reach else 1, label)
+    save(sheet.figure, path)
 
 
 class NeighbourRow(NamedTuple):
@@ -563,23 +570,23 @@ class NeighbourRow(NamedTuple):
 
 def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
     """Figure 4, right: a query a row, then what is nearest; green of its class, red of another."""
-    figure, grid = picture_grid(len(rows), 1 + len(rows[0].near), 1.6, title, above=2)
-    for places, row in zip(grid, rows):
-        show(places[0], row.query, row.title)
-        for axes, (image, name, same) in zip(places[1:], row.near):
-            show(axes, image, name, "" if same is None else "tab:green" if same else "tab:red")
-    save(figure, path)
+    sheet = Sheet(len(rows), 1 + len(rows[0].near), 1.6, title, above=2)
+    for number, row in enumerate(rows):
+        sheet.put(number, 0, row.query, row.title)
+        for column, (image, name, same) in enumerate(row.near, 1):
+            sheet.put(number, column, image, name, "" if same is None else "tab:green" if same else "tab:red")
+    save(sheet.figure, path)
 
 
 def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Path, title: str) -> None:
     """Rows of pictures with titles; a name before each row."""
     wide = max(len(pictures) for _, pictures in rows)
-    figure, grid = picture_grid(len(rows), wide, 1.3, title, left=0.8 if any(name for name, _ in rows) else 0.1)
-    for places, (name, pictures) in zip(grid, rows):
-        for axes, (image, text) in zip(places, pictures):
-            show(axes, image, text, interpolation="nearest" if image.shape[0] < 40 else "antialiased")
-        places[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-    save(figure, path)
+    sheet = Sheet(len(rows), wide, 1.3, title, left=0.8 if any(name for name, _ in rows) else 0.1)
+    for row, (name, pictures) in enumerate(rows):
+        sheet.name(row, name)
+        for column, (image, text) in enumerate(pictures):
+            sheet.put(row, column, image, text, interpolation="nearest" if image.shape[0] < 40 else "antialiased")
+    save(sheet.figure, path)
 
 
 def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: list[np.ndarray], shares: np.ndarray,

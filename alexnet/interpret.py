@@ -266,7 +266,7 @@ class LayerHealth:
     dead: float               # share of units that were never above 0 (after a ReLU they are always 0)
     always: float             # share of units that were never below 0 (for them the ReLU does nothing)
     values: np.ndarray        # quantiles 0.01, 0.25, 0.5, 0.75, 0.99 before the nonlinearity
-    saturated: float          # share of values where a tanh or sigmoid is flat (|slope| below 1%)
+    saturated: float          # share of values where a tanh or sigmoid is flat (slope below 1% of its largest)
     weights: float            # standard deviation of the weights
     gradients: float          # root mean square of the loss's gradient with respect to them
 
@@ -285,50 +285,78 @@ class Health:
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 
-def health(model: AlexNet, crops: Tensor, labels: Tensor) -> Health:
+def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> Health:
     """How values, weights and gradients stand for (N, 3, S, S) and their (N,) labels; eval mode.
 
     `unusual` lists what is out of the ordinary: see `_unusual` for kinds and limits.
     """
     layers = [layer for layer in model.layers if layer.weights]
     norms = [layer.name for layer in model.layers if "norm" in layer.name]
-    before = {after.name: name.name for name, after in zip(model.layers, model.layers[1:])}
-    # "fc6" of `activations` is after its ReLU: here each step's own result is wanted.
-    x, seen = model.prepare(crops), {"": model.prepare(crops)}
-    for layer in model.layers:
-        x = seen[layer.name] = getattr(model, layer.name)(x)
-    loss = F.cross_entropy(x, labels)
+    before = {layer.name: earlier.name for earlier, layer in zip(model.layers, model.layers[1:])}
+    last = next(name for name in ("relu7", "fc7") if name in before)   # what fc8 sees, but for dropout
     weights = [getattr(model, layer.name).weight for layer in layers]
-    slopes = torch.autograd.grad(loss, weights)
+    slopes = [torch.zeros_like(weight) for weight in weights]
+    above, below = ({layer.name: torch.zeros(layer.shape[0], dtype=torch.bool) for layer in layers} for _ in range(2))
+    values: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    divisors: dict[str, list[Tensor]] = {name: [] for name in norms}
+    hidden, logits, loss = [], [], 0.0
+    for first in range(0, len(crops), at_once):
+        # Each step's own result: "fc6" of `activations` is after its ReLU.
+        x = model.prepare(crops[first:first + at_once])
+        seen = {}
+        for layer in model.layers:
+            x = seen[layer.name] = getattr(model, layer.name)(x)
+        part = F.cross_entropy(x, labels[first:first + at_once], reduction="sum") / len(crops)
+        for total, slope in zip(slopes, torch.autograd.grad(part, weights)):
+            total += slope
+        loss += part.item()
+        with torch.no_grad():
+            for layer in layers:
+                units = seen[layer.name].transpose(0, 1).flatten(1).cpu()
+                above[layer.name] |= (units > 0).any(1)
+                below[layer.name] |= (units < 0).any(1)
+                values[layer.name].append(_some(units))
+            for name in norms:
+                ratio = seen[before[name]] / seen[name]
+                divisors[name].append(_some(ratio[ratio.isfinite()]))
+            hidden.append(seen[last].flatten(1).cpu())
+            logits.append(x.cpu())
     with torch.no_grad():
-        report = Health([], {}, 0.0, 0.0, loss.item(), math.log(model.num_classes))
+        report = Health([], {}, 0.0, 0.0, loss, math.log(model.num_classes))
         for layer, weight, slope in zip(layers, weights, slopes):
-            values = seen[layer.name].float()
-            units = values.transpose(0, 1).flatten(1)
-            flat = torch.zeros(())
-            if model.design.activation != "relu" and layer.name != "fc8":
-                y = values.tanh() if model.design.activation == "tanh" else values.sigmoid()
-                flat = ((1 - y * y if model.design.activation == "tanh" else 4 * y * (1 - y)) < 0.01).float().mean()
+            sample = torch.cat(values[layer.name])
             report.layers.append(LayerHealth(
-                layer.name, (units <= 0).all(1).float().mean().item(), (units >= 0).all(1).float().mean().item(),
-                _quantiles(values), flat.item(), weight.std(correction=0).item(), slope.square().mean().sqrt().item()))
+                layer.name, 1 - above[layer.name].float().mean().item(), 1 - below[layer.name].float().mean().item(),
+                _quantiles(sample), _saturated(model, sample) if layer.name != "fc8" else 0.0,
+                weight.std(correction=0).item(), slope.square().mean().sqrt().item()))
         for name in norms:
             norm: LocalResponseNorm | SameMapNorm = getattr(model, name)
-            ratio = seen[before.get(name, "")] / seen[name]
             least = (norm.k if isinstance(norm, LocalResponseNorm) else 1.0) ** norm.beta
-            report.divisors[name] = _quantiles(ratio[ratio.isfinite()] / least)
-        last = [name for name in ("relu7", "fc7") if name in seen][0]
-        hidden = seen[last].flatten(1)
-        report.same = (hidden.mean(0).square().sum() / hidden.square().sum(1).mean().clamp_min(1e-30)).item()
-        answers = x.softmax(1)
+            report.divisors[name] = _quantiles(torch.cat(divisors[name]) / least)
+        h = torch.cat(hidden)
+        report.same = (h.mean(0).square().sum() / h.square().sum(1).mean().clamp_min(1e-30)).item()
+        answers = torch.cat(logits).softmax(1)
         report.spread = (answers - answers.mean(0)).abs().sum(1).mean().item() / 2
     report.unusual = list(_unusual(model, report))
     return report
 
 
+def _some(values: Tensor, most: int = 2 ** 18) -> Tensor:
+    """At most so many of the values, evenly chosen: enough for quantiles."""
+    return values.flatten()[::-(-values.numel() // most) or 1].float().cpu()
+
+
 def _quantiles(values: Tensor) -> np.ndarray:
-    """QUANTILES of any number of values (torch's own stops at 16 million)."""
-    return np.quantile(values.detach().float().cpu().numpy(), QUANTILES) if values.numel() else np.ones(len(QUANTILES))
+    return np.quantile(values.numpy(), QUANTILES) if len(values) else np.ones(len(QUANTILES))
+
+
+def _saturated(model: AlexNet, values: Tensor) -> float:
+    """The share of values where a tanh or sigmoid is flat."""
+    if model.design.activation == "relu":
+        return 0.0
+    y = values.tanh() if model.design.activation == "tanh" else values.sigmoid()
+    slope = 1 - y * y if model.design.activation == "tanh" else 4 * y * (1 - y)
+    return (slope < 0.01).float().mean().item()
 
 
 def _unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import alexnet_visualization
-from alexnet import AlexNet, checkpoint, interpret
+from alexnet import AlexNet, checkpoint, figures, interpret
 from alexnet.data import find_source, packed
 from alexnet.model import VARIANTS
 from conftest import make_folder, save_picture
@@ -244,6 +244,9 @@ def test_health_counts_dead_units_and_divisors():
 
 # ------------------------------------------------------------------- the script
 
+WIDTHS = (16, 64, 48, 48, 32)   # fewer maps are drawn sooner
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with data, a run with its checkpoint and metrics, and a picture."""
@@ -253,14 +256,20 @@ def place(tmp_path_factory):
     run = root / "run"
     run.mkdir()
     for variant in VARIANTS:
-        model = small(variant, 2)
+        model = small(variant, 2, widths=WIDTHS)
         model.classes = ["disc", "star"]
         checkpoint.save(root / f"{variant}.pt", model, {"data": str(root / "set"), "epoch": 2})
-    checkpoint.save(run / "best.pt", small(classes=2), {"data": str(root / "set"), "epoch": 2})
+    checkpoint.save(run / "best.pt", small(classes=2, widths=WIDTHS), {"data": str(root / "set"), "epoch": 2})
     names = ["epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error"]
     rows = [[1, 0.01, 0.7, 0.5, 0.6, 0.4, 0.0], [2, 0.001, 0.6, 0.4, 0.5, 0.3, 0.0]]
     (run / "metrics.csv").write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n")
     return root
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Pictures of fewer pixels are drawn sooner."""
+    monkeypatch.setattr(figures, "DPI", 25)
 
 
 def call(capsys, *arguments) -> tuple[int, str]:
@@ -294,7 +303,7 @@ def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, t
 def test_every_variant_shows_everything_but_a_run(place, capsys, monkeypatch, tmp_path, variant):
     monkeypatch.chdir(tmp_path)
     what = [name for name in alexnet_visualization.LOOKS if name not in ("training", "synthesis")]
-    images = ["--images", place / "star"]
+    images = ["--images", place / "star", "--layers", "conv1", "conv5", "fc7"]
     status, text = call(capsys, *what, "--model", place / f"{variant}.pt", *images, "--out", "look", *QUICK)
     assert status == 0, text
     assert set(json.loads(Path("look/captions.json").read_text())["looks"]) == set(what)
@@ -330,15 +339,15 @@ def test_all_kernels_appear_on_all_pages(place, capsys, monkeypatch, tmp_path):
                         lambda kernels, which, path, title: numbers.extend(which))
     call(capsys, "filters", "--model", place / "run", "--out", "look", "--pages", "all")
     counts = {number: numbers.count(number) for number in numbers}
-    assert sorted(counts) == list(range(384))
-    assert counts[0] == 4 and counts[383] == 2   # conv2 and conv5 have 256, conv3 and conv4 384
+    assert sorted(counts) == list(range(64))
+    assert [counts[number] for number in (0, 31, 32, 47, 48)] == [4, 4, 3, 3, 1]   # of 64, 48, 48 and 32
 
 
 @pytest.mark.parametrize("arguments, said", [
     (["nonsense"], "there is nothing called nonsense to look at; there is architecture, filters"),
     (["maps", "--layers", "conv9"], "no step is called conv9; there is conv1, norm1"),
     (["gradient", "--class", "cow"], "the network has no class cow; there is disc, star"),
-    (["patches", "--units", "96", "--layers", "conv1"], "there is no unit 96 in a layer of 96 (0 to 95)"),
+    (["patches", "--units", "16", "--layers", "conv1"], "there is no unit 16 in a layer of 16 (0 to 15)"),
     (["maps", "--images", "nowhere.png"], "no picture could be read in nowhere.png"),
     (["neighbours", "--data", "nowhere"], "--data nowhere: there is no such folder"),
     (["training", "--runs", "nowhere"], "there is no nowhere/metrics.csv"),
@@ -355,7 +364,7 @@ def test_mistakes_get_one_line(place, capsys, monkeypatch, tmp_path, arguments, 
 
 def test_without_data_the_rest_is_drawn(place, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    model = small(classes=2)
+    model = small(classes=2, widths=WIDTHS)
     checkpoint.save(tmp_path / "alone.pt", model, {"data": "/gone", "epoch": 1})
     status, text = call(capsys, "--model", "alone.pt", "--images", place / "star", "--out", "look", *QUICK)
     assert status == 0 and "without training pictures" in text
