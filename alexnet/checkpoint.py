@@ -91,19 +91,19 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
         size, classes = content["image_size"], content["classes"]
         layers = sizes(describe(content["variant"], **content["changes"]), size, len(classes))
-        found = content["model"].items()
-        dict(content["facts"])
         if not layers:
             raise ValueError(f"{size} px leave nothing after pool5")
+        expected: dict[str, tuple[int, ...]] = {"mean": (1, 3, size, size)}
+        for layer in layers:
+            if layer.weights:
+                kernel = (layer.kernel, layer.kernel) if layer.name.startswith("conv") else ()
+                expected[f"{layer.name}.weight"] = (layer.shape[0], layer.inputs // layer.groups, *kernel)
+                expected[f"{layer.name}.bias"] = (layer.shape[0],)
+        found = content["model"].items()
+        dict(content["facts"])
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project "
                         f"({type(error).__name__}: {str(error)[:120]})") from None
-    expected: dict[str, tuple[int, ...]] = {"mean": (1, 3, size, size)}
-    for layer in layers:
-        if layer.weights:
-            kernel = (layer.kernel, layer.kernel) if layer.name.startswith("conv") else ()
-            expected[f"{layer.name}.weight"] = (layer.shape[0], layer.inputs // layer.groups, *kernel)
-            expected[f"{layer.name}.bias"] = (layer.shape[0],)
     given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
     for name in [*expected, *given]:
         if expected.get(name) != given.get(name):
