@@ -417,7 +417,7 @@ def occlusion(job: Job) -> Iterator[Shown]:
     entries = []
     for number, picture in enumerate(job.pictures):
         heat = interpret.occlusion(job.model, job.crops[number], int(job.targets[number]), patch, stride)
-        entries.append(figures.Attribution(picture.image, job.about(number), [("covered", heat)]))
+        entries.append(figures.Attribution(picture.image, job.about(number), [(f"largest fall {100 * heat.max():.1f} points", heat)]))
     reach = max(0.02, max(float(np.abs(entry.heats[0][1]).max()) for entry in entries))
     figures.attributions(entries, job.out / "occlusion.png", f"occlusion by the mean image, {patch} × {patch} px every {stride} px ({job.title})",
                          "fall of the probability, points (mean of the squares over a pixel)", reach)

@@ -13,7 +13,6 @@ file in results/fine-tuning/ and is skipped when that is there; the table (READM
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
 import subprocess
 import sys
@@ -27,7 +26,7 @@ import numpy as np
 
 from alexnet import figures
 from alexnet.data import images_below, subfolders
-from alexnet.files import UserError, read_json, write_json, write_text
+from alexnet.files import UserError, read_csv, read_json, write_json, write_text
 
 HERE = Path(__file__).resolve().parent
 LEARNT = 7                    # classes of the first network, in the order of their names
@@ -71,8 +70,7 @@ def train(options: argparse.Namespace, data: Path, run: Path, seed: int, *more: 
     command = [sys.executable, "train_alexnet.py", "--data", data, "--out", run, "--cache", options.work / "packed",
                "--seed", seed, "--quiet", *size, *epochs, *more]
     subprocess.run([str(word) for word in command], cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL)
-    with open(run / "metrics.csv", newline="") as file:
-        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    rows = [{name: float(value) for name, value in row.items()} for row in read_csv(run / "metrics.csv")]
     config = read_json(run / "config.json")
     return {"settings": {name: config["settings"][name] for name in
                          ("image_size", "epochs", "batch_size", "lr", "head_lr", "freeze", "schedule", "variant")},
@@ -112,7 +110,8 @@ def report(out: Path) -> None:
     seeds, about = len({run["seed"] for run in runs}), first["surroundings"]
     lines = [
         "# Fine-tuning", "",
-        "Made by `python -m results.fine_tuning --data path/to/imagenette`.", "",
+        "Made by `python -m results.fine_tuning --data path/to/imagenette --image-size "
+        f"{first['settings']['image_size']}`.", "",
         f"A network (`{first['settings']['variant']}`, {first['settings']['image_size']} px) learnt "
         f"{', '.join(first['classes'])} in {first['settings']['epochs']} epochs ({first['errors'][-1]:.1%} top-1 error). "
         f"Then {', '.join(runs[0]['classes'])} were learnt from so many training pictures a class, each way with the "
