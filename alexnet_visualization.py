@@ -265,7 +265,7 @@ def look(needs: str, english: str, chinese: str) -> Callable[[Callable], Callabl
     return register
 
 
-@look("", "Architecture (section 3.5, figure 2)", "网络结构(第 3.5 节,图 2)")
+@look("", "Architecture (section 3.5, figure 2)", "网络结构（第 3.5 节，图 2）")
 def architecture(job: Job) -> Iterator[Shown]:
     """the network as in figure 2; parameters, neurons and multiply-adds of each layer"""
     words = {"norm": "LRN", "mapnorm": "same-map norm", "pool": "max-pool", "relu": job.model.design.activation,
@@ -290,11 +290,11 @@ def architecture(job: Job) -> Iterator[Shown]:
                 "The network as it is, drawn from its description: maps x height x width of each layer's result, the kernels "
                 f"(orange, size / stride), and what follows each layer (grey).{meeting} Below: nearly all parameters are in the "
                 "fully-connected layers, nearly all the work is in the convolutions.",
-                f"按网络自身的描述绘制:每层输出的特征图数 × 高 × 宽,橙色为卷积核(大小 / 步长),灰色为该层之后的运算。{treffen}"
-                "下方:参数几乎都在全连接层,计算量几乎都在卷积层。")
+                f"按网络自身的描述绘制：每层输出的特征图数 × 高 × 宽，橙色为卷积核（大小 / 步长），灰色为该层之后的运算。{treffen}"
+                "下方：参数几乎都在全连接层，计算量几乎都在卷积层。")
 
 
-@look("", "Filters (section 6.1, figure 3)", "卷积核(第 6.1 节,图 3)")
+@look("", "Filters (section 6.1, figure 3)", "卷积核（第 6.1 节，图 3）")
 def filters(job: Job) -> Iterator[Shown]:
     """the kernels of conv1 in colour, a block a column (figure 3); those of conv2 to conv5 in pages"""
     for name in job.convs:
@@ -310,8 +310,8 @@ def filters(job: Job) -> Iterator[Shown]:
                         f"What the first layer looks for. Grey is a weight of 0; below each kernel its colourfulness, the share of its "
                         f"energy that is not grey (mean by column: {numbers}). The paper finds one column colour-agnostic and "
                         "the other colour-specific.",
-                        "第一层所寻找的图案。灰色表示权重为 0;每个卷积核下方的数字是其色彩度,即非灰度部分所占能量的比例"
-                        f"(各柱平均:{'、'.join(f'{mean:.2f}' for mean in means)})。论文指出,一柱几乎与颜色无关,另一柱则对颜色敏感。")
+                        "第一层在找的图案。灰色表示权重为 0；每个卷积核下方的数字是其色彩度，即非灰度部分所占能量的比例"
+                        f"（各柱平均：{'、'.join(f'{mean:.2f}' for mean in means)}）。论文指出，一柱几乎与颜色无关，另一柱则对颜色敏感。")
             continue
         pages = -(-len(weight) // 32)
         wanted = pages if job.options.pages == "all" else min(pages, int(job.options.pages))
@@ -324,8 +324,8 @@ def filters(job: Job) -> Iterator[Shown]:
             yield Shown(file,
                         f"Each block is one kernel of {name}; in it a square of {weight.shape[2]} x {weight.shape[3]} weights for each of its "
                         f"{weight.shape[1]} input maps. Shown are {len(numbers)} of {len(weight)} kernels, every {pages}th (--pages all shows the rest).",
-                        f"每个方块是 {name} 的一个卷积核,其中每个小方格是它对一个输入特征图的 {weight.shape[2]} × {weight.shape[3]} 权重"
-                        f"(共 {weight.shape[1]} 个)。这里每隔 {pages} 个取一个,共 {len(numbers)} / {len(weight)} 个(--pages all 显示全部)。")
+                        f"每个方块是 {name} 的一个卷积核，其中每个小方格是它对一张输入特征图的 {weight.shape[2]} × {weight.shape[3]} 个权重"
+                        f"（共 {weight.shape[1]} 格）。这里画出 {len(weight)} 个卷积核中的 {len(numbers)} 个，每 {pages} 个取一个（--pages all 显示全部）。")
 
 
 @look("pictures", "Feature maps", "特征图")
@@ -344,17 +344,19 @@ def maps(job: Job) -> Iterator[Shown]:
             file = f"maps-{number + 1}-{name}.png"
             what = (f"all {len(values)} maps, {values.shape[1]} × {values.shape[2]}" if len(values) > 1
                     else f"{found[name].shape[1]} values, row by row")
+            what_zh = (f"全部特征图（共 {len(values)} 张，{values.shape[1]} × {values.shape[2]}）" if len(values) > 1
+                       else f"全部 {found[name].shape[1]} 个值，逐行排列")
             figures.layer_maps(picture.image, values.numpy(), columns, job.out / file,
                                f"{name} of {picture.name}: {what}, on one scale ({job.title})")
             apart = ["", ""] if columns == 1 else [" The upper block is the first column, the lower one the second.",
-                                                   "上方为第一柱,下方为第二柱。"]
+                                                   "上半为第一柱，下半为第二柱。"]
             yield Shown(file, f"{picture.name}: {what} of {name}. One scale for all maps, up to the 99.8th percentile; a dark map "
                               f"found nothing in this picture.{apart[0]}",
-                        f"{picture.name}:{name} 的全部特征图(共 {len(values)} 张,{values.shape[1]} × {values.shape[2]})。所有特征图共用一个色标,"
-                        f"上限为第 99.8 百分位;全暗的特征图表示在该图片中没有响应。{apart[1]}")
+                        f"{picture.name}：{name} 的{what_zh}。所有特征图共用一个色标，"
+                        f"上限为第 99.8 百分位；全暗的特征图表示它在这张图片里什么也没找到。{apart[1]}")
 
 
-@look("pictures", "Predictions (section 6.1, figure 4, left)", "分类结果(第 6.1 节,图 4 左)")
+@look("pictures", "Predictions (section 6.1, figure 4, left)", "分类结果（第 6.1 节，图 4 左）")
 def predictions(job: Job) -> Iterator[Shown]:
     """the pictures with their five most probable classes as bars (figure 4, left)"""
     for page, first in enumerate(range(0, len(job.pictures), FEW), 1):
@@ -369,10 +371,10 @@ def predictions(job: Job) -> Iterator[Shown]:
         known = all(picture.truth is not None for picture in job.pictures)
         yield Shown(file, "The five most probable classes of each picture (one view)" +
                     (", the right one in red; above each picture its true class." if known else "."),
-                    "每张图片概率最高的五个类别(单一视图)" + ("。红色为正确类别,图片上方为真实类别。" if known else "。"))
+                    "每张图片概率最高的五个类别（一个视图）" + ("，红色为正确类别；图片上方为真实类别。" if known else "。"))
 
 
-@look("data", "Neighbours in fc7 (section 6.1, figure 4, right)", "fc7 中的近邻(第 6.1 节,图 4 右)")
+@look("data", "Neighbours in fc7 (section 6.1, figure 4, right)", "fc7 中的近邻（第 6.1 节，图 4 右）")
 def neighbours(job: Job) -> Iterator[Shown]:
     """training pictures nearest in fc7, and nearest in pixels (figure 4, right); how often the class agrees"""
     bank, labels = job.part("train", job.options.sample)
@@ -401,15 +403,15 @@ def neighbours(job: Job) -> Iterator[Shown]:
         file = f"neighbours-{space}.png"
         figures.neighbour_rows(rows, job.out / file, f"nearest in {space} among {share}, with Euclidean distance; over {len(asked)} validation "
                                f"pictures {agree[space]:.1%} of the {NEAR} nearest are of their class ({job.title})")
-        where = ["the 4096 values of fc7" if job.model.design.hidden == 4096 else "fc7", "fc7"] if space == "fc7" else ["raw pixels", "原始像素"]
+        where = ["the 4096 values of fc7" if job.model.design.hidden == 4096 else "fc7", " fc7 "] if space == "fc7" else ["raw pixels", "原始像素"]
         yield Shown(file, f"Left a query, then the pictures nearest to it in {where[0]} among {share}; green: of the same class. Over "
                           f"{len(asked)} validation pictures, {agree['fc7']:.1%} of the {NEAR} nearest in fc7 are of their class, and "
                           f"{agree['pixels']:.1%} of the nearest in pixels.",
-                    f"左侧为查询图片,其后是在{where[1]}中欧氏距离最近的训练图片(从 {len(bank)} 张中查找),绿框表示同类。对 {len(asked)} 张验证图片,"
-                    f"fc7 中最近的 {NEAR} 张有 {agree['fc7']:.1%} 与其同类,像素中最近的则为 {agree['pixels']:.1%}。")
+                    f"左侧为查询图片，其后是按{where[1]}的欧氏距离与它最近的训练图片（从 {len(bank)} 张中查找），绿框表示同类。对 {len(asked)} 张验证图片，"
+                    f"按 fc7 最近的 {NEAR} 张里有 {agree['fc7']:.1%} 与之同类，按像素最近的则为 {agree['pixels']:.1%}。")
 
 
-@look("pictures", "Occlusion: what is missed when it is covered", "遮挡:遮住哪里会影响判断")
+@look("pictures", "Occlusion: what is missed when it is covered", "遮挡：遮住哪里会影响判断")
 def occlusion(job: Job) -> Iterator[Shown]:
     """how far a class's probability falls when a square of the picture is covered"""
     patch = max(4, round(job.size / 7))
@@ -424,10 +426,10 @@ def occlusion(job: Job) -> Iterator[Shown]:
     yield Shown("occlusion.png",
                 f"Red: covering this place with a square of {patch} x {patch} px of the mean image makes the class above the picture less "
                 "probable, by as many points as the scale says; blue: more probable.",
-                f"红色:用 {patch} × {patch} 像素的均值图像遮住此处,图片上方所示类别的概率会下降(百分点见色标);蓝色:概率会上升。")
+                f"红色：用均值图像中 {patch} × {patch} 像素的方块遮住此处，图片上方所示类别的概率会下降（百分点见色标）；蓝色：概率会上升。")
 
 
-@look("pictures", "Gradient: which pixels the class depends on", "梯度:类别取决于哪些像素")
+@look("pictures", "Gradient: which pixels the class depends on", "梯度：类别得分取决于哪些像素")
 def gradient(job: Job) -> Iterator[Shown]:
     """the slope of a class's logit along each pixel, plain and averaged over noise"""
     plain = np.abs(interpret.gradient(job.model, job.crops, job.targets)).max(1)
@@ -439,11 +441,11 @@ def gradient(job: Job) -> Iterator[Shown]:
     yield Shown("gradient.png",
                 "How much the score of the class above the picture changes with each pixel: plain, and averaged over 16 noisy copies "
                 "(SmoothGrad), in which accidents of single pixels cancel. Each picture on its own scale.",
-                "图片上方类别的得分随每个像素变化的程度:左为原始梯度,右为 16 份加噪副本的平均(SmoothGrad),后者抵消了个别像素的偶然性。"
+                "图片上方类别的得分随每个像素变化的程度：左为原始梯度，右为 16 份加噪副本的平均（SmoothGrad），后者让个别像素的偶然因素互相抵消。"
                 "每张图片各用自己的色标。")
 
 
-@look("pictures", "Grad-CAM: where the last maps speak for the class", "Grad-CAM:最后的特征图在哪里支持该类别")
+@look("pictures", "Grad-CAM: where the last maps speak for the class", "Grad-CAM：最后的特征图在哪里支持这一类别")
 def gradcam(job: Job) -> Iterator[Shown]:
     """the maps of conv5 (or --layers), weighted by how much the class depends on them"""
     names = [name for name in job.options.layers or [] if name.startswith("conv")] or job.convs[-1:]
@@ -456,7 +458,7 @@ def gradcam(job: Job) -> Iterator[Shown]:
     yield Shown("gradcam.png",
                 f"Bright: where the maps of {', '.join(names)} speak for the class above the picture. A {side} x {side} grid, placed at the centres "
                 "of the receptive fields and interpolated.",
-                f"明亮处:{'、'.join(names)} 的特征图在此支持图片上方的类别。网格为 {side} × {side},按感受野中心定位后插值。")
+                f"明亮处：{'、'.join(names)} 的特征图在此支持图片上方的类别。网格为 {side} × {side}，按感受野中心定位后插值。")
 
 
 @look("data", "Patches that excite units", "最能激活各单元的图像块")
@@ -479,11 +481,11 @@ def patches(job: Job) -> Iterator[Shown]:
         yield Shown(f"patches-{name}.png",
                     f"Each row is a unit of {name}: the parts of {len(images):,} training pictures that excite it most, as much of them as it sees "
                     f"({layer.field} x {layer.field} px, less at an edge), each picture at most once; above, its value.",
-                    f"每行是 {name} 的一个单元:在 {len(images)} 张训练图片中最能激活它的图像块,大小即其感受野({layer.field} × {layer.field} 像素,"
-                    "靠近边缘时更小),每张图片最多出现一次;上方为激活值。")
+                    f"每行是 {name} 的一个单元：在 {len(images)} 张训练图片中最能激活它的图像块，大小即其感受野（{layer.field} × {layer.field} 像素，"
+                    "靠近边缘时更小），每张图片最多出现一次；上方为激活值。")
 
 
-@look("", "Synthesis: pictures that excite a class or a unit most", "合成:最能激活某类别或单元的图像")
+@look("", "Synthesis: pictures that excite a class or a unit most", "合成：最能激活某个类别或单元的图像")
 def synthesis(job: Job) -> Iterator[Shown]:
     """pictures made by gradient ascent that excite classes and units most"""
     wanted = [name for name in job.options.layers or []] or [*job.convs, "fc8"]
@@ -502,8 +504,8 @@ def synthesis(job: Job) -> Iterator[Shown]:
             yield Shown("synthesis-classes.png",
                         f"Pictures made to excite {len(chosen)} of {count} classes as much as possible, by gradient ascent from the mean image. What "
                         "keeps them from being noise: gradients blurred from 4 px down to half of one, a decay of 1% a step to the mean image, small shifts.",
-                        f"从均值图像出发,用梯度上升合成的、最能激活各类别的图像({len(chosen)} / {count} 个)。为避免成为噪声:梯度经模糊"
-                        "(由 4 像素降至半像素),每步向均值图像衰减 1%,并做小幅平移。")
+                        f"从均值图像出发，用梯度上升合成最能激活某个类别的图像（{count} 个类别中的 {len(chosen)} 个）。为了不让结果变成噪声：梯度经过模糊"
+                        "（由 4 像素降至半像素），每一步向均值图像衰减 1%，并做小幅平移。")
             continue
         chosen = job.units(layer.shape[0])
         pictures = interpret.synthesis(job.model, name, chosen, doing=name)
@@ -516,10 +518,10 @@ def synthesis(job: Job) -> Iterator[Shown]:
         yield Shown("synthesis-units.png",
                     "The same for units: a row a layer, what excites the unit in the middle of its map most, cut at its receptive field. From edges and "
                     "colours to textures and parts of things.",
-                    "对各层单元的合成:每行一层,显示最能激活特征图中央单元的图像,按感受野裁剪。由边缘和颜色逐步过渡到纹理与物体部件。")
+                    "对各层单元做同样的合成：每行一层，显示最能激活特征图正中单元的图像，按感受野裁剪。由边缘和颜色逐步过渡到纹理和物体的局部。")
 
 
-@look("data", "Embedding: pictures in the plane of fc7", "嵌入:图片在 fc7 平面上的分布")
+@look("data", "Embedding: pictures in the plane of fc7", "嵌入：图片在 fc7 平面上的分布")
 def embedding(job: Job) -> Iterator[Shown]:
     """validation pictures laid out by the two principal components of fc7"""
     images, labels = job.part("val", LAID_OUT)
@@ -531,33 +533,33 @@ def embedding(job: Job) -> Iterator[Shown]:
     yield Shown("embedding.png",
                 f"{len(images):,} validation pictures, laid out by the two directions in which their fc7 differs most ({shares[0]:.0%} and "
                 f"{shares[1]:.0%} of the variance). Left as dots coloured by class, right as pictures, one a cell.",
-                f"{len(images)} 张验证图片,按 fc7 差异最大的两个方向排布(分别占方差的 {shares[0]:.0%} 和 {shares[1]:.0%})。左:按类别着色的点;"
-                "右:缩略图,每格一张。")
+                f"{len(images)} 张验证图片，按 fc7 差异最大的两个方向排布（分别占方差的 {shares[0]:.0%} 和 {shares[1]:.0%}）。左：按类别着色的点；"
+                "右：缩略图，每格一张。")
 
 
 UNUSUAL = {   # kind: English, Chinese; {layer}, {number}
     "not finite": ("{layer} holds values that are not finite: training has diverged; a lower rate helps",
-                   "{layer} 中有非有限值:训练已发散,应降低学习率"),
+                   "{layer} 中出现了 NaN 或无穷大：训练已经发散，应降低学习率"),
     "same answer": ("the network gives nearly the same answer to every picture (they differ by {number:.1%})",
-                    "网络对每张图片的回答几乎相同(仅相差 {number:.1%})"),
+                    "网络对每张图片的回答几乎相同（仅相差 {number:.1%}）"),
     "same features": ("fc7 is nearly the same for every picture ({number:.0%} of its length is common): fc8 has nothing to tell them by",
-                      "fc7 对每张图片几乎相同(长度的 {number:.0%} 是共有的):fc8 无从区分"),
+                      "fc7 对每张图片都几乎相同（长度的 {number:.0%} 是共有的）：fc8 无从区分"),
     "dead": ("{number:.0%} of {layer}'s units are dead: never above 0, so nothing can change them",
-             "{layer} 有 {number:.0%} 的单元已死亡:从不大于 0,因而无法再改变"),
+             "{layer} 有 {number:.0%} 的单元已经死掉：从不大于 0，因而再也学不动"),
     "always on": ("{number:.0%} of {layer}'s units are never below 0: for them the ReLU does nothing",
-                  "{layer} 有 {number:.0%} 的单元从不小于 0:ReLU 对它们不起作用"),
+                  "{layer} 有 {number:.0%} 的单元从不小于 0：ReLU 对它们不起作用"),
     "saturated": ("{number:.0%} of {layer}'s values lie where the nonlinearity is flat: little gradient comes through",
-                  "{layer} 有 {number:.0%} 的值位于非线性函数的平坦区:几乎没有梯度通过"),
+                  "{layer} 有 {number:.0%} 的值位于非线性函数的平坦区：几乎没有梯度通过"),
     "no gradient": ("hardly any gradient reaches {layer} ({number:.1e} of its weights' size): it does not learn",
-                    "几乎没有梯度到达 {layer}(仅为权重大小的 {number:.1e}):它学不到东西"),
+                    "几乎没有梯度传到 {layer}（仅为权重大小的 {number:.1e}）：它学不到东西"),
     "large gradient": ("{layer}'s gradient is {number:.1f} times the size of its weights: the rate will be too high for it",
-                       "{layer} 的梯度是其权重大小的 {number:.1f} 倍:学习率对它来说过高"),
+                       "{layer} 的梯度是其权重大小的 {number:.1f} 倍：学习率对它来说过高"),
     "idle norm": ("{layer} divides by nearly the same everywhere (at most {number:.3f} times its least): it does nothing",
-                  "{layer} 的除数处处几乎相同(最多为最小值的 {number:.3f} 倍):不起作用"),
+                  "{layer} 的除数处处几乎相同（最大值仅为最小值的 {number:.3f} 倍）：它不起作用"),
 }
 
 
-@look("data", "Health: does it train?", "健康检查:网络能否训练?")
+@look("data", "Health: does it train?", "健康检查：网络能否训练？")
 def health(job: Job) -> Iterator[Shown]:
     """dead units, values, weights, gradients, what the norms divide by; in words what is unusual"""
     images, labels = job.part("train", EXAMINED)
@@ -579,11 +581,11 @@ def health(job: Job) -> Iterator[Shown]:
         say(f"health: {line}")
     yield Shown("health.png",
                 f"Over {len(images)} training pictures, without dropout: {loss}. " + ("Unusual: " + "; ".join(words[0]) if words[0] else "Nothing unusual") + ".",
-                f"基于 {len(images)} 张训练图片(不使用丢弃法):损失 {report.loss:.3f},一无所知的网络为 {report.chance:.3f}。"
-                + ("异常:" + ";".join(words[1]) if words[1] else "未见异常") + "。")
+                f"基于 {len(images)} 张训练图片（不使用丢弃法）：损失为 {report.loss:.3f}，而瞎猜的网络为 {report.chance:.3f}。"
+                + ("异常：" + "；".join(words[1]) if words[1] else "未见异常") + "。")
 
 
-@look("run", "Training (section 5)", "训练过程(第 5 节)")
+@look("run", "Training (section 5)", "训练过程（第 5 节）")
 def training(job: Job) -> Iterator[Shown]:
     """curves of the run that made the checkpoint, or of several (--runs)"""
     folders = [Path(run) for run in job.options.runs or [job.path.parent]]
@@ -593,9 +595,9 @@ def training(job: Job) -> Iterator[Shown]:
         figures.training_curves(rows, job.out / "training.png", name)
     else:
         figures.runs_side_by_side(runs, job.out / "training.png", f"{len(runs)} runs")
-    ends = "; ".join(f"{name}: {rows[-1]['val_top1_error']:.1%}" for name, rows in runs.items())
-    yield Shown("training.png", f"Loss and error by epoch; top-1 error on the validation part at the end: {ends}.",
-                f"损失与错误率随训练轮数的变化;结束时验证集 top-1 错误率:{ends}。")
+    ends = [f"{name}: {rows[-1]['val_top1_error']:.1%}" for name, rows in runs.items()]
+    yield Shown("training.png", f"Loss and error by epoch; top-1 error on the validation part at the end: {'; '.join(ends)}.",
+                f"损失与错误率随训练轮数的变化；结束时验证集上的 top-1 错误率：{'；'.join(ends)}。")
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
@@ -655,10 +657,10 @@ def page(job: Job, shown: dict[str, list[Shown]]) -> None:
             f"<figcaption>{html.escape(entry.chinese if chinese else entry.english)}</figcaption></figure>" for entry in entries)
         sections.append(f'<h2 id="{name}">{html.escape(heading)}</h2>\n{pictures}')
     links = " ".join(f'<a href="#{name}">{name}</a>' for name in looks)
-    facts = [f"{len(job.classes)} 个类别:" if chinese else f"{len(job.classes)} classes:",
-             ", ".join(job.classes[:20]) + (" ..." if len(job.classes) > 20 else "")]
+    facts = [f"{len(job.classes)} 个类别：" if chinese else f"{len(job.classes)} classes:",
+             ("、" if chinese else ", ").join(job.classes[:20]) + ((" 等" if chinese else " ...") if len(job.classes) > 20 else "")]
     write_text(job.out / "index.html", PAGE.format(
-        language="zh-CN" if chinese else "en", title=html.escape(f"AlexNet: {job.title}"), about=html.escape(" ".join(facts)),
+        language="zh-CN" if chinese else "en", title=html.escape(f"AlexNet: {job.title}"), about=html.escape(("" if chinese else " ").join(facts)),
         links=links, sections="\n".join(sections)))
 
 
