@@ -285,12 +285,12 @@ def architecture(job: Job) -> Iterator[Shown]:
     figures.architecture(blocks, columns, job.out / "architecture.png",
                          f"AlexNet {job.title}, {len(job.classes):,} classes")
     meeting = " Red lines: where one column looks at the other." if columns == 2 else ""
-    treffen = "红线表示两柱之间的连接。" if columns == 2 else ""
+    meeting_zh = "红线表示两柱之间的连接。" if columns == 2 else ""
     yield Shown("architecture.png",
                 "The network as it is, drawn from its description: maps x height x width of each layer's result, the kernels "
                 f"(orange, size / stride), and what follows each layer (grey).{meeting} Below: nearly all parameters are in the "
                 "fully-connected layers, nearly all the work is in the convolutions.",
-                f"按网络自身的描述绘制：每层输出的特征图数 × 高 × 宽，橙色为卷积核（大小 / 步长），灰色为该层之后的运算。{treffen}"
+                f"按网络自身的描述绘制：每层输出的特征图数 × 高 × 宽，橙色为卷积核（大小 / 步长），灰色为该层之后的运算。{meeting_zh}"
                 "下方：参数几乎都在全连接层，计算量几乎都在卷积层。")
 
 
