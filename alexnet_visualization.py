@@ -134,7 +134,7 @@ class Job:
         if self.facts.get("data"):
             self.title += f", trained on {Path(str(self.facts['data'])).name}"
         if self.facts.get("epoch"):
-            self.title += f" for {self.facts['epoch']} epochs"
+            self.title += f" for {self.facts['epoch']} epoch{'s' * (self.facts['epoch'] != 1)}"
         self.convs = [layer.name for layer in self.model.layers if layer.name.startswith("conv")]
         for name in options.layers or []:
             try:
@@ -550,7 +550,7 @@ UNUSUAL = {   # kind: English, Chinese; {layer}, {number}
                   "{layer} 有 {number:.0%} 的单元从不小于 0：ReLU 对它们不起作用"),
     "saturated": ("{number:.0%} of {layer}'s values lie where the nonlinearity is flat: little gradient comes through",
                   "{layer} 有 {number:.0%} 的值位于非线性函数的平坦区：几乎没有梯度通过"),
-    "no gradient": ("hardly any gradient reaches {layer} ({number:.1e} of its weights' size): it does not learn",
+    "no gradient": ("hardly any gradient reaches {layer} (at most {number:.1e} of the weights' size): nothing is learnt there",
                     "几乎没有梯度传到 {layer}（仅为权重大小的 {number:.1e}）：它学不到东西"),
     "large gradient": ("{layer}'s gradient is {number:.1f} times the size of its weights: the rate will be too high for it",
                        "{layer} 的梯度是其权重大小的 {number:.1f} 倍：学习率对它来说过高"),

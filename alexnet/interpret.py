@@ -378,9 +378,11 @@ def _unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]
             yield "always on", layer.name, layer.always
         if layer.saturated > 0.5:
             yield "saturated", layer.name, layer.saturated
+    still = [layer for layer in report.layers if layer.gradients < 1e-6 * layer.weights]
+    if still:   # at rate 0.01, a step in a hundred million
+        yield "no gradient", ", ".join(layer.name for layer in still), max(
+            layer.gradients / max(layer.weights, 1e-30) for layer in still)
     for layer in report.layers:
-        if layer.gradients < 1e-6 * layer.weights:   # at rate 0.01, a step in a hundred million
-            yield "no gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
         if layer.gradients > 10 * layer.weights:     # at rate 0.01 with momentum 0.9: all of it in ten steps
             yield "large gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
     for name, divisors in report.divisors.items():
