@@ -142,8 +142,8 @@ def _(place: Place) -> Finding:
 @claim("C3", "ILSVRC-2010 test error 37.5% / 17.0%, ten views", "the same errors on ImageNet",
        command=f"{IMAGENET} --schedule release")
 def _(place: Place) -> Finding:
-    return Finding("needs ImageNet (150 GB) and 4.5e17 operations: about a day on one modern GPU, weeks to months on "
-                   "these cores; the release's own notes have 37.47% and 17.00%", f"{UNTESTABLE} (no ImageNet, no GPU)")
+    return Finding("needs ImageNet (150 GB) and 4.8e17 operations: hours on one current GPU, some 50 days on these two "
+                   "cores; the release's own notes have 37.47% and 17.00%", f"{UNTESTABLE} (no ImageNet, no GPU)")
 
 
 @claim("C4", "Averaging five networks: 40.7 / 18.2 to 38.1 / 16.4; more after pretraining",
@@ -168,7 +168,8 @@ def averaged(found: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
 @claim("C5", "Fall 2009 release, 10,184 classes: 67.4% / 40.9%", "the same errors there",
        command=f"{IMAGENET}-fall-2009 --epochs 36")
 def _(place: Place) -> Finding:
-    return Finding("needs 8.9 million images that are no longer given out in this form; about 10 days on one modern GPU",
+    return Finding("needs 8.9 million images that are no longer given out in this form; half of them for training, "
+                   "3.5 times as many as in C3",
                    f"{UNTESTABLE} (no such data)")
 
 

@@ -16,7 +16,7 @@ from alexnet.model import AlexNet
 from alexnet.training import RECIPES, make_optimizer, set_rates
 from results.units import RESULTS, Place, Unit
 
-IMAGES, EPOCHS = 1_200_000, 90            # section 2 and section 5
+IMAGES, EPOCHS = 1_281_167, 90            # ILSVRC-2012's training images (section 2: 1.2 million); section 5
 GTX_580 = 1.581e12                        # operations a second, single precision; NVIDIA's figure
 
 
