@@ -671,5 +671,5 @@ def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsy
                                                        "classes": ["c", "d", "e"], "errors": [0.75, last]})
     fine_tuning.report(place)
     text = (place / "README.md").read_text()
-    assert "| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 5 |" in text and "learnt a, b in 2 epochs (25.0%" in text
+    assert "| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 0, 1 | 5 |" in text and "learnt a, b in 2 epochs (25.0%" in text
     assert Image.open(place / "errors.png").size == (1000, 400)
