@@ -357,6 +357,9 @@ class Block(NamedTuple):
     multiply_adds: int
 
 
+Spot = tuple[float, float, float, float, float]   # of a box: x, y, width, height, depth
+
+
 def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> None:
     """Figure 2: the first block is the picture; below it three bars a layer."""
     figure = plt.figure(figsize=(14, 8.4), layout="constrained")
@@ -365,7 +368,7 @@ def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> N
     axes.set_axis_off()
     axes.set_aspect("equal")
     rows = [1.0, -1.0] if columns == 2 else [0.0]
-    spots: list[list[tuple[float, float, float, float, float]]] = []   # x, y, width, height, depth of each box
+    spots: list[list[Spot]] = []
     x = ceiling = 0.0
     for number, block in enumerate(blocks):
         halves = rows if 0 < number < len(blocks) - 1 and columns == 2 else [0.0]
@@ -395,34 +398,40 @@ def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> N
                       color="dimgrey")
         x += width + 0.55 * depth + (0.85 if block.side else 0.75)
     for before, after, block in zip(spots, spots[1:], blocks[1:]):
-        for there, (x1, y1, _, _, d1) in enumerate(after):
-            for here, (x0, y0, w0, h0, d0) in enumerate(before):
-                crosses = len(before) == len(after) == 2 and here != there
-                if crosses and block.columns == 2:
-                    continue
-                end = x1 + 0.2 * d1, y1 + 0.25 * d1
-                if not block.kernel:
-                    axes.plot([x0 + w0 + 0.3 * d0, end[0]], [y0 + 0.15 * d0, end[1]], color="tab:red" if crosses else "grey",
-                              linewidth=0.9, zorder=3)
-                    continue
-                face = x0 + w0 + 0.3 * d0, y0 + (0.12 if there == 0 else -0.12) * h0 + 0.2 * d0
-                small = 0.11 + 0.012 * block.kernel
-                patch = [(face[0] - small / 2, face[1] - small), (face[0] + small / 2, face[1] - small * 0.4),
-                         (face[0] + small / 2, face[1] + small), (face[0] - small / 2, face[1] + small * 0.4)]
-                colour = "tab:red" if crosses else "tab:orange"
-                axes.add_patch(plt.Polygon(patch, facecolor="none", edgecolor=colour, linewidth=1, zorder=4))
-                for corner in (patch[1], patch[2]):
-                    axes.plot([corner[0], end[0]], [corner[1], end[1]], color=colour, linewidth=0.8, zorder=4)
-        (x0, _, w0, _, d0), (x1, _, _, _, d1) = before[0], after[0]
-        if block.kernel:
-            low = min(y - height / 2 for _, y, _, height, _ in before + after)
-            axes.text((x0 + w0 + x1) / 2 + 0.2 * d0, low - 0.05, f"{block.kernel} × {block.kernel}"
-                      + (f" / {block.stride}" if block.stride > 1 else ""), ha="center", va="bottom", fontsize=8,
-                      color="tab:orange")
+        _views(axes, before, after, block)
     axes.autoscale_view()
     headline(figure, title)
     _layer_bars(figure, grid, blocks[1:])
     save(figure, path)
+
+
+def _views(axes: plt.Axes, before: list[Spot], after: list[Spot], block: Block) -> None:
+    """From each box to those that look at it: a kernel's square and where it leads, or a line; red where one
+    column looks at the other."""
+    for there, (x1, y1, _, _, d1) in enumerate(after):
+        for here, (x0, y0, w0, h0, d0) in enumerate(before):
+            crosses = len(before) == len(after) == 2 and here != there
+            if crosses and block.columns == 2:
+                continue
+            end = x1 + 0.2 * d1, y1 + 0.25 * d1
+            if not block.kernel:
+                axes.plot([x0 + w0 + 0.3 * d0, end[0]], [y0 + 0.15 * d0, end[1]], color="tab:red" if crosses else "grey",
+                          linewidth=0.9, zorder=3)
+                continue
+            face = x0 + w0 + 0.3 * d0, y0 + (0.12 if there == 0 else -0.12) * h0 + 0.2 * d0
+            small = 0.11 + 0.012 * block.kernel
+            patch = [(face[0] - small / 2, face[1] - small), (face[0] + small / 2, face[1] - small * 0.4),
+                     (face[0] + small / 2, face[1] + small), (face[0] - small / 2, face[1] + small * 0.4)]
+            colour = "tab:red" if crosses else "tab:orange"
+            axes.add_patch(plt.Polygon(patch, facecolor="none", edgecolor=colour, linewidth=1, zorder=4))
+            for corner in (patch[1], patch[2]):
+                axes.plot([corner[0], end[0]], [corner[1], end[1]], color=colour, linewidth=0.8, zorder=4)
+    if block.kernel:
+        (x0, _, w0, _, d0), (x1, *_) = before[0], after[0]
+        low = min(y - height / 2 for _, y, _, height, _ in before + after)
+        axes.text((x0 + w0 + x1) / 2 + 0.2 * d0, low - 0.05, f"{block.kernel} × {block.kernel}"
+                  + (f" / {block.stride}" if block.stride > 1 else ""), ha="center", va="bottom", fontsize=8,
+                  color="tab:orange")
 
 
 def _box(axes: plt.Axes, x: float, y: float, width: float, height: float, depth: float, colour: str) -> None:
