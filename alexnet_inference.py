@@ -30,7 +30,7 @@ from alexnet import figures
 from alexnet.checkpoint import find
 from alexnet.data import RowFile, open_image
 from alexnet.device import choose_device, choose_precision, keep_memory
-from alexnet.files import UserError, whole_file, write_csv, write_json
+from alexnet.files import UserError, alone, cell, end_cleanly, printable, whole_file, write_csv, write_json, writing
 from alexnet.model import AlexNet
 from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
 from alexnet.weights import load
@@ -119,12 +119,7 @@ def list_pictures(paths: list[str]) -> list[Path]:
 
 
 def say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-def shown(text: str) -> str:
-    """A file's name as a terminal can show it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    print(printable(text), file=sys.stderr)
 
 
 # ------------------------------------------------------------------- what comes out
@@ -181,8 +176,7 @@ def output(options: argparse.Namespace, names: dict[str, str]) -> Iterator[Write
     elif options.output == "-":
         yield lambda prediction: print(dump(prediction), flush=True)
     elif suffix == ".jsonl":
-        Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-        with text_file(options.output, "a") as file:
+        with writing(options.output), text_file(options.output, "a") as file:
             def append(prediction: Prediction) -> None:
                 file.write(dump(prediction) + "\n")
                 file.flush()
@@ -208,13 +202,13 @@ def output(options: argparse.Namespace, names: dict[str, str]) -> Iterator[Write
                 cells = [cell for answer in prediction.top
                          for cell in (names.get(answer.name, answer.name), f"{answer.probability:.6f}")]
                 cells += [""] * (2 * count - len(cells))
-                table.writerow([prediction.path, *cells, prediction.error or ""])
+                table.writerow(map(cell, [prediction.path, *cells, prediction.error or ""]))
             yield row
 
 
 def bars(prediction: Prediction, names: dict[str, str]) -> str:
     """A picture's answers for the terminal."""
-    lines = [shown(prediction.path)]
+    lines = [printable(prediction.path)]
     for answer in prediction.top:
         filled = round(20 * answer.probability)
         lines.append(f"    {'█' * filled}{'·' * (20 - filled)} {answer.probability:6.1%}  "
@@ -320,6 +314,15 @@ class Panel:
 
 def run(options: argparse.Namespace) -> int:
     """Classifies everything; returns how many pictures could not be."""
+    if Path(options.output or "").suffix.lower() != ".jsonl":
+        return classify_all(options)
+    with alone(options.output) as mine:   # the other kinds are whole files, this one grows
+        if not mine:
+            raise UserError(f"another process is writing {options.output}: let it finish, or name another file")
+        return classify_all(options)
+
+
+def classify_all(options: argparse.Namespace) -> int:
     path = find(options.model)
     model = load(path)
     names = readable_names(model.classes, options.names) if options.names else {}
@@ -334,7 +337,8 @@ def run(options: argparse.Namespace) -> int:
     if options.features:
         return write_features(options, model, pictures, dtype)
     if options.resume:
-        done = done_before(Path(options.output))
+        with writing(options.output):
+            done = done_before(Path(options.output))
         say(f"{sum(str(picture) in done for picture in pictures)} of {len(pictures)} pictures are in {options.output} already")
         pictures = [picture for picture in pictures if str(picture) not in done]
         if not pictures:
@@ -352,7 +356,7 @@ def run(options: argparse.Namespace) -> int:
             if prediction.error:
                 failed += 1
                 progress.clear()
-                say(f"{shown(prediction.path)}: {prediction.error}")
+                say(f"{prediction.path}: {prediction.error}")
             else:
                 chosen[prediction.top[0].name] += 1
             for add in (truth and truth.add, panel and panel.add):
@@ -405,7 +409,7 @@ def write_features(options: argparse.Namespace, model: AlexNet, pictures: list[P
                     progress.update()
                     if isinstance(values, Exception):
                         errors.append(f"{picture}: {reason(values, picture)}")
-                        say(shown(errors[-1]))
+                        say(errors[-1])
                         continue
                     file.append(values.numpy())
                     paths.append(str(picture))
@@ -422,12 +426,13 @@ def write_features(options: argparse.Namespace, model: AlexNet, pictures: list[P
 
 def main(arguments: list[str] | None = None) -> None:
     keep_memory()
+    end_cleanly()
     for stream in (sys.stdout, sys.stderr):   # names that the terminal's encoding lacks
         stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(1 if run(parse(arguments)) else 0)
     except UserError as error:
-        print(f"alexnet_inference.py: {error}", file=sys.stderr)
+        print(f"alexnet_inference.py: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:   # whoever read standard output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -27,7 +27,7 @@ from alexnet import checkpoint, figures, interpret, weights
 from alexnet.augment import centre
 from alexnet.data import Pack, find_source, packed, packed_side
 from alexnet.device import choose_device, keep_memory
-from alexnet.files import UserError, read_csv, read_json, write_json, write_text
+from alexnet.files import UserError, end_cleanly, printable, read_csv, read_json, write_json, write_text
 from alexnet.predict import find_pictures, read, readable_names, reason
 
 SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
@@ -667,7 +667,7 @@ def page(job: Job, shown: dict[str, list[Shown]]) -> None:
 # ------------------------------------------------------------------- the job
 
 def say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def possible(job: Job) -> list[str]:
@@ -695,6 +695,7 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     keep_memory()
+    end_cleanly()
     for stream in (sys.stdout, sys.stderr):   # names that the terminal's encoding lacks
         stream.reconfigure(errors="backslashreplace")
     try:
@@ -704,7 +705,7 @@ def main(arguments: list[str] | None = None) -> None:
         else:
             run(options)
     except UserError as error:
-        print(f"alexnet_visualization.py: {error}", file=sys.stderr)
+        print(f"alexnet_visualization.py: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -17,7 +17,8 @@ import platform
 import signal
 import sys
 import time
-from dataclasses import asdict, fields, replace
+from contextlib import nullcontext
+from dataclasses import MISSING, asdict, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from tqdm import tqdm
 
 from alexnet import checkpoint, weights
 from alexnet.data import Pack, find_source, packed
-from alexnet.device import choose_device, choose_precision, keep_memory
-from alexnet.files import UserError, read_json, write_json
+from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
+from alexnet.files import UserError, alone, end_cleanly, printable, read_json, write_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               default_rate, evaluate, highest_head_rate, highest_rate, join_world)
@@ -78,6 +79,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
     add("--precision", choices=("auto", "bf16", "fp32"), help="default auto")
+    add("--deterministic", action="store_true", default=None, help="the same bits on CUDA, too, which costs time")
+    add("--checkpoint-minutes", type=float, metavar="M",
+        help="write last.pt within an epoch, too (default 5; 0: only at its end)")
     add("--workers", type=int, metavar="N", help="threads that prepare batches (default 1; CUDA 4)")
     add("--cache", metavar="DIR", help="where packed images lie (default data/packed)")
     add("--download", action="store_true", default=None, help="let torchvision fetch its data set")
@@ -102,10 +106,10 @@ def load_data(where: str, image_size: int, val_fraction: float | None, options: 
     pack = pack or get(quiet=True)
     if world.rank == 0:
         for finding in pack.findings:
-            print(f"look: {finding}", file=sys.stderr)
+            print(f"look: {printable(finding)}", file=sys.stderr)
         if pack.skipped:
             print(f"look: {len(pack.skipped)} image(s) cannot be read and are left out, such as "
-                  f"{pack.skipped[0]} (all of them in {pack.folder / 'pack.json'})", file=sys.stderr)
+                  f"{printable(pack.skipped[0])} (all of them in {pack.folder / 'pack.json'})", file=sys.stderr)
     return pack
 
 
@@ -175,7 +179,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         color_noise=given("color_noise", recipe.noise),
         seed=given("seed", 0), precision=given("precision", "auto"),
         weights=place(options.weights) if start else None, changes=changes, freeze=options.freeze,
-        head_lr=head)
+        head_lr=head, deterministic=bool(options.deterministic))
     for name in ("epochs", "batch_size", "lr", "head_lr"):
         if getattr(settings, name) <= 0:
             raise UserError(f"--{name.replace('_', '-')} must be above 0")
@@ -217,7 +221,8 @@ def resumed(options: argparse.Namespace) -> Settings:
     if options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
     config = read_json(path)
-    stored = {"weights": None, "freeze": None, "head_lr": 1.0, **config["settings"]}   # runs of before fine-tuning
+    stored = {**{field.name: field.default for field in fields(Settings) if field.default is not MISSING},
+              **config["settings"]}   # an older run lacks what is newer
     options.cache = options.cache or config["cache"]
     for name in ("data", "weights"):
         if getattr(options, name):
@@ -238,17 +243,17 @@ class Console(Watcher):
 
     def __init__(self, quiet: bool, board: Any = None) -> None:
         self.quiet, self.board = quiet, board
-        self.stop = False
+        self.asked = 0   # by which signal
         self.bar: tqdm | None = None
         self.looked, self.start, self.started_at = 0.0, time.perf_counter(), 0
         self.warned = False
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self.ask_to_stop)
 
-    def ask_to_stop(self, *_: Any) -> None:
+    def ask_to_stop(self, number: int, _: Any) -> None:
         if self.stop:
-            raise KeyboardInterrupt
-        self.stop = True
+            sys.exit(128 + number)
+        self.stop, self.asked = True, number
         print("\nstopping after this batch (once more: at once)", file=sys.stderr)
 
     def begin(self, run: Run, batches: TrainingBatches) -> None:
@@ -256,7 +261,7 @@ class Console(Watcher):
         self.bar = tqdm(total=len(batches), initial=batches.first, unit="batch", leave=False,
                         disable=hidden, desc=f"epoch {run.progress.epoch + 1}/{run.settings.epochs}")
 
-    def step(self, run: Run, batches: TrainingBatches, totals: torch.Tensor) -> bool:
+    def step(self, run: Run, batches: TrainingBatches, totals: torch.Tensor) -> None:
         self.bar.update()
         if time.monotonic() - self.looked > 2:  # the only place where the device is waited for
             loss = totals[0].item()
@@ -265,11 +270,6 @@ class Console(Watcher):
                 self.warn_if_flat(run, loss * run.world.size / run.progress.sums.seen)
             self.bar.set_postfix(loss=f"{loss * run.world.size / run.progress.sums.seen:.3f}")
             self.looked = time.monotonic()
-        if run.world.size == 1:
-            return self.stop
-        if run.progress.batch % 20 and run.progress.batch < len(batches):  # to agree costs a little
-            return False
-        return bool(run.world.sum(torch.tensor(float(self.stop), device=run.device)).item())
 
     def end(self, run: Run) -> None:
         self.bar.close()
@@ -313,6 +313,7 @@ def surroundings(device: torch.device, world: World, dtype: torch.dtype) -> dict
             "system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "threads": torch.get_num_threads(), "processes": world.size,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
             "computed_in": str(dtype).removeprefix("torch.")}
 
 
@@ -321,11 +322,13 @@ def train(options: argparse.Namespace) -> None:
     world = join_world(device)
     if options.resume:
         settings = resumed(options)
+        make_deterministic(settings.deterministic)
         pack = load_data(settings.data, settings.image_size, settings.val_fraction, options, world)
         folder = Path(options.resume)
         begun = any((folder / name).exists() for name in ("last.pt", "previous.pt"))
         start = None if begun else starting_point(options, settings.weights, world)
     else:
+        make_deterministic(bool(options.deterministic))
         where = options.data or "demo"
         start = starting_point(options, options.weights, world)
         size = start["image_size"] if start else options.image_size or (DEMO_SIZE if where == "demo" else 224)
@@ -342,8 +345,20 @@ def train(options: argparse.Namespace) -> None:
         shared = [str(folder)]
         dist.broadcast_object_list(shared)
         folder = Path(shared[0])
+    with alone(folder) if world.rank == 0 else nullcontext(True) as mine:
+        if not mine:
+            raise UserError(f"another process is training in {folder}: two would overwrite each other's files")
+        follow(options, folder, settings, pack, device, world, start)
+
+
+def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: Pack, device: torch.device,
+           world: World, start: dict[str, Any] | None) -> None:
+    """A run from where it is to its end, in a folder that no other process writes to."""
     workers = options.workers or (4 if device.type == "cuda" else 1)
-    run = Run(folder, settings, pack, device, world, workers, start)
+    minutes = 5.0 if options.checkpoint_minutes is None else options.checkpoint_minutes or math.inf
+    if minutes < 0:
+        raise UserError("--checkpoint-minutes must not be negative")
+    run = Run(folder, settings, pack, device, world, workers, start, minutes)
     restored = bool(options.resume) and run.restore()
     if run.finished:
         if world.rank == 0:
@@ -363,7 +378,7 @@ def train(options: argparse.Namespace) -> None:
         if world.rank == 0:
             print(f"stopped in epoch {run.progress.epoch + 1}; "
                   f"python train_alexnet.py --resume {folder} goes on exactly there")
-        sys.exit(130)
+        sys.exit(128 + (console.asked or signal.SIGTERM))   # another process was asked
     except torch.OutOfMemoryError:
         raise UserError(f"out of memory: a smaller --batch-size than {settings.batch_size} or a "
                         f"smaller --image-size than {settings.image_size} takes less") from None
@@ -477,10 +492,11 @@ def in_the_order_of(classes: list[str], pack: Pack) -> np.ndarray:
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     keep_memory()
+    end_cleanly()
     try:
         measure(options) if options.evaluate else train(options)
     except UserError as error:
-        print(f"train_alexnet.py: {error}", file=sys.stderr)
+        print(f"train_alexnet.py: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -8,6 +8,7 @@ weights_only=True)` opens it, so nothing in a file is ever executed.
 from __future__ import annotations
 
 import pickle
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -31,26 +32,41 @@ def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
             "image_size": model.image_size, "classes": list(model.classes), "facts": facts}
 
 
-def save(path: Path | str, model: AlexNet, facts: dict[str, Any], **more: Any) -> None:
-    """Writes a checkpoint, whole or not at all. `more` goes beside what every checkpoint has."""
-    with whole_file(path) as temporary:
-        torch.save({**about(model, facts), "model": model.state_dict(), **more}, temporary)
+def save(path: Path | str, model: AlexNet, facts: dict[str, Any], keep: Path | None = None, **more: Any) -> None:
+    """Writes a checkpoint, whole or not at all. `more` goes beside what every checkpoint has; the file
+    that was there before goes to `keep`."""
+    with whole_file(path, keep) as temporary:
+        save_torch({**about(model, facts), "model": model.state_dict(), **more}, temporary)
+
+
+def save_torch(content: Any, path: Path) -> None:
+    """torch.save, whose word for a disk that is full is not OSError."""
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:
+        free = shutil.disk_usage(path.parent).free / 2 ** 20
+        raise OSError(None, f"{str(error).splitlines()[0][:100]}; {free:,.0f} MiB are free there") from None
 
 
 def open_torch(path: Path) -> Any:
     """What torch.save wrote to a file, if it is tensors and plain values; else UserError.
 
     An archive that would unpack to more than the file's own size is not opened: torch.save packs
-    nothing, so somebody else did.
+    nothing, so somebody else did. Its checksums are compared here: torch.load does not.
     """
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
                     raise UserError(f"{path} would unpack to more than its own size, so it was not opened")
+                for entry in archive.infolist():
+                    if entry.CRC:   # 0: written without one
+                        with archive.open(entry) as file:
+                            while file.read(2 ** 20):   # BadZipFile at the end of what was changed
+                                pass
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise UserError(f"{path} holds more than tensors and plain values, so it was not "
+        raise UserError(f"{path} is damaged, or holds more than tensors and plain values: it was not "
                         "opened") from None
     except UserError:
         raise

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import os
 import re
 import shutil
+import sys
+import threading
 import warnings
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,7 +35,7 @@ from tqdm import tqdm
 
 from alexnet import demo
 from alexnet.augment import centre
-from alexnet.files import UserError, read_json, whole_folder, write_json
+from alexnet.files import UserError, alone, read_json, sweep, whole_folder, write_json
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 PARTS = ("train", "val")
@@ -40,6 +44,9 @@ VAL_FRACTION = 0.2   # held out where a source has no validation part
 SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
 FEW = 20             # training images a class below which we warn
 FORMAT = 1           # of the packed form; an older one is packed anew
+LARGE = 20_000_000   # pixels from which an image has to wait for its turn
+
+one_at_a_time = threading.Lock()
 
 Item = tuple[Any, int]   # what `Source.open` takes, and the label
 
@@ -50,15 +57,24 @@ def open_image(file: Any, side: int | None = None) -> Image.Image:
     """Any image file as RGB, turned as its EXIF data say; the first frame of several.
 
     Transparent parts become white, 16 bits become 8. With `side`, a JPEG far larger than that is
-    decoded at reduced scale, never below twice the side. Whatever pillow raises comes through.
+    decoded at reduced scale, never below twice the side. Whatever pillow raises comes through:
+    among it DecompressionBombError from 179 million pixels on. Of images with more than LARGE
+    pixels, one at a time is opened, so that many threads do not take many times the memory.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata; what cannot be read raises all the same
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats()) as image:
             if side:
                 image.draft(None, (2 * side, 2 * side))
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
+            with one_at_a_time if math.prod(image.size) > LARGE else nullcontext():
+                image.load()
+                return to_rgb(ImageOps.exif_transpose(image))
+
+
+def formats() -> list[str]:
+    """Those of pillow's formats that are pictures to it, too: for EPS it would start Ghostscript."""
+    Image.init()
+    return [name for name in Image.OPEN if name not in ("EPS", "WMF", "FPX", "MIC")]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -193,11 +209,19 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
                             f"({', '.join(sorted(levels)[:3])} ...), which count as one class: "
                             f"if they are the classes, give --data {train / name}")
     files = hashlib.sha256()
+    lost: list[Path] = []
     for part in PARTS:
         for path, label in parts[part]:
-            state = path.stat()
+            try:
+                state = path.stat()
+            except OSError:
+                lost.append(path)
+                continue
             files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
                          f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    if lost:
+        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?): left out")
+        parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
     return Source(folder.resolve().name, names, parts, open_image,
                   str(folder.resolve()), files.hexdigest(), findings)
 
@@ -399,6 +423,14 @@ class Pack:
         """(3, S, S): the centre crop, which the release subtracts from every crop."""
         return centre(torch.from_numpy(self.mean).permute(2, 0, 1), image_size)
 
+    def check(self) -> None:
+        """UserError if somebody has cut an array's file short: to read on would kill the process."""
+        for part, images in self.images.items():
+            mapped = getattr(images, "_mmap", None)   # numpy's map of the file
+            if mapped is not None and mapped.size() < len(mapped):
+                raise UserError(f"{self.folder / part}.npy was cut short while it was used: delete {self.folder}, "
+                                "and the images are packed anew")
+
 
 def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), strict: bool = False,
            threads: int | None = None, quiet: bool = False) -> Pack:
@@ -406,34 +438,56 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
     side = packed_side(image_size)
     place = hashlib.sha256(source.place.encode("utf-8", "surrogateescape"))
     folder = cache / f"{source.name}-{side}px-{place.hexdigest()[:8]}"
-    if (folder / "pack.json").is_file():
-        about = read_json(folder / "pack.json")
-        if about["identity"] == source.identity and about["format"] == FORMAT:
-            if not (strict and about["skipped"]):
-                return open_pack(folder)
-    need = sum(map(len, source.parts.values())) * side * side * 3
+    if pack := usable(folder, source, strict):
+        return pack
     try:
         cache.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(cache).free
     except OSError as error:
         raise UserError(f"cannot write to {cache} ({error.strerror}); --cache names another "
                         "folder") from None
-    free = shutil.disk_usage(cache).free
+    sweep(cache, "*px-????????")
+    need = sum(map(len, source.parts.values())) * side * side * 3
     if need > free:
         raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "
                         f"{free / 2**30:.1f} GiB free; --cache names another folder")
-    with whole_folder(folder) as temporary:
-        write_pack(source, temporary, side, strict, threads or os.cpu_count() or 1, quiet)
-    return open_pack(folder)
+    with alone(folder, wait=f"another process is packing {source.name} into {folder}: waiting for it"):
+        if pack := usable(folder, source, strict):   # the other has just made it
+            return pack
+        with whole_folder(folder) as temporary:
+            write_pack(source, temporary, side, strict, threads or os.cpu_count() or 1, quiet)
+        return open_pack(folder)
+
+
+def usable(folder: Path, source: Source, strict: bool) -> Pack | None:
+    """The pack in a folder, if it is whole and of this source as it is now."""
+    if not (folder / "pack.json").is_file():
+        return None
+    try:
+        pack = open_pack(folder)
+    except UserError as error:
+        print(f"look: {error}: packing anew", file=sys.stderr)
+        return None
+    return pack if pack.identity == source.identity and not (strict and pack.skipped) else None
 
 
 def open_pack(folder: Path) -> Pack:
-    """A packed data set from its folder."""
-    about = read_json(folder / "pack.json")
-    return Pack(folder, about["name"], about["classes"], about["side"],
-                {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
-                {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
-                np.load(folder / "mean.npy"), np.array(about["covariance"]),
-                about["findings"], about["skipped"], about["identity"])
+    """A packed data set from its folder; UserError if something in it is missing, damaged or of
+    another version."""
+    try:
+        about = read_json(folder / "pack.json")
+        pack = Pack(folder, about["name"], about["classes"], about["side"],
+                    {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
+                    {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
+                    np.load(folder / "mean.npy"), np.array(about["covariance"]),
+                    about["findings"], about["skipped"], about["identity"])
+        whole = about["format"] == FORMAT and pack.mean.shape == (pack.side, pack.side, 3) and all(
+            pack.images[part].shape == (len(pack.labels[part]), pack.side, pack.side, 3) for part in PARTS)
+    except (UserError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise UserError(f"the packed images in {folder} are damaged ({type(error).__name__}: {error})") from None
+    if not whole:
+        raise UserError(f"the packed images in {folder} are damaged, or of another version")
+    return pack
 
 
 def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int,
@@ -451,6 +505,9 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
             for opened in read_all(source, source.parts[part], side, threads):
                 progress.update()
                 if opened.error:
+                    if isinstance(opened.error, FileNotFoundError):
+                        raise UserError(f"{opened.item} was there a moment ago: is {source.place} being changed, or "
+                                        "its drive gone? Start again when it is at rest")
                     if strict:
                         raise UserError(f"{opened.item} cannot be read ({opened.error}); without "
                                         "--strict it is left out")

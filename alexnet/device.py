@@ -28,6 +28,15 @@ def keep_memory() -> None:
         mallopt(option, value)
 
 
+def make_deterministic(wanted: bool) -> None:
+    """On CUDA, too, the same numbers in every run; a CPU always gives them. Before CUDA is first used."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")   # what cuBLAS asks for
+        torch.utils.deterministic.fill_uninitialized_memory = False   # we read none
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
+
+
 def choose_device(name: str) -> torch.device:
     """`auto`: CUDA, else MPS (for one process), else the CPU; one GPU a process."""
     alone = int(os.environ.get("WORLD_SIZE", 1)) == 1

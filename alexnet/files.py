@@ -1,61 +1,176 @@
-"""Files that appear whole or not at all; JSON and CSV."""
+"""Files that appear whole or not at all, whatever happens meanwhile; JSON and CSV."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import shutil
+import signal
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
+
+try:
+    import fcntl
+except ImportError:   # Windows: two processes that write the same file are not noticed there
+    fcntl = None
+
+# What a person can mend, or has to. Pillow's and numpy's own errors in writing have no number.
+CANNOT_WRITE = {None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
+                errno.EIO, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 class UserError(Exception):
     """Something a person can mend: shown as one line, without a traceback, exit status 2."""
 
 
-@contextmanager
-def whole_file(path: Path | str) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` when all went well.
+def printable(text: str) -> str:
+    """A text from elsewhere (a file's name, a class) as a terminal can show it, in one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
-    Whoever reads `path` sees the old content or the new, never a part.
+
+def end_cleanly() -> None:
+    """SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary files go."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+# ------------------------------------------------------------------- whole or not at all
+
+def beside(path: Path, what: str) -> Path:
+    """`.NAME.part` (not finished), `.NAME.lock` or `.NAME.old` beside NAME."""
+    return path.with_name(f".{path.name}.{what}")
+
+
+@contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """A full disk, or a place that may not be written to, becomes one line: a UserError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in CANNOT_WRITE:
+            raise
+        raise UserError(f"cannot write {path}: {error.strerror or error}. What was there before is kept") from None
+
+
+@contextmanager
+def alone(path: Path | str, wait: str = "") -> Iterator[bool]:
+    """Whether no other process is at work on `path`; none will be while the block runs.
+
+    wait: is said, and the other process waited for, instead of giving False. The lock is on a file
+    beside `path`. The system gives it back when its process ends, however that ends.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = locked(beside(path, "lock"), wait) if fcntl else None
+    if fcntl and not file:
+        yield False
+        return
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:  # on disk before the name changes
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        yield True
     finally:
-        temporary.unlink(missing_ok=True)
+        if file:
+            beside(path, "lock").unlink(missing_ok=True)
+            file.close()
+
+
+def locked(path: Path, wait: str) -> io.IOBase | None:
+    """The file, made and locked; None if another process has it and is not to be waited for."""
+    while True:
+        file = open(path, "ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                file.close()
+                return None
+            print(wait, file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError:   # a file system that knows no locks
+            return file
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()   # whoever had it before removed it: once more
 
 
 @contextmanager
-def whole_folder(path: Path | str) -> Iterator[Path]:
-    """The same for a folder: a temporary one to fill, which then takes the place of `path`."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
-        if path.exists():
-            os.rename(path, old)
-        os.rename(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the place of `path` when all went well.
 
+    Whoever reads `path` sees the old content or the new, never a part. What a process that died
+    had begun is overwritten; UserError if another is writing the same. keep: where the old content
+    goes.
+    """
+    path = Path(path)
+    temporary = beside(path, "part")
+    with writing(path), alone(path) as mine:
+        if not mine:
+            raise UserError(f"another process is writing {path} at this moment: let it finish, or name another file")
+        try:
+            yield temporary
+            sync(temporary)
+            if keep and path.exists():
+                os.replace(path, keep)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder that is held `alone`: a temporary one to fill, which then takes its place."""
+    with writing(path):
+        clear(path)
+        temporary, old = beside(path, "part"), beside(path, "old")
+        temporary.mkdir()
+        try:
+            yield temporary
+            for file in temporary.iterdir():
+                sync(file)
+            if path.exists():
+                os.rename(path, old)
+            os.rename(temporary, path)
+        finally:
+            clear(path)
+
+
+def clear(path: Path) -> None:
+    """Removes what was not finished beside a folder that is held `alone`. A folder that was moved
+    aside when the process died comes back."""
+    old = beside(path, "old")
+    if old.exists() and not path.exists():
+        os.rename(old, path)
+    for rest in (beside(path, "part"), old):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def sweep(folder: Path, names: str) -> None:
+    """Clears, beside all folders of such names (a pattern), what processes that died left in `folder`."""
+    for rest in folder.glob(f".{names}.part"):
+        path = folder / rest.name[1:-len(".part")]
+        with alone(path) as mine:
+            if mine:
+                clear(path)
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content is on the disk: before its name changes."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+# ------------------------------------------------------------------- JSON and CSV
 
 def write_text(path: Path | str, text: str) -> None:
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")   # names in other encodings
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -78,8 +193,13 @@ def read_csv(path: Path | str) -> list[dict[str, str]]:
 
 def write_csv(path: Path | str, rows: list[dict[str, Any]]) -> None:
     """One line a row, columns as in the first row."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    text, names = io.StringIO(), list(rows[0]) if rows else []
+    lines = [names] + [[row.get(name, "") for name in names] for row in rows]
+    csv.writer(text, lineterminator="\n").writerows([map(cell, line) for line in lines])
     write_text(path, text.getvalue())
+
+
+def cell(value: Any) -> Any:
+    """For a CSV file: a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else value

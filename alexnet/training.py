@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -26,7 +27,7 @@ from alexnet import augment, checkpoint, figures
 from alexnet.augment import Draw
 from alexnet.data import Pack, in_order
 from alexnet.device import choose_precision, precision
-from alexnet.files import UserError, write_csv
+from alexnet.files import UserError, printable, write_csv
 from alexnet.model import ACTIVATIONS, LAYERS, AlexNet, Dropout
 from alexnet.predict import probabilities
 
@@ -261,6 +262,7 @@ class TrainingBatches:
         return self.count
 
     def prepare(self, index: int) -> Batch:
+        self.pack.check()
         chosen = self.order[index * self.batch_size:(index + 1) * self.batch_size]
         total, rows = len(chosen), self.world.rows(len(chosen))
         chance = generator("cpu", self.seed, self.epoch, index, AUGMENT)
@@ -292,15 +294,28 @@ class TrainingBatches:
 class Sums:
     """Of an epoch so far."""
 
-    loss: float = 0.0
-    wrong: int = 0
+    parts: list[list[float]] = field(default_factory=list)   # of each process: losses, wrong answers
     seen: int = 0
     seconds: float = 0.0
     waited: float = 0.0
 
+    @property
+    def loss(self) -> float:
+        return sum(loss for loss, _ in self.parts)
+
+    @property
+    def wrong(self) -> int:
+        return round(sum(wrong for _, wrong in self.parts))
+
+    def part(self, world: World) -> list[float]:
+        """What this process goes on from; the first takes all where their number has changed."""
+        if len(self.parts) == world.size:
+            return self.parts[world.rank]
+        return [0.0, 0.0] if world.rank else [self.loss, self.wrong]
+
 
 class Stopped(Exception):
-    """Somebody asked to stop; the batch at hand was finished."""
+    """Somebody asked to stop; everything is on disk."""
 
 
 def train_step(net: nn.Module, optimizer: torch.optim.SGD, batch: Batch, dtype: torch.dtype,
@@ -318,8 +333,9 @@ def train_step(net: nn.Module, optimizer: torch.optim.SGD, batch: Batch, dtype: 
 
 def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBatches, dtype: torch.dtype,
                 set_step: Callable[[int], None], sums: Sums,
-                after: Callable[[Batch, Tensor], bool]) -> None:
-    """Every batch once. `sums` grows; `after` is called behind each step, and True from it stops.
+                after: Callable[[Batch, Tensor, Callable[[], None]], None]) -> None:
+    """Every batch once. `after` is called behind each step, with this process's totals and with what
+    brings `sums` up to date; so they are at the end.
 
     net: the network, or DDP around it. Numbers stay on the device until they are asked for, so
     that the step never waits for the progress bar.
@@ -327,15 +343,15 @@ def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBat
     world, device = batches.world, batches.device
     model = net.module if isinstance(net, DistributedDataParallel) else net
     dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
-    totals = torch.zeros(2, dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
-    if world.rank == 0:
-        totals += torch.tensor([sums.loss, sums.wrong], dtype=totals.dtype, device=device)
+    totals = torch.tensor(sums.part(world), dtype=torch.float64 if device.type != "mps" else torch.float32,
+                          device=device)
     net.train()
     start, before = time.perf_counter(), (sums.seconds, sums.waited)
 
     def settle() -> None:
-        loss, wrong = world.sum(totals.clone()).tolist()
-        sums.loss, sums.wrong = loss, round(wrong)
+        parts = totals.new_zeros(world.size, 2)
+        parts[world.rank] = totals
+        sums.parts = world.sum(parts).tolist()
         sums.seconds = before[0] + time.perf_counter() - start
         sums.waited = before[1] + batches.waited
 
@@ -348,9 +364,7 @@ def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBat
         totals[0] += loss
         totals[1] += (logits.argmax(1) != batch.labels).sum()
         sums.seen += batch.total
-        if after(batch, totals):
-            settle()
-            raise Stopped
+        after(batch, totals, settle)
     settle()
     for dropout in dropouts:
         dropout.generator, dropout.rows, dropout.batch = None, slice(0, None), None
@@ -375,6 +389,7 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
     model.eval()
     mine = np.arange(len(labels))[world.rows(len(labels))]
     for first in range(0, len(mine), batch_size):
+        pack.check()
         chosen = mine[first:first + batch_size]
         stored = pack.images[part][chosen[0]:chosen[-1] + 1]
         target = torch.from_numpy(labels[chosen]).to(device)
@@ -438,18 +453,20 @@ class Settings:
     changes: dict[str, Any] = field(default_factory=dict)   # its changes to the variant
     freeze: str | None = None        # the last layer that stays as it is
     head_lr: float = 1.0             # the rate of fc8, times the others'
+    deterministic: bool = False      # the same bits on CUDA, too
 
 
 class Watcher:
     """Is told how a run gets on; this one keeps silent."""
 
+    stop = False   # set to True, the run writes last.pt after the batch at hand and raises Stopped
+
     def begin(self, run: Run, batches: TrainingBatches) -> None:
         """An epoch begins."""
 
-    def step(self, run: Run, batches: TrainingBatches, totals: Tensor) -> bool:
+    def step(self, run: Run, batches: TrainingBatches, totals: Tensor) -> None:
         """A batch is done; `totals` are this process's sums of losses and of wrong answers in the
-        epoch, on the device. True stops the run after writing last.pt."""
-        return False
+        epoch, on the device."""
 
     def end(self, run: Run) -> None:
         """An epoch is over and written."""
@@ -461,13 +478,16 @@ class Run:
     last.pt has everything needed to go on, previous.pt is the one before; best.pt has the network
     with the lowest validation error; metrics.csv a row an epoch; curves.png draws them. `start` is
     the content of a checkpoint (weights.read) whose weights and mean the network begins with; fc8
-    begins anew unless the classes are the same.
+    begins anew unless the classes are the same. last.pt is written after each epoch, and within it
+    when `minutes` have passed since.
     """
 
     def __init__(self, folder: Path, settings: Settings, pack: Pack, device: torch.device,
-                 world: World = World(), threads: int = 1, start: dict[str, Any] | None = None) -> None:
+                 world: World = World(), threads: int = 1, start: dict[str, Any] | None = None,
+                 minutes: float = 5.0) -> None:
         self.folder, self.settings, self.pack = folder, settings, pack
         self.device, self.world, self.threads = device, world, threads
+        self.minutes, self.saved = minutes, time.monotonic()
         self.dtype = choose_precision(settings.precision, device)
         torch.manual_seed(settings.seed)
         self.model = self.build()
@@ -510,18 +530,46 @@ class Run:
     # --- going on
 
     def restore(self) -> bool:
-        """Takes up last.pt; False if the run was stopped before the first one."""
-        kept = [self.folder / name for name in ("last.pt", "previous.pt") if (self.folder / name).exists()]
-        if not kept:
-            return False
-        content = checkpoint.read(kept[0])
+        """Takes up last.pt, or previous.pt where that is missing or damaged; False if the run was
+        stopped before the first one."""
+        looks: list[str] = []
+        for path in (self.folder / "last.pt", self.folder / "previous.pt"):
+            if not path.exists():
+                continue
+            try:
+                looks += self.take_up(checkpoint.read(path), path)
+            except UserError as error:
+                looks.append(str(error))
+                continue
+            for look in looks if self.world.rank == 0 else ():
+                print(f"look: {printable(look)}; going on from {path.name}", file=sys.stderr)
+            return True
+        if looks:
+            raise UserError(f"{looks[0]}; nothing else is there to go on from: a new run needs another --out")
+        return False
+
+    def take_up(self, content: dict[str, Any], path: Path) -> list[str]:
+        """Goes on from a checkpoint; what a person should know. UserError if it does not fit this run."""
         if content["classes"] != self.pack.classes:
-            raise UserError(f"{self.folder} was trained on other classes "
-                            f"({', '.join(content['classes'][:3])} ...)")
-        self.model.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.progress = Progress(**{**content["progress"], "sums": Sums(**content["progress"]["sums"])})
-        return True
+            raise UserError(f"{path} was trained on other classes ({', '.join(content['classes'][:3])} ...)")
+        try:
+            progress = Progress(**{**content["progress"], "sums": Sums(**content["progress"]["sums"])})
+            if not progress.epoch == len(progress.rows) == len(progress.errors()) or progress.batch < 0:
+                raise ValueError(f"{len(progress.rows)} rows for {progress.epoch} epochs")
+            parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            for index, entry in content["optimizer"]["state"].items():
+                if entry["momentum_buffer"].shape != parameters[index].shape:
+                    raise ValueError(f"momentum {index} has another shape")
+            self.model.load_state_dict(content["model"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except Exception as error:   # whatever stands in the place of a number or a tensor
+            raise UserError(f"{path} lacks what a run needs to go on ({type(error).__name__}: "
+                            f"{str(error)[:120]})") from None
+        self.progress = progress
+        before = content.get("processes", self.world.size)
+        return [] if before == self.world.size else [
+            f"{before} process(es) trained before, now {self.world.size} do: the same batches, but sums in another "
+            "order, so not the same bits"]
 
     def save(self, name: str = "last.pt") -> None:
         """Writes a checkpoint; only the first process does."""
@@ -530,11 +578,11 @@ class Run:
         facts = {**asdict(self.settings), "epoch": self.progress.epoch,
                  **(self.progress.rows[-1] if self.progress.rows else {})}
         more = {} if name == "best.pt" else {
-            "optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress)}
-        path = self.folder / name
-        if name == "last.pt" and path.exists():
-            os.replace(path, self.folder / "previous.pt")
-        checkpoint.save(path, self.model, facts, **more)
+            "optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress),
+            "processes": self.world.size}
+        checkpoint.save(self.folder / name, self.model, facts,
+                        self.folder / "previous.pt" if name == "last.pt" else None, **more)
+        self.saved = time.monotonic()
 
     # --- training
 
@@ -548,7 +596,7 @@ class Run:
         return self.progress.epoch >= self.settings.epochs or self.plan().finished
 
     def train(self, watcher: Watcher = Watcher()) -> None:
-        """To the end, or until the watcher stops it: then Stopped is raised, with all on disk."""
+        """To the end, or until the watcher wants to stop: then Stopped is raised, with all on disk."""
         while not self.finished:
             self.epoch(self.plan(), watcher)
 
@@ -561,19 +609,27 @@ class Run:
             warm = min(1.0, (done + index + 1) / settings.warmup) if settings.warmup else 1.0
             set_rates(self.optimizer, settings.lr * plan.rate * warm, plan.conv1)
 
-        def after(batch: Batch, totals: Tensor) -> bool:
+        def after(batch: Batch, totals: Tensor, settle: Callable[[], None]) -> None:
             progress.batch = batch.index + 1
-            return watcher.step(self, batches, totals)
+            watcher.step(self, batches, totals)
+            stop, due = self.agree(watcher.stop, progress.batch == len(batches))
+            if stop or due:
+                settle()
+                self.check(progress.sums.loss)
+                self.save()
+            if stop:
+                raise Stopped
+
+        def in_evaluation(count: int) -> None:
+            if watcher.stop and self.world.size == 1:   # several would have to agree: they go on
+                self.save()
+                raise Stopped
 
         watcher.begin(self, batches)
-        try:
-            train_epoch(self.net, self.optimizer, batches, self.dtype, set_step, progress.sums, after)
-        except Stopped:
-            self.save()
-            raise
+        train_epoch(self.net, self.optimizer, batches, self.dtype, set_step, progress.sums, after)
         self.check(progress.sums.loss)
         result = evaluate(self.model, self.pack, self.dtype, batch_size=settings.batch_size,
-                          world=self.world)
+                          world=self.world, progress=in_evaluation)
         sums = progress.sums
         progress.rows.append({
             "epoch": progress.epoch + 1, "lr": settings.lr * plan.rate,
@@ -584,6 +640,17 @@ class Run:
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, Sums()
         self.write(result["top1_error"])
         watcher.end(self)
+
+    def agree(self, stop: bool, last: bool) -> tuple[bool, bool]:
+        """Whether any of the processes is to stop, and whether a checkpoint is due. GPUs would wait for
+        each other to talk: every 20 batches, and at the `last`, is enough."""
+        due = time.monotonic() - self.saved > 60 * self.minutes
+        if self.world.size == 1:
+            return stop, due
+        if self.device.type != "cpu" and self.progress.batch % 20 and not last:
+            return False, False
+        stops, dues = self.world.sum(torch.tensor([stop, due], dtype=torch.float32, device=self.device)).tolist()
+        return stops > 0, dues > 0
 
     def check(self, loss: float) -> None:
         """UserError if the sum of losses is no number."""

@@ -511,7 +511,7 @@ def save_torchvision(path: Path, model: AlexNet, facts: dict[str, Any]) -> None:
     state = {f"{theirs}.{what}": getattr(getattr(model, ours), what).detach().contiguous()
              for ours, theirs in zip(LAYERS, names) for what in ("weight", "bias")}
     with whole_file(path) as temporary:
-        torch.save(state, temporary)
+        checkpoint.save_torch(state, temporary)
 
 
 def save_safetensors(path: Path, model: AlexNet, facts: dict[str, Any]) -> None:

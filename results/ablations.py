@@ -109,7 +109,8 @@ class Stop(Watcher):
     def __init__(self, place: Place) -> None:
         self.place = place
 
-    def step(self, run: Run, batches: TrainingBatches, totals: Tensor) -> bool:
+    @property
+    def stop(self) -> bool:
         return self.place.stop.is_set()
 
 

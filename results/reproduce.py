@@ -26,9 +26,10 @@ from alexnet.device import keep_memory
 from alexnet.files import UserError, write_text
 from alexnet.training import Stopped
 from results import ablations, base_result, cifar_nets, counting, modern, units as running, what_breaks_it
+from results.chinese import chinese
 from results.claims import CLAIMS, Finding, differences, val_error
 from results.units import Place, Unit
-from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, t_interval
+from results.verdicts import NOT_RUN, t_interval
 
 WAIT = 10   # seconds until we look again at what another process holds
 GUIDE = [running.RESULTS.parent / "paper" / name for name in ("README.md", "README.zh-CN.md")]
@@ -171,28 +172,24 @@ def claims_page(place: Place) -> str:
     return "\n".join(lines) + "\n"
 
 
-CHINESE = {SHOWS: "成立", NOT_HERE: "在这个规模上看不出来", OPPOSITE: "结果相反", UNTESTABLE: "这里无法检验"}
-
-
 def fill_guide(pages: Iterable[Path], place: Place) -> None:
     """Writes what was found into the guide to the paper, between its marks `claim C8` and `/claim`."""
     for page in pages:
         text = page.read_text("utf-8")
         for name, one in CLAIMS.items():
-            line = claim_line(name, one.finding(place), chinese=page.name.endswith(".zh-CN.md"))
+            line = claim_line(name, one.finding(place), in_chinese=page.name.endswith(".zh-CN.md"))
             text = re.sub(rf"(<!-- claim {name} -->\n).*(\n<!-- /claim -->)", lambda match: match[1] + line + match[2], text)
         write_text(page, text)
 
 
-def claim_line(name: str, finding: Finding, chinese: bool) -> str:
-    """A claim's verdict for the guide; the numbers are in English in both languages."""
+def claim_line(name: str, finding: Finding, in_chinese: bool) -> str:
+    """A claim's verdict for the guide."""
     if finding.verdict == NOT_RUN:
-        return (f"{name}：尚未测量；`python -m results.reproduce run {name}`。" if chinese else
+        return (f"{name}：尚未测量；`python -m results.reproduce run {name}`。" if in_chinese else
                 f"{name}: not measured yet; `python -m results.reproduce run {name}`.")
-    verdict = finding.verdict
-    if chinese:
-        verdict = next(verdict.replace(english, word) for english, word in CHINESE.items() if verdict.startswith(english))
-    return f"{name}{'：' if chinese else ': '}**{verdict}**{'。' if chinese else '. '}{finding.found}."
+    if in_chinese:
+        return f"{name}：**{chinese(finding.verdict)}**。{chinese(finding.found)}。"
+    return f"{name}: **{finding.verdict}**. {finding.found}."
 
 
 def picture(place: Place, name: str) -> list[str]:

@@ -8,24 +8,23 @@ stop lies in its work folder, which goes when the JSON file is written.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import re
 import shutil
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
 
 import numpy as np
 import torch
 
+from alexnet.checkpoint import save_torch
 from alexnet.data import Pack, find_source, packed
-from alexnet.files import UserError, read_json, whole_file, write_json
+from alexnet.files import UserError, alone, read_json, whole_file, write_json
 from alexnet.training import Stopped
 
 RESULTS = Path(__file__).resolve().parent
@@ -90,25 +89,12 @@ def part_of(pack: Pack, images: int, first: int = 0) -> Pack:
 
 # ------------------------------------------------------------------- running
 
-@contextmanager
-def claim(path: Path) -> Iterator[bool]:
-    """Whether this process may work on what the lock file stands for, while the block runs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True   # closing the file, or the end of the process, gives the lock back
-
-
 def run(unit: Unit, place: Place) -> bool:
     """Computes a unit and writes its JSON file; False if there is nothing to do here and now.
 
     Stopped if somebody asked to stop; then the unit goes on from its work folder next time.
     """
-    with claim(place.out / "runs" / "locks" / f"{unit.name}.lock") as mine:
+    with alone(place.work(unit)) as mine:
         if not mine or place.file(unit).exists():
             return False
         missing = unit.data and unit.data not in place.folders
@@ -154,8 +140,7 @@ def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any],
         row = one(rows)
         rows.append({**row, "seconds": time.perf_counter() - start})
         with whole_file(kept) as temporary:
-            torch.save({"rows": rows, "parts": {name: part.state_dict() for name, part in parts.items()}},
-                       temporary)
+            save_torch({"rows": rows, "parts": {name: part.state_dict() for name, part in parts.items()}}, temporary)
         if place.stop.is_set():
             raise Stopped
     return rows

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import re
 import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from alexnet.files import read_json, write_json
+from alexnet.files import alone, read_json, write_json
 from alexnet.training import Stopped
 from conftest import make_folder
 from results import ablations, cifar_nets, modern, reproduce, units, what_breaks_it
+from results.chinese import chinese
 from results.claims import CLAIMS
-from results.units import Place, Unit, claim, pieces
+from results.units import Place, Unit, pieces
 from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict
 
 
@@ -123,7 +126,7 @@ def test_two_runners_do_every_unit_once(tmp_path):
 
 def test_a_held_unit_is_left_alone_and_a_finished_one_skipped(tmp_path):
     unit, place = Unit("count", "three", 0, {}, counter, 1), Place(tmp_path)
-    with claim(tmp_path / "runs" / "locks" / f"{unit.name}.lock") as mine:
+    with alone(place.work(unit)) as mine:
         assert mine and not units.run(unit, place)
     assert units.run(unit, place) and read_json(place.file(unit))["result"] == {"sum": 3}
     assert not units.run(unit, place) and not place.work(unit).exists()
@@ -260,6 +263,29 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     text = (place.out / "claims.md").read_text()
     assert "| no LRN | +1.20 points" in text and (place.out / "ablations.png").exists()
     assert "6 of 16 runs done | not run yet" in text
+
+
+def test_every_finding_is_said_in_chinese_too(place):
+    """Of all claims, with made-up numbers and those that were counted."""
+    real = Place()
+    for unit in {unit.name: unit for claim in CLAIMS.values() for unit in claim.units}.values():
+        if unit.experiment == "counting":
+            write_json(place.file(unit), real.found(unit))
+            continue
+        entered(place, unit, 0.3 + 0.01 * unit.seed, train_top1_error=0.2 + 0.02 * unit.seed, val_top5_error=0.02,
+                ten_views_top1_error=0.28, classes=2, labels=ablations.as_text(np.array([0, 1, 0, 1])), epochs=3.5 + unit.seed,
+                probabilities=ablations.as_text(np.array([[0.9, 0.1], [0.6, 0.4]] * 2)), rate=0.01, reached=unit.seed == 0,
+                at_the_edge=True, colourfulness=[0.1, 0.2, 0.3, 0.4], agreement_in_fc7=0.7, agreement_in_pixels=0.2)
+        content = read_json(place.file(unit))
+        write_json(place.file(unit), {**content, "curve": [
+            {"epoch": epoch, "train_loss": 2.0 / epoch, "train_top1_error": 0.8 / epoch + 0.01 * unit.seed} for epoch in (1, 2, 3)]})
+    known = {"ReLU", "LRN", "conv1", "conv2", "conv3", "conv4", "conv5", "fc7", "top", "relu", "tanh", "sigmoid", "Imagenette", "ImageNet",
+             "CIFAR", "GTX", "GPU", "GB", "px", "nan", "inf"}
+    for name, claim in CLAIMS.items():
+        finding = claim.finding(place)
+        assert finding.verdict != NOT_RUN, name
+        words = set(re.findall(r"(?<![\de.])[A-Za-z]{2,}\d?", chinese(finding.found) + chinese(finding.verdict)))
+        assert words <= known, (name, chinese(finding.found))
 
 
 def test_the_command_runs_what_it_is_told_and_no_more(tmp_path, capsys):

@@ -53,7 +53,7 @@ class Recorder(Watcher):
 
     def step(self, run, batches, totals):
         self.totals.append(run.world.sum(totals.clone()).tolist())
-        return len(self.totals) == self.stop_at
+        self.stop = len(self.totals) == self.stop_at
 
 
 def state_of(run: Run) -> dict[str, torch.Tensor]:
@@ -309,7 +309,7 @@ def test_a_step_on_a_gpu_mixes_no_devices(monkeypatch):
     gpu, settled = torch.device("cuda:0"), []
     with FakeTensorMode(allow_non_fake_inputs=False):
         world = SimpleNamespace(rank=0, size=1, rows=World().rows,
-                                sum=lambda totals: settled.append(totals.device.type) or np.zeros(2))
+                                sum=lambda totals: settled.append(totals.device.type) or np.zeros((1, 2)))
         with gpu:
             model = AlexNet(3, SIZE, hidden=16)
         optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
@@ -322,7 +322,7 @@ def test_a_step_on_a_gpu_mixes_no_devices(monkeypatch):
         sums = training.Sums()
         monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)  # asks for a real GPU
         for dtype in (torch.float32, torch.bfloat16):
-            training.train_epoch(model, optimizer, batches, dtype, lambda index: None, sums, lambda batch, totals: False)
+            training.train_epoch(model, optimizer, batches, dtype, lambda index: None, sums, lambda *_: None)
     assert settled == ["cuda", "cuda"] and sums.seen == 8
 
 

@@ -1,0 +1,72 @@
+"""What was found, in Chinese: the phrases of claims.py, for the guide to the paper."""
+
+from __future__ import annotations
+
+import re
+
+NUMBER = r"[+-]?(?:[\d.,]*\d(?:e[+-]?\d+)?|inf|nan)"
+PERCENT = rf"{NUMBER}%(?: ± {NUMBER})?"
+
+# In this order: a phrase stands before those that it contains.
+PHRASES = {
+    # verdicts
+    "does not show at this scale": "在这个规模上看不出来", "the opposite shows": "结果相反", "shows": "成立",
+    "cannot be tested here": "这里无法检验", "no such GPUs": "没有那样的 GPU", "no ImageNet, no GPU": "没有 ImageNet，也没有 GPU",
+    "no such data": "没有那样的数据", "the paper gives no number": "论文没有给出数字",
+    # what is only said
+    re.escape("needs ImageNet (150 GB) and 4.8e17 operations: hours on one current GPU, some 50 days on these two cores; the "
+              "release's own notes have"):
+        "需要 ImageNet（150 GB）和 4.8e17 次运算：如今的一块 GPU 要几个小时，这里的两个核要大约 50 天；2012 年代码自带的记录是",
+    r"(%) and (\d)": r"\1 和 \2",
+    re.escape("needs 8.9 million images that are no longer given out in this form; half of them for training, 3.5 times as many "
+              "as in C3"): "需要 890 万张图像，如今已不再以这种形式发放；其中一半用于训练，是 C3 的 3.5 倍",
+    re.escape("a suggestion, not a result: features by the command, then an auto-encoder; some hours"):
+        "这是一个设想，不是结果：用命令取出特征，再训练一个自编码器；要几个小时",
+    # counting and measuring
+    rf"({NUMBER}) parameters": r"\1 个参数",
+    rf"({NUMBER}) \((\d+ x \d+ x \d+)\), not ({NUMBER})": r"\1（\2），而不是 \3",
+    "the other seven do not agree": "其余七层不一致", "the other seven agree": "其余七层一致",
+    "side of 256 for 224 px": "224 px 对应边长 256", "centre crop": "中心裁剪", "centre": "取中央", "only the mean": "只减均值",
+    r"(\d) of 8 layers as in section 3.5 \(results, inputs, side, stride of the kernels\)":
+        r"8 层中有 \1 层与 3.5 节一致（卷积核的个数、输入、边长、步幅）",
+    rf"({PERCENT}) of the throughput lost, at 224 px, where the same cores do both \(one pair, medians\)":
+        r"在 224 px 上损失 \1 的吞吐量（这里两件事由同样的核来做；一对测量的中位数）",
+    "largest relative difference": "最大相对差",
+    rf"({NUMBER}) operations in 90 epochs: ({PERCENT}) of the peak rate of two GTX 580 for 5.5 days, which is possible":
+        r"90 轮共 \1 次运算：相当于两块 GTX 580 以峰值速度的 \2 运行 5.5 天，这是可能的",
+    rf"here ({NUMBER}) images/s, ({NUMBER}) days": r"这里每秒 \1 张图像，要 \2 天",
+    # networks
+    rf"(\d+) networks: ({PERCENT}) each, ({PERCENT}) averaged: ({NUMBER}) points \(({NUMBER}) to ({NUMBER}), over ({NUMBER}) images\)":
+        r"\1 个网络：单独 \2，平均后 \3：\4 个百分点（\5 至 \6，按 \7 张图像）",
+    rf"({NUMBER}) points \(({NUMBER}) to ({NUMBER}); (\d+) pairs\)": r"\1 个百分点（\2 至 \3；\4 对）",
+    rf"({NUMBER}) \(({NUMBER}) to ({NUMBER}); (\d+) pairs\)": r"\1（\2 至 \3；\4 对）",
+    rf"(relu|tanh|sigmoid) ({NUMBER}(?:, {NUMBER})*) epochs at rate ({NUMBER})": r"\1 用 \2 轮（学习率 \3）",
+    r" \(edge of the grid\)": "（已到网格的边缘）", r" \(25% not reached: at least\)": "（未达到 25%，至少如此）",
+    rf"(tanh|sigmoid) ({NUMBER}) times slower \(({NUMBER}) to ({NUMBER})\)": r"\1 所用的轮数是其 \2 倍（\3 至 \4）",
+    rf"Imagenette, without: (.*?); CIFAR-10, ({PERCENT}) without, ({PERCENT}) with: ": r"Imagenette，没有时：\1；CIFAR-10，没有时 \2，有时 \3：",
+    "top-1 error without conv1": "去掉后 top-1 错误率的变化：conv1", "Shares by counting": "参数所占的份额",
+    r"(\d) of them above 1%": r"其中 \1 个超过 1%",
+    "2x2 windows": "2x2 窗口", "gap between validation and training": "验证与训练错误率之差",
+    rf"one view ({PERCENT}), ten ({PERCENT})": r"一个视图 \1，十个 \2",
+    rf"with it ({NUMBER}) times as many epochs to 50% training error": r"有它时，训练错误率降到 50% 所需的轮数是 \1 倍",
+    "loss of the first epochs": "前几轮的损失", "validation error at the end": "最后的验证错误率",
+    rf"columns' means ((?:{NUMBER} / {NUMBER}(?:, )?)+); beyond chance": r"两列彩色程度的平均值 \1；超出随机划分的部分",
+    rf"same class: ({PERCENT}) in fc7, ({PERCENT}) in pixels": r"同类的比例：按 fc7 为 \1，按像素为 \2",
+    r"the panel itself by the command \(photographs are not stored here\)": "图由命令生成（照片不存放在这里）",
+    r"(\d) effects in the paper's order": r"\1 个效应按论文的次序排列",
+    # changes to the network or the training
+    "one column, half the maps": "一列、卷积核减半", "one column, all maps": "一列、卷积核不减", "no LRN": "没有 LRN", "2x2 pooling": "2x2 池化",
+    "no dropout": "没有丢弃法", "no crops, no mirror images": "没有裁剪和镜像", "no crops": "没有裁剪", "no mirror images": "没有镜像",
+    "no colour noise": "没有颜色噪声", "no weight decay": "没有权重衰减", "biases 0": "偏置为 0", "constant rate": "学习率不变",
+    "training error": "训练错误率", "validation": "验证错误率", "top-1 error": "top-1 错误率", "top-5 error": "top-5 错误率",
+    "without": "没有时", r"\bgap\b": "验证与训练错误率之差", r"\byes\b": "是", r"\bno\b": "否",
+    # signs
+    r" ?\(": "（", r"\)": "）", "; ": "；", ": ": "：", r"\. ": "。", r"(?<=\D), |, (?=\D)": "，",
+}
+
+
+def chinese(text: str) -> str:
+    """A finding or a verdict of claims.py."""
+    for phrase, words in PHRASES.items():
+        text = re.sub(phrase, words, text)
+    return text

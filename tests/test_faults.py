@@ -1,0 +1,556 @@
+"""What is lost when things go wrong; `python -m results.faults` is the long form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from PIL import Image
+
+import alexnet_inference
+import train_alexnet
+from alexnet import checkpoint, figures
+from alexnet.data import find_source, open_image, open_pack, packed
+from alexnet.device import make_deterministic
+from alexnet.files import (UserError, alone, beside, cell, printable, read_csv, sweep, whole_file, whole_folder, write_csv,
+                           write_json, write_text, writing)
+from alexnet.training import Run, Stopped, Watcher, World, evaluate
+from conftest import ROOT, make_folder, save_picture
+from test_training import SIZE, Recorder, assert_same, settings, state_of
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    folder = make_folder(tmp_path_factory.mktemp("data"), {
+        "train/star": 20, "train/stripes": 20, "val/star": 4, "val/stripes": 3})
+    return packed(find_source(str(folder)), SIZE, tmp_path_factory.mktemp("cache"), quiet=True)
+
+
+@pytest.fixture
+def place(tmp_path):
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path
+    for name, handler in handlers.items():
+        signal.signal(name, handler)
+    shutil.rmtree(tmp_path)
+
+
+def small(folder: Path, pack, **changes) -> Run:
+    minutes = changes.pop("minutes", 5.0)
+    return Run(folder, settings(changes={"hidden": 32}, **changes), pack, CPU, minutes=minutes)
+
+
+def in_a_process_that_is_killed(work) -> None:
+    """Runs `work`, which ends by killing its own process as the system would."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# ------------------------------------------------------------------- files
+
+def test_a_file_is_the_old_one_or_the_new_one_and_the_next_writer_clears_up(tmp_path):
+    def work():
+        with whole_file(tmp_path / "a.txt") as temporary:
+            temporary.write_text("half of")
+            killed()
+    write_text(tmp_path / "a.txt", "old")
+    in_a_process_that_is_killed(work)
+    assert (tmp_path / "a.txt").read_text() == "old" and beside(tmp_path / "a.txt", "part").exists()
+    write_text(tmp_path / "a.txt", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("moment", ["filling", "moved aside"])
+def test_a_folder_is_the_old_one_or_the_new_one(tmp_path, moment, monkeypatch):
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    (folder / "x").write_text("old")
+
+    def work():
+        if moment == "moved aside":
+            rename = os.rename
+            monkeypatch.setattr(os, "rename", lambda *names: (rename(*names), killed()))
+        with whole_folder(folder) as temporary:
+            (temporary / "x").write_text("new")
+            if moment == "filling":
+                killed()
+    in_a_process_that_is_killed(work)
+    assert folder.exists() == (moment == "filling")
+    sweep(tmp_path, "pa??")
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"] and (folder / "x").read_text() == "old"
+
+
+def test_a_second_process_on_the_same_target_is_refused_and_the_lock_dies_with_its_process(tmp_path):
+    target = tmp_path / "a.json"
+    with alone(target) as first, alone(target) as second:
+        assert first and not second
+        with pytest.raises(UserError, match="another process is writing .*a.json"):
+            write_json(target, 1)
+    in_a_process_that_is_killed(lambda: alone(target).__enter__() and killed())
+    write_json(target, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_whoever_waits_says_so_and_gets_the_lock(tmp_path, capfd):
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with alone(tmp_path / "x"):
+            held.set()
+            time.sleep(0.2)
+            done.set()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with alone(tmp_path / "x", wait="waiting for it") as mine:
+        assert mine and done.is_set()
+    thread.join()
+    assert capfd.readouterr().err == "waiting for it\n" and not list(tmp_path.iterdir())
+
+
+def test_many_at_once_are_never_two(tmp_path):
+    inside, most, turns = [], [], []
+
+    def work():
+        for _ in range(50):
+            with alone(tmp_path / "x") as mine:
+                if mine:
+                    inside.append(1)
+                    most.append(len(inside))
+                    time.sleep(0)
+                    inside.pop()
+                    turns.append(1)
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1 and len(turns) >= 50
+
+
+@contextmanager
+def space_for(size: int):
+    """No file can grow larger: what a full disk is to a single file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_gets_a_line_and_leaves_all_as_it_was(pack, place):
+    run = small(place / "run", pack)
+    run.train()
+    source = make_folder(place / "set", {"train/star": 4, "train/disc": 4, "val/star": 1, "val/disc": 1})
+    writes = {
+        "run/last.pt": run.save, "run/best.pt": lambda: run.save("best.pt"),
+        "run/metrics.csv": lambda: write_csv(place / "run/metrics.csv", run.progress.rows * 100),
+        "run/curves.png": lambda: figures.training_curves(run.progress.rows, place / "run/curves.png", "x"),
+        "run/config.json": lambda: write_json(place / "run/config.json", ["x" * 5000]),
+        "packed": lambda: packed(find_source(str(source)), 64, place / "packed", quiet=True)}
+    for name, write in writes.items():
+        before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        with space_for(2000), pytest.raises(UserError, match="cannot write .*What was there before is kept") as caught:
+            write()
+        assert "\n" not in str(caught.value) and name.split("/")[0] in str(caught.value)
+        assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+        write()
+
+
+def test_a_place_that_may_not_be_written_to_gets_a_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    closed = [tmp_path / "closed" / "a.json"] if os.geteuid() else []   # root may write everywhere
+    for path in [tmp_path / "file" / "a.json", tmp_path / ("n" * 300), tmp_path, *closed]:
+        with pytest.raises(UserError, match="cannot write"):
+            write_json(path, 1)
+
+
+def test_no_cell_is_a_formula_and_every_name_comes_back(tmp_path):
+    names = ["=1+1", "+x", "-x", "@x", "\tx", 'a "quoted", one', "two\nlines", "图片", "\udcff", "x"]
+    write_csv(tmp_path / "a.csv", [{"=name": name, "value": -1.5} for name in names])
+    rows = list(csv.reader(open(tmp_path / "a.csv", encoding="utf-8", newline="")))
+    assert rows[0] == ["'=name", "value"] and all(row[1] == "-1.5" for row in rows[1:])
+    assert [row[0] for row in rows[1:]] == ["'=1+1", "'+x", "'-x", "'@x", "'\tx", *names[5:8], "\\udcff", "x"]
+    assert cell("") == "" and cell(-1) == -1
+    write_json(tmp_path / "a.json", names)
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == names
+
+
+def test_a_name_cannot_speak_to_the_terminal():
+    assert printable("a\x1b[2Jb\nc\udcff图") == "a?[2Jb?c?图"
+
+
+# ------------------------------------------------------------------- a run that was stopped
+
+class Dies(Watcher):
+    """The process is gone in the middle of a step, as far as the files are concerned."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def step(self, run, batches, totals):
+        self.left -= 1
+        if not self.left:
+            raise MemoryError
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_the_very_batch(pack, place):
+    straight = small(place / "straight", pack)
+    straight.train()
+    lives = 0
+    for step in (2, 3, 4):   # one, two, three batches a life: it dies before it could write the last
+        folder, again = place / f"run{step}", None
+        while again is None or not again.finished:
+            again = small(folder, pack, minutes=-1)   # a checkpoint after each batch
+            again.restore()
+            lives += 1
+            try:
+                again.train(Dies(step))
+            except MemoryError:
+                continue
+        assert_same(state_of(again), state_of(straight))
+        kept = [{key: row[key] for key in row if "second" not in key} for row in again.progress.rows]
+        assert kept == [{key: row[key] for key in row if "second" not in key} for row in straight.progress.rows]
+        assert [row["epoch"] for row in read_csv(folder / "metrics.csv")] == ["1", "2"]
+    assert lives >= 10
+
+
+def test_without_minutes_nothing_is_written_within_an_epoch(pack, place):
+    with pytest.raises(MemoryError):
+        small(place / "run", pack, minutes=float("inf")).train(Dies(3))
+    assert not (place / "run").exists()
+
+
+class StopsInEvaluation(Watcher):
+    asked = 0
+
+    @property
+    def stop(self) -> bool:
+        self.asked += 1
+        return self.asked > 3   # after each of three batches, then in the evaluation
+
+
+def test_a_stop_during_evaluation_keeps_the_whole_epoch(pack, place):
+    straight = small(place / "straight", pack)
+    straight.train()
+    with pytest.raises(Stopped):
+        small(place / "run", pack).train(StopsInEvaluation())
+    again = small(place / "run", pack)
+    assert again.restore() and (again.progress.epoch, again.progress.batch) == (0, 3)
+    again.train()
+    assert_same(state_of(again), state_of(straight))
+
+
+def share(rank: int, folder: str, pack_folder: str, stop_at: int | None) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store{stop_at}", rank=rank, world_size=2)
+    run = Run(Path(folder) / ("run" if stop_at != -1 else "straight"), settings(epochs=2, changes={"hidden": 32}),
+              open_pack(Path(pack_folder)), CPU, World(rank, 2), minutes=-1)
+    run.restore()
+    try:
+        run.train(Dies(stop_at) if stop_at == 4 else Recorder(stop_at if rank else None))   # one asks, both stop
+    except (Stopped, MemoryError):
+        pass
+    if rank == 0 and stop_at in (-1, None):
+        torch.save({**state_of(run), "loss": torch.tensor([row["train_loss"] for row in run.progress.rows], dtype=torch.float64)},
+                   f"{folder}/{'straight' if stop_at else 'resumed'}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_stopped_and_killed_within_epochs_end_as_never_stopped(pack, place, capfd):
+    for stop_at in (-1, 2, 4, None):   # never; one of them asks; both die; to the end
+        torch.multiprocessing.spawn(share, (str(place), str(pack.folder), stop_at), nprocs=2)
+    assert_same(*(torch.load(place / f"{name}.pt", weights_only=True) for name in ("resumed", "straight")))
+    run = small(place / "run", pack, epochs=3)   # now alone
+    capfd.readouterr()
+    assert run.restore()
+    assert "2 process(es) trained before, now 1 do" in capfd.readouterr().err
+
+
+def test_a_damaged_last_pt_falls_back_to_the_one_before_and_says_so(pack, place, capsys):
+    small(place / "run", pack).train()
+    last, straight = place / "run/last.pt", small(place / "x", pack)
+    straight.train()
+    good = last.read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 4
+    content = torch.load(last, weights_only=True)
+    for raw in (flipped, good[:-100], b"", b"garbage" * 1000, changed(content, "optimizer"), changed(content, "progress"),
+                changed(content, "model"), changed(content, "classes")):
+        last.write_bytes(raw)
+        again = small(place / "run", pack)
+        assert again.restore() and again.progress.epoch == 1
+        err = capsys.readouterr().err
+        assert err.startswith("look: ") and err.endswith("; going on from previous.pt\n") and err.count("\n") == 1
+    again.train()
+    assert_same(state_of(again), state_of(straight))
+    for name in ("last.pt", "previous.pt"):
+        (place / "run" / name).write_bytes(b"x")
+    with pytest.raises(UserError, match="last.pt is damaged.*nothing else is there to go on from"):
+        small(place / "run", pack).restore()
+
+
+def changed(content: dict, name: str) -> bytes:
+    """A checkpoint that opens, but in which something is not what it should be."""
+    out, wrong = io.BytesIO(), {
+        "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": []}, "progress": {"epoch": "x"},
+        "model": {}, "classes": ["a", "b"]}
+    torch.save({**content, name: wrong[name]}, out)
+    return out.getvalue()
+
+
+def test_every_flipped_bit_is_noticed_or_changes_nothing(pack, place):
+    run = small(place / "run", pack, epochs=1)
+    run.save("best.pt")
+    path, chance = place / "run/best.pt", np.random.default_rng(0)
+    good, content = path.read_bytes(), torch.load(path, weights_only=True)
+    refused = 0
+    for at in chance.integers(0, len(good), 60):
+        raw = bytearray(good)
+        raw[at] ^= 1 << int(chance.integers(8))
+        path.write_bytes(raw)
+        try:
+            found = checkpoint.read(path)
+            assert all(torch.equal(found["model"][name], value) for name, value in content["model"].items())
+            assert {**found, "model": 0} == {**content, "model": 0}
+        except UserError:
+            refused += 1
+    assert refused > 50
+
+
+# ------------------------------------------------------------------- the commands
+
+def train(*arguments, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, str(ROOT / "train_alexnet.py"), *map(str, arguments)], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+
+
+def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not_needed(place):
+    """In one process after the other, since each start takes seconds."""
+    odd = place / "ein Ordner mit 空格"
+    folder = make_folder(odd / "set", {"train/star": 12, "train/disc": 12, "val/star": 2, "val/disc": 2})
+    common = ["--cache", odd / "cache", "--device", "cpu", "--checkpoint-minutes", "0.001"]
+    home = {**os.environ, "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
+    first = train("--data", folder, "--image-size", 36, "--batch-size", 2, "--epochs", 200, "--schedule", "constant",
+                  "--out", odd / "run", *common, env=home)
+    try:
+        while not first.stdout.readline().startswith("epoch"):
+            assert first.poll() is None
+        second = train("--resume", odd / "run", *common, env=home)
+        _, err = second.communicate(timeout=120)
+        assert second.returncode == 2 and err.splitlines()[-1] == (
+            f"train_alexnet.py: another process is training in {odd / 'run'}: two would overwrite each other's files")
+        first.send_signal(signal.SIGTERM)
+        out, err = first.communicate(timeout=120)
+    finally:
+        first.kill()
+    assert first.returncode == 143 and "--resume" in out
+    assert "Traceback" not in err and not [path for path in (odd / "run").iterdir() if path.name.startswith(".")]
+    content = torch.load(odd / "run/last.pt", weights_only=True)
+    epoch = content["progress"]["epoch"]
+    assert 0 < epoch < 200 and [int(row["epoch"]) for row in read_csv(odd / "run/metrics.csv")] == list(range(1, epoch + 1))
+    third = train("--resume", odd / "run", *common, env=home)
+    try:
+        while not (line := third.stdout.readline()).startswith("going on"):
+            assert third.poll() is None
+    finally:
+        third.kill()
+        third.communicate()
+    assert line == f"going on in epoch {epoch + 1}, batch {content['progress']['batch'] + 1}\n"
+    assert checkpoint.read(odd / "run/last.pt")
+
+
+def test_deterministic_is_kept_by_resume_and_trains(place):
+    source = make_folder(place / "set", {"train/star": 4, "train/disc": 4, "val/star": 1, "val/disc": 1})
+    common = ["--cache", str(place / "cache"), "--device", "cpu"]
+    try:
+        train_alexnet.main(["--data", str(source), "--image-size", "36", "--batch-size", "4", "--epochs", "1", "--deterministic",
+                            "--out", str(place / "run"), *common])
+        assert torch.are_deterministic_algorithms_enabled()
+        torch.use_deterministic_algorithms(False)
+        train_alexnet.main(["--resume", str(place / "run"), "--epochs", "2", *common])
+        assert torch.are_deterministic_algorithms_enabled() and os.environ["CUBLAS_WORKSPACE_CONFIG"]
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = True
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+    make_deterministic(False)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_two_that_write_one_jsonl_are_refused(pack, place, capsys):
+    small(place / "run", pack, epochs=1).train()
+    picture = save_picture(place / "=1+1.png", 0)
+    arguments = [str(picture), "--model", str(place / "run/best.pt"), "--output", str(place / "out.jsonl")]
+    with alone(place / "out.jsonl"), pytest.raises(SystemExit) as end:
+        alexnet_inference.main(arguments)
+    assert end.value.code == 2 and "another process is writing" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        alexnet_inference.main(arguments)
+    assert end.value.code == 0 and json.loads((place / "out.jsonl").read_text())["predictions"]
+
+
+def test_a_name_that_looks_like_a_formula_is_none_in_a_spreadsheet(pack, place, capsys, monkeypatch):
+    small(place / "run", pack, epochs=1).train()
+    save_picture(place / "=1+1.png", 0)
+    monkeypatch.chdir(place)
+    with pytest.raises(SystemExit):
+        alexnet_inference.main(["=1+1.png", "--model", str(place / "run/best.pt"), "--output", "out.csv"])
+    assert read_csv(place / "out.csv")[0]["path"] == "'=1+1.png"
+
+
+# ------------------------------------------------------------------- packed images
+
+def test_a_pack_that_was_damaged_is_made_anew(tmp_path, capsys):
+    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
+
+    def make():
+        return packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
+    good = make()
+    images = good.images["train"].copy()
+    files = {path.name: path.read_bytes() for path in good.folder.iterdir()}
+    assert set(files) == {"train.npy", "val.npy", "train_labels.npy", "val_labels.npy", "mean.npy", "pack.json"}
+    for name, content in files.items():
+        for broken in (content[:len(content) // 2], b"", b"{}"):
+            (good.folder / name).write_bytes(broken)
+            assert np.array_equal(make().images["train"], images)
+            assert "damaged" in capsys.readouterr().err
+        (good.folder / name).unlink()
+        assert np.array_equal(make().images["train"], images)
+    assert make().folder == good.folder and capsys.readouterr().err != ""
+    make()
+    assert capsys.readouterr().err == ""
+
+
+def test_an_array_that_is_cut_short_while_it_is_used_gets_a_line(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 12, "train/disc": 12, "val/star": 2, "val/disc": 2})
+    pack = packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
+    run = small(tmp_path / "run", pack)
+    os.truncate(pack.folder / "train.npy", 5000)
+    with pytest.raises(UserError, match="train.npy was cut short"):
+        run.train()
+    with pytest.raises(UserError, match="train.npy was cut short"):
+        evaluate(run.model, pack)
+
+
+def test_a_folder_that_vanishes_while_it_is_packed_leaves_nothing(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
+    source = find_source(str(folder))
+    shutil.rmtree(folder / "train/star")
+    with pytest.raises(UserError, match="star.* was there a moment ago"):
+        packed(source, SIZE, tmp_path / "cache", quiet=True)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_picture_that_changes_leaves_training_alone_and_is_packed_anew_next_time(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
+    pack = packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
+    before = pack.images["train"].copy()
+    Image.new("RGB", (50, 50), "red").save(folder / "train/star/0.png")
+    again = packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
+    assert again.identity != pack.identity and not np.array_equal(again.images["train"], before)
+    assert np.array_equal(pack.images["train"], before)   # whoever trains goes on with what it has
+    pack.check()
+
+
+def test_links_that_lead_nowhere_are_left_out_and_said(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
+    (folder / "train/star/gone.png").symlink_to(tmp_path / "nowhere.png")
+    source = find_source(str(folder))
+    assert len(source.parts["train"]) == 12 and any("cannot be reached" in finding for finding in source.findings)
+
+
+def test_what_a_killed_packer_left_goes_with_the_next(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
+    stale = tmp_path / "cache/.other-41px-01234567.part"
+    stale.mkdir(parents=True)
+    (stale / "train.npy").write_bytes(b"x" * 100)
+    packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
+    assert [path.name for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")] == []
+
+
+def test_two_packers_end_with_one_pack(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 30, "train/disc": 30, "val/star": 2, "val/disc": 2})
+    results = []
+
+    def work():
+        results.append(packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True))
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3 and len(list((tmp_path / "cache").iterdir())) == 1
+    assert all(np.array_equal(pack.images["train"], results[0].images["train"]) for pack in results)
+
+
+# ------------------------------------------------------------------- foreign content
+
+def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(subprocess, "check_call", lambda *a, **k: called.append(a))
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: called.append(a))
+    path = tmp_path / "x.jpg"   # to pillow it is PostScript, whatever its name
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(Exception, match="cannot identify"):
+        open_image(path)
+    assert not called
+    assert open_image(save_picture(tmp_path / "good.webp", 0)).size == (96, 96)
+
+
+def test_large_images_are_opened_one_at_a_time(tmp_path, monkeypatch):
+    from alexnet import data
+    Image.new("RGB", (500, 400)).save(tmp_path / "a.png")
+    monkeypatch.setattr(data, "LARGE", 100_000)
+    inside, most = [], []
+    load = Image.Image.load
+
+    def slow(self):
+        if self.size == (500, 400) and self.format == "PNG":
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+        return load(self)
+    from PIL import PngImagePlugin
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", slow)
+    threads = [threading.Thread(target=open_image, args=(tmp_path / "a.png",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) >= 4 and max(most) == 1
+
+
+def test_writing_leaves_other_errors_alone():
+    with pytest.raises(FileNotFoundError), writing("x"):
+        open("/nowhere/at/all")
