@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import platform
@@ -31,7 +32,7 @@ from tqdm import tqdm
 from alexnet import checkpoint, weights
 from alexnet.data import Pack, find_source, packed
 from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
-from alexnet.files import UserError, alone, end_cleanly, printable, read_json, write_json
+from alexnet.files import UserError, alone, beside, end_cleanly, printable, read_json, write_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               default_rate, evaluate, highest_head_rate, highest_rate, join_world)
@@ -337,7 +338,7 @@ def train(options: argparse.Namespace) -> None:
         pack = load_data(where, size, options.val_fraction, options, world)
         settings = settle(options, pack, size, world, start)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = Path(options.out or f"results/runs/{pack.name}-{settings.variant}-{stamp}")
+        folder = Path(options.out or unused(f"results/runs/{pack.name}-{settings.variant}-{stamp}"))
         if (folder / "config.json").exists():
             raise UserError(f"{folder} holds a run already: --resume {folder} goes on with it, "
                             "another --out starts a new one")
@@ -349,6 +350,12 @@ def train(options: argparse.Namespace) -> None:
         if not mine:
             raise UserError(f"another process is training in {folder}: two would overwrite each other's files")
         follow(options, folder, settings, pack, device, world, start)
+
+
+def unused(name: str) -> str:
+    """The name, or with a number behind it: two runs may begin within a second."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(one for one in names if not Path(one).exists() and not beside(Path(one), "lock").exists())
 
 
 def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: Pack, device: torch.device,

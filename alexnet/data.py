@@ -438,6 +438,8 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
     side = packed_side(image_size)
     place = hashlib.sha256(source.place.encode("utf-8", "surrogateescape"))
     folder = cache / f"{source.name}-{side}px-{place.hexdigest()[:8]}"
+    if os.access(cache, os.W_OK):
+        sweep(cache, "*px-????????")
     if pack := usable(folder, source, strict):
         return pack
     try:
@@ -446,7 +448,6 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
     except OSError as error:
         raise UserError(f"cannot write to {cache} ({error.strerror}); --cache names another "
                         "folder") from None
-    sweep(cache, "*px-????????")
     need = sum(map(len, source.parts.values())) * side * side * 3
     if need > free:
         raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "

@@ -153,11 +153,11 @@ def clear(path: Path) -> None:
 
 def sweep(folder: Path, names: str) -> None:
     """Clears, beside all folders of such names (a pattern), what processes that died left in `folder`."""
-    for rest in folder.glob(f".{names}.part"):
-        path = folder / rest.name[1:-len(".part")]
-        with alone(path) as mine:
+    left = {rest.stem[1:] for what in ("part", "old", "lock") for rest in folder.glob(f".{names}.{what}")}
+    for name in sorted(left):
+        with alone(folder / name) as mine:   # whose process lives, is left alone
             if mine:
-                clear(path)
+                clear(folder / name)
 
 
 def sync(path: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
 import multiprocessing
 import os
@@ -199,7 +200,7 @@ def training(section: Section, processes: int, times: int) -> None:
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}   # as many threads on both sides: the same bits
     while kills < wanted:
         straight, run = (section.place / f"{name}-{processes}-{seed}" for name in ("straight", "killed"))
-        new = [*start, "--image-size", str(SIZE), "--batch-size", "64", "--epochs", "8", "--seed", str(seed)]
+        new = [*start, "--image-size", str(SIZE), "--batch-size", "64", "--epochs", "4", "--seed", str(seed)]
         subprocess.run([*new, "--out", straight], check=True, capture_output=True, env=surroundings)
         while True:
             resume = (run / "config.json").exists()
@@ -209,8 +210,8 @@ def training(section: Section, processes: int, times: int) -> None:
             line = next((line for line in process.stdout if line.startswith(("AlexNet", str(run)))), "")
             if not section.check(bool(line), f"{run.name} did not start"):
                 return
-            until = time.monotonic() + section.chance.uniform(0, 7)
-            while time.monotonic() < until and process.poll() is None:
+            until = time.monotonic() + section.chance.uniform(0, 4)
+            while (time.monotonic() < until or kills >= wanted) and process.poll() is None:   # enough: to the end
                 time.sleep(0.001)
             while kills % 2 and process.poll() is None and not being_written(run):
                 time.sleep(0.001)
@@ -289,6 +290,7 @@ def packing(section: Section) -> None:
     place = cache / expected[0].folder.name
     for packers, times in ((1, section.count(100)), (2, section.count(50))):
         right = replacing = finished = 0
+        print(f"packing takes {seconds:.1f} s", file=sys.stderr)
         for number in range(times):
             version = number % 2
             change(version)
@@ -297,7 +299,7 @@ def packing(section: Section) -> None:
             before = place.exists()
             replacing += before
             children = [in_child(folder, cache) for _ in range(packers)]
-            time.sleep(section.chance.uniform(0, 1.1 * seconds * packers))
+            time.sleep(section.chance.uniform(0, 1.1 * seconds))
             finished += not children[0].is_alive()
             children[0].kill()
             for child in children:
@@ -363,67 +365,76 @@ def state(folder: Path) -> dict[str, bytes]:
             if path.is_file() and path.name != ".filler"}
 
 
+def scripted(main: Callable[[list[str]], None], *arguments: Any) -> None:
+    """A script's main(); what it says before it ends with status 2 is a UserError's line."""
+    status, heard = command(main, *arguments)
+    if status == 2 and "Traceback" not in heard:
+        raise UserError(heard.splitlines()[-1])
+    if status:
+        raise RuntimeError(f"status {status}: {heard}")
+
+
 def disk(section: Section) -> None:
     """Each kind of write, with no space at all and with half of what it needs."""
     pack = small_pack(section)
     source, images = section.place / "drawn", section.place / "drawn/val"
-    with small_disk(section.place / "disk", 700) as kind:
-        folder = section.place / "disk"
+    folder, fresh = section.place / "disk", itertools.count()
+    with small_disk(folder, 700) as kind:
         run = small_run(folder / "run", pack)
         run.train()
         model, rows = folder / "run/best.pt", run.progress.rows * 300
-
-        def scripted(main: Callable[[list[str]], None], *arguments: Any) -> Callable[[], None]:
-            def call() -> None:
-                status, heard = command(main, *arguments)
-                if status == 2:
-                    raise UserError(heard.rstrip("\n"))
-                if status:
-                    raise RuntimeError(f"status {status}: {heard}")
-            return call
-
-        def jsonl() -> None:
-            scripted(alexnet_inference.main, images, "--model", model, "--output", folder / "out.jsonl", "--resume")()
-
-        def pack_changed() -> None:
-            os.utime(source / "train/disc/0.png")   # so that it is made anew
-            packed(find_source(str(source)), 224, folder / "cache", quiet=True)
-
         torchvision = section.place / "torchvision.pt"
         checkpoint.save(torchvision, weights_of("torchvision"), {})
-        writes: dict[str, tuple[Callable[[], None], Path]] = {
-            "last.pt": (run.save, folder / "run/last.pt"),
-            "best.pt": (lambda: run.save("best.pt"), folder / "run/best.pt"),
-            "metrics.csv": (lambda: write_csv(folder / "run/metrics.csv", rows), folder / "run/metrics.csv"),
-            "config.json": (lambda: write_json(folder / "run/config.json", rows), folder / "run/config.json"),
-            "curves.png": (lambda: figures.training_curves(run.progress.rows, folder / "run/curves.png", "x"),
-                           folder / "run/curves.png"),
-            "a pack": (pack_changed, folder / "cache"),
-            "a new run": (scripted(train_alexnet.main, "--data", source, "--image-size", SIZE, "--epochs", 1, "--quiet",
-                                   "--device", "cpu", "--cache", section.place / "packed", "--out", folder / "new"),
-                          folder / "new"),
-            "answers.csv": (scripted(alexnet_inference.main, images, "--model", model, "--output", folder / "out.csv"),
-                            folder / "out.csv"),
-            "answers.json": (scripted(alexnet_inference.main, images, "--model", model, "--output", folder / "out.json"),
-                             folder / "out.json"),
-            "answers.jsonl": (jsonl, folder / "out.jsonl"),
-            "features.npz": (scripted(alexnet_inference.main, images, "--model", model, "--features", "fc7", "--output",
-                                      folder / "out.npz"), folder / "out.npz"),
-            "a panel": (scripted(alexnet_inference.main, images, "--model", model, "--panel", folder / "panel.png"),
-                        folder / "panel.png"),
-            "errors against the truth": (scripted(alexnet_inference.main, images, "--model", model, "--truth", "--output",
-                                                  folder / "truth" / "out.csv"), folder / "truth"),
-            "pictures of filters": (scripted(alexnet_visualization.main, "filters", "--model", model, "--out",
-                                             folder / "inside"), folder / "inside"),
-            "weights as .safetensors": (scripted(weights.main, model, folder / "x.safetensors"), folder / "x.safetensors"),
-            "weights as .onnx": (scripted(weights.main, model, folder / "x.onnx"), folder / "x.onnx"),
-            "weights as .pth": (scripted(weights.main, torchvision, folder / "x.pth"), folder / "x.pth")}
-        for name, (write, target) in writes.items():
+
+        def classify(*more: Any) -> Callable[[], None]:
+            return lambda: scripted(alexnet_inference.main, images, "--model", model, *more)
+
+        def classify_the_rest() -> None:
+            scripted(alexnet_inference.main, images, "--model", model, "--output", folder / "out.jsonl", "--resume")
+
+        def five_lines() -> None:
+            if (folder / "out.jsonl").exists():
+                (folder / "out.jsonl").write_text("".join((folder / "out.jsonl").read_text().splitlines(True)[:5]))
+
+        def pack_changed() -> None:
+            packed(find_source(str(source)), 224, folder / "cache", quiet=True)
+
+        def new_run() -> None:
+            scripted(train_alexnet.main, "--data", source, "--image-size", SIZE, "--epochs", 1, "--quiet", "--device", "cpu",
+                     "--cache", section.place / "packed", "--out", folder / f"new-{next(fresh)}")
+
+        def exported(source: Path, suffix: str) -> Callable[[], None]:
+            return lambda: scripted(weights.main, source, folder / f"export-{next(fresh)}{suffix}")
+
+        # what writes, where, about how much (where there is nothing yet), and what comes before
+        writes: dict[str, tuple[Callable[[], None], Path, int, Callable[[], None]]] = {
+            name: (write, folder / target, about, next(iter(before), lambda: None))
+            for name, (write, target, about, *before) in {
+                "last.pt": (run.save, "run/last.pt", 0),
+                "best.pt": (lambda: run.save("best.pt"), "run/best.pt", 0),
+                "metrics.csv": (lambda: write_csv(folder / "run/metrics.csv", rows), "run/metrics.csv", 0),
+                "config.json": (lambda: write_json(folder / "run/config.json", rows), "run/config.json", 2 ** 16),
+                "curves.png": (lambda: figures.training_curves(run.progress.rows, folder / "run/curves.png", "x"), "run/curves.png", 0),
+                "a pack": (pack_changed, "cache", 2 ** 22, (source / "train/disc/0.png").touch),
+                "a new run": (new_run, "new", 240 * 2 ** 20),
+                "answers.csv": (classify("--output", folder / "out.csv"), "out.csv", 2 ** 10),
+                "answers.json": (classify("--output", folder / "out.json"), "out.json", 2 ** 11),
+                "answers.jsonl, resumed": (classify_the_rest, "out.jsonl", 2 ** 11, five_lines),
+                "features.npz": (classify("--features", "fc7", "--output", folder / "out.npz"), "out.npz", 2 ** 12),
+                "a panel": (classify("--panel", folder / "panel.png"), "panel.png", 2 ** 16),
+                "errors against the truth": (classify("--truth", "--output", folder / "truth/out.csv"), "truth", 2 ** 14),
+                "pictures of filters": (lambda: scripted(alexnet_visualization.main, "filters", "--model", model, "--out",
+                                                         folder / "inside"), "inside", 2 ** 17),
+                "weights as .safetensors": (exported(model, ".safetensors"), "export", 2 ** 23),
+                "weights as .onnx": (exported(model, ".onnx"), "export", 2 ** 23),
+                "weights as .pth": (exported(torchvision, ".pth"), "export", 2 ** 27)}.items()}
+        for name, (write, target, about, prepare) in writes.items():
             right = 0
             for again in (False, True):   # the first time there is nothing, or what the run left; then what was written
                 for half in (False, True):
+                    prepare()
                     needed = sum(map(len, state(target).values())) if target.is_dir() else \
-                        target.stat().st_size if target.exists() else 2 ** 14
+                        target.stat().st_size if target.exists() else about
                     before = state(folder)
                     try:
                         with no_space(folder, kind, needed // 2 if half else 0):
@@ -435,21 +446,19 @@ def disk(section: Section) -> None:
                         message = f"{type(error).__name__}: {error}\n"
                     after = state(folder)
                     kept = {path: content for path, content in after.items() if path in before}
-                    if name == "answers.jsonl" and "out.jsonl" in kept:   # it grows
+                    if "jsonl" in name and "out.jsonl" in kept:   # it grows
                         kept["out.jsonl"] = kept["out.jsonl"][:len(before["out.jsonl"])]
                     fine = section.check(kept == before, f"{name}: what was there is not there any more")
-                    fine &= section.check(not any(Path(path).name.startswith(".") for path in after), f"{name}: rest in {list(after)}")
-                    if not (half and not message):   # half of the guess may have been enough
+                    rest = [path for path in after if Path(path).name.startswith(".")]
+                    fine &= section.check(not rest, f"{name}: {', '.join(rest)} is left over")
+                    if message or not (half or "jsonl" in name):   # half of the guess, or the last page, may have been enough
                         told = "cannot write" in message or "GiB free" in message   # a pack is refused beforehand
                         fine &= section.check(told and "\n" not in message, f"{name}: {message!r}")
                     right += fine
-                if name == "answers.jsonl" and again:
-                    (folder / "out.jsonl").unlink()
-                if name == "a new run":
-                    shutil.rmtree(folder / "new", ignore_errors=True)
+                prepare()
                 write()   # with space it goes on
-            if target.is_dir() and target.name != "run":
-                shutil.rmtree(target)
+            for path in [*folder.glob("new-*"), *folder.glob("export-*")]:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
             section.row(f"disk full: {name}", 4, right, f"{kind}: one line, what was there is as it was, nothing left over")
 
 

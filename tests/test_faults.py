@@ -419,6 +419,30 @@ def test_two_that_write_one_jsonl_are_refused(pack, place, capsys):
     assert end.value.code == 0 and json.loads((place / "out.jsonl").read_text())["predictions"]
 
 
+def test_sigterm_in_inference_takes_the_unfinished_file_away(pack, place):
+    small(place / "run", pack, epochs=1).train()
+    pictures = place / "many"
+    first = save_picture(pictures / "0.png", 0)
+    for number in range(1, 3000):
+        os.link(first, pictures / f"{number}.png")
+    process = subprocess.Popen([sys.executable, str(ROOT / "alexnet_inference.py"), str(pictures), "--model", str(place / "run/best.pt"),
+                                "--output", str(place / "out.csv")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (place / ".out.csv.part").exists():
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.terminate()
+    assert "Traceback" not in process.communicate(timeout=60)[1] and process.returncode == 143
+    assert not [path.name for path in place.iterdir() if path.name.startswith(".") or path.name == "out.csv"]
+
+
+def test_two_runs_that_begin_within_a_second_have_folders_of_their_own(place, monkeypatch):
+    monkeypatch.chdir(place)
+    assert train_alexnet.unused("runs/demo") == "runs/demo"
+    (place / "runs/demo").mkdir(parents=True)
+    with alone(place / "runs/demo-2"):
+        assert train_alexnet.unused("runs/demo") == "runs/demo-3"
+
+
 def test_a_name_that_looks_like_a_formula_is_none_in_a_spreadsheet(pack, place, capsys, monkeypatch):
     small(place / "run", pack, epochs=1).train()
     save_picture(place / "=1+1.png", 0)
@@ -491,11 +515,16 @@ def test_links_that_lead_nowhere_are_left_out_and_said(tmp_path):
 
 def test_what_a_killed_packer_left_goes_with_the_next(tmp_path):
     folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
-    stale = tmp_path / "cache/.other-41px-01234567.part"
-    stale.mkdir(parents=True)
-    (stale / "train.npy").write_bytes(b"x" * 100)
+    packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
+    for what in ("part", "old"):   # of another data set, and of this one, which was killed when all but tidying up was done
+        for name in ("other-41px-01234567", next((tmp_path / "cache").glob("set-*")).name):
+            stale = tmp_path / f"cache/.{name}.{what}"
+            stale.mkdir(parents=True)
+            (stale / "train.npy").write_bytes(b"x" * 100)
+    (tmp_path / "cache/.third-41px-01234567.lock").touch()
     packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
     assert [path.name for path in (tmp_path / "cache").iterdir() if path.name.startswith(".")] == []
+    assert (tmp_path / "cache/other-41px-01234567/train.npy").exists()   # it had been moved aside, and came back
 
 
 def test_two_packers_end_with_one_pack(tmp_path):
