@@ -106,6 +106,8 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
         raise UserError(f"{path} was written by a newer version of this project")
     try:
         size, classes = content["image_size"], content["classes"]
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise TypeError("classes that are no names")
         layers = sizes(describe(content["variant"], **content["changes"]), size, len(classes))
         if not layers:
             raise ValueError(f"{size} px leave nothing after pool5")

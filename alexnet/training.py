@@ -429,6 +429,33 @@ class Progress:
         return [row["val_top1_error"] for row in self.rows]
 
 
+COLUMNS = ("epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error",
+           "images_per_second", "seconds", "seconds_waiting")   # of metrics.csv
+
+
+def progress_of(content: dict[str, Any]) -> Progress:
+    """What a checkpoint says about how far its run is. Any exception if something else than a number
+    stands in the place of one."""
+    sums = content["sums"]
+    rows = [{name: number(row[name]) for name in COLUMNS} for row in content["rows"]]
+    if [row["epoch"] for row in rows] != list(range(1, content["epoch"] + 1)):
+        raise ValueError(f"{len(rows)} rows for {content['epoch']} epochs")
+    if isinstance(content["batch"], bool) or content["batch"] not in range(2 ** 40):
+        raise ValueError(f"batch {content['batch']}")
+    parts = [[number(loss), number(wrong)] for loss, wrong in sums["parts"]]
+    seconds, waited = number(sums["seconds"]), number(sums["waited"])
+    if not math.isfinite(sum(map(sum, parts)) + seconds + waited):
+        raise ValueError("sums that are no numbers")
+    return Progress(content["epoch"], content["batch"], Sums(parts, sums["seen"], seconds, waited), rows,
+                    number(content["best"]))
+
+
+def number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{type(value).__name__} in the place of a number")
+    return value
+
+
 # ------------------------------------------------------------------- a run
 
 @dataclass(frozen=True)
@@ -553,15 +580,20 @@ class Run:
         if content["classes"] != self.pack.classes:
             raise UserError(f"{path} was trained on other classes ({', '.join(content['classes'][:3])} ...)")
         try:
-            progress = Progress(**{**content["progress"], "sums": Sums(**content["progress"]["sums"])})
-            if not progress.epoch == len(progress.rows) == len(progress.errors()) or progress.batch < 0:
-                raise ValueError(f"{len(progress.rows)} rows for {progress.epoch} epochs")
+            progress = progress_of(content["progress"])
+            seen = min(progress.batch * self.settings.batch_size, len(self.pack.labels["train"]))
+            if progress.sums.seen != seen:
+                raise ValueError(f"{progress.sums.seen} images in {progress.batch} batches")
+            state, given = self.optimizer.state_dict(), content["optimizer"]
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-            for index, entry in content["optimizer"]["state"].items():
-                if entry["momentum_buffer"].shape != parameters[index].shape:
-                    raise ValueError(f"momentum {index} has another shape")
+            for index, parameter in enumerate(parameters) if given["state"] else ():
+                buffer = given["state"][index]["momentum_buffer"]
+                if not checkpoint.is_whole(buffer) or buffer.shape != parameter.shape:
+                    raise ValueError(f"momentum {index}")
+            for own, group in zip(state["param_groups"], given["param_groups"], strict=True):
+                own["lr"] = number(group["lr"])   # the rest follows from the settings
             self.model.load_state_dict(content["model"])
-            self.optimizer.load_state_dict(content["optimizer"])
+            self.optimizer.load_state_dict({**state, "state": given["state"]})
         except Exception as error:   # whatever stands in the place of a number or a tensor
             raise UserError(f"{path} lacks what a run needs to go on ({type(error).__name__}: "
                             f"{str(error)[:120]})") from None
@@ -631,12 +663,10 @@ class Run:
         result = evaluate(self.model, self.pack, self.dtype, batch_size=settings.batch_size,
                           world=self.world, progress=in_evaluation)
         sums = progress.sums
-        progress.rows.append({
-            "epoch": progress.epoch + 1, "lr": settings.lr * plan.rate,
-            "train_loss": sums.loss / sums.seen, "train_top1_error": sums.wrong / sums.seen,
-            "val_loss": result["loss"], "val_top1_error": result["top1_error"],
-            "val_top5_error": result["top5_error"], "images_per_second": sums.seen / sums.seconds,
-            "seconds": sums.seconds, "seconds_waiting": sums.waited})
+        progress.rows.append(dict(zip(COLUMNS, (
+            progress.epoch + 1, settings.lr * plan.rate, sums.loss / sums.seen, sums.wrong / sums.seen,
+            result["loss"], result["top1_error"], result["top5_error"], sums.seen / sums.seconds,
+            sums.seconds, sums.waited), strict=True)))
         progress.epoch, progress.batch, progress.sums = progress.epoch + 1, 0, Sums()
         self.write(result["top1_error"])
         watcher.end(self)
