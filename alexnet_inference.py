@@ -431,12 +431,12 @@ def main(arguments: list[str] | None = None) -> None:
         stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(1 if run(parse(arguments)) else 0)
-    except UserError as error:
-        print(f"alexnet_inference.py: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:   # whoever read standard output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except (UserError, OSError) as error:
+        print(f"alexnet_inference.py: {printable(str(error))}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -704,7 +704,7 @@ def main(arguments: list[str] | None = None) -> None:
             print("\n".join(f"{name:13} {what.help}" for name, what in LOOKS.items()))
         else:
             run(options)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"alexnet_visualization.py: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

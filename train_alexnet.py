@@ -15,6 +15,7 @@ import itertools
 import math
 import os
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -32,20 +33,21 @@ from tqdm import tqdm
 from alexnet import checkpoint, weights
 from alexnet.data import Pack, find_source, packed
 from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
-from alexnet.files import UserError, alone, beside, end_cleanly, printable, read_json, write_json
+from alexnet.files import UserError, alone, end_cleanly, printable, read_json, write_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               default_rate, evaluate, highest_head_rate, highest_rate, join_world)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 TUNING_RATE, TUNING_BATCH = 0.3, 32   # with --weights: times the recipe's rate; results/README.md
+RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options; those not given are None, so that --resume can tell."""
     parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="python train_alexnet.py [--OPTION VALUE ...]", description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n" + __doc__.split("\n\n")[1])
 
     group = parser.add_argument_group("what")
@@ -90,6 +92,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--tensorboard", action="store_true", default=None, help="log for TensorBoard, too")
     add("--quiet", action="store_true", default=None, help="only warnings and the result")
     return parser.parse_args(arguments)
+
+
+def check(options: argparse.Namespace) -> None:
+    """UserError for what can be seen to be wrong before the images are packed."""
+    for name, least in (("checkpoint_minutes", 0), ("workers", 1)):
+        value = getattr(options, name)
+        if value is not None and not value >= least:
+            raise UserError(f"--{name.replace('_', '-')} must be at least {least}")
+    if options.out and not options.evaluate and Path(options.out).is_file():
+        raise UserError(f"--out {options.out} is a file; a run is a folder")
 
 
 def load_data(where: str, image_size: int, val_fraction: float | None, options: argparse.Namespace,
@@ -148,8 +160,8 @@ def outline(num_classes: int, image_size: int, variant: str, changes: dict[str, 
     try:
         with torch.device("meta"):
             return AlexNet(num_classes, image_size, variant, **changes)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    except (ValueError, RuntimeError, OverflowError) as error:   # torch's word for far too large
+        raise UserError(str(error).splitlines()[0]) from None
 
 
 def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: World,
@@ -182,11 +194,13 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         weights=place(options.weights) if start else None, changes=changes, freeze=options.freeze,
         head_lr=head, deterministic=bool(options.deterministic))
     for name in ("epochs", "batch_size", "lr", "head_lr"):
-        if getattr(settings, name) <= 0:
+        if not getattr(settings, name) > 0:   # nor is it "not a number"
             raise UserError(f"--{name.replace('_', '-')} must be above 0")
     for name in ("momentum", "weight_decay", "warmup", "color_noise", "seed"):
-        if getattr(settings, name) < 0:
+        if not getattr(settings, name) >= 0:
             raise UserError(f"--{name.replace('_', '-')} must not be negative")
+    if settings.seed >= 2 ** 63:
+        raise UserError("--seed must be below 2^63")
     highest = highest_rate(shape, momentum, recipe.bias_rate)
     if world.rank or start or options.quiet and options.lr is None:
         return settings     # the limit is that of the initial weights
@@ -222,13 +236,19 @@ def resumed(options: argparse.Namespace) -> Settings:
     if options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
     config = read_json(path)
-    stored = {**{field.name: field.default for field in fields(Settings) if field.default is not MISSING},
-              **config["settings"]}   # an older run lacks what is newer
-    options.cache = options.cache or config["cache"]
+    known = {field.name for field in fields(Settings)}
+    newer = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
+    try:
+        stored = {**newer, **config["settings"]}   # an older run lacks what is newer
+        options.cache = options.cache or str(config["cache"])
+        config["resumed"], config["surroundings"], config["identity_of_data"]
+    except (KeyError, TypeError):
+        stored = {}
+    if stored.keys() != known:
+        raise UserError(f"{path} is not the config.json of a run")
     for name in ("data", "weights"):
         if getattr(options, name):
             setattr(options, name, place(getattr(options, name)))
-    known = {field.name for field in fields(Settings)}
     wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
              for name, value in vars(options).items()
              if name in known - {"epochs"} and value is not None and value != stored[name]]
@@ -244,7 +264,7 @@ class Console(Watcher):
 
     def __init__(self, quiet: bool, board: Any = None) -> None:
         self.quiet, self.board = quiet, board
-        self.asked = 0   # by which signal
+        self.asked, self.asked_at = 0, 0.0   # by which signal, when
         self.bar: tqdm | None = None
         self.looked, self.start, self.started_at = 0.0, time.perf_counter(), 0
         self.warned = False
@@ -252,9 +272,11 @@ class Console(Watcher):
             signal.signal(name, self.ask_to_stop)
 
     def ask_to_stop(self, number: int, _: Any) -> None:
-        if self.stop:
-            sys.exit(128 + number)
-        self.stop, self.asked = True, number
+        if self.stop:   # a cluster may send SIGTERM to all processes, and torchrun pass it on: that is once
+            if number == signal.SIGINT and time.monotonic() - self.asked_at > 0.5:
+                sys.exit(128 + number)
+            return
+        self.stop, self.asked, self.asked_at = True, number, time.monotonic()
         print("\nstopping after this batch (once more: at once)", file=sys.stderr)
 
     def begin(self, run: Run, batches: TrainingBatches) -> None:
@@ -339,23 +361,25 @@ def train(options: argparse.Namespace) -> None:
         settings = settle(options, pack, size, world, start)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = Path(options.out or unused(f"results/runs/{pack.name}-{settings.variant}-{stamp}"))
-        if (folder / "config.json").exists():
-            raise UserError(f"{folder} holds a run already: --resume {folder} goes on with it, "
-                            "another --out starts a new one")
     if world.size > 1:  # one folder for all, whatever their clocks say
         shared = [str(folder)]
         dist.broadcast_object_list(shared)
         folder = Path(shared[0])
-    with alone(folder) if world.rank == 0 else nullcontext(True) as mine:
+    with alone(folder / "run") if world.rank == 0 else nullcontext(True) as mine:   # the lock lies in the folder
         if not mine:
             raise UserError(f"another process is training in {folder}: two would overwrite each other's files")
+        if not options.resume and world.rank == 0 and any((folder / name).exists() for name in RUNS_FILES):
+            raise UserError(f"{folder} holds a run already: --resume {folder} goes on with it, "
+                            "another --out starts a new one")
+        if world.size > 1:
+            dist.barrier()   # not before the first has said what is wrong
         follow(options, folder, settings, pack, device, world, start)
 
 
 def unused(name: str) -> str:
     """The name, or with a number behind it: two runs may begin within a second."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(one for one in names if not Path(one).exists() and not beside(Path(one), "lock").exists())
+    return next(one for one in names if not Path(one).exists())
 
 
 def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: Pack, device: torch.device,
@@ -363,8 +387,6 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
     """A run from where it is to its end, in a folder that no other process writes to."""
     workers = options.workers or (4 if device.type == "cuda" else 1)
     minutes = 5.0 if options.checkpoint_minutes is None else options.checkpoint_minutes or math.inf
-    if minutes < 0:
-        raise UserError("--checkpoint-minutes must not be negative")
     run = Run(folder, settings, pack, device, world, workers, start, minutes)
     restored = bool(options.resume) and run.restore()
     if run.finished:
@@ -384,7 +406,7 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
     except Stopped:
         if world.rank == 0:
             print(f"stopped in epoch {run.progress.epoch + 1}; "
-                  f"python train_alexnet.py --resume {folder} goes on exactly there")
+                  f"python train_alexnet.py --resume {shlex.quote(str(folder))} goes on exactly there")
         sys.exit(128 + (console.asked or signal.SIGTERM))   # another process was asked
     except torch.OutOfMemoryError:
         raise UserError(f"out of memory: a smaller --batch-size than {settings.batch_size} or a "
@@ -401,6 +423,11 @@ def write_config(run: Run, options: argparse.Namespace) -> None:
     if options.resume:
         config = read_json(path)
         config["settings"] = asdict(run.settings)
+        before = (config["resumed"] or [config])[-1]["surroundings"]
+        changed = [f"{name} {before.get(name)} is now {value}" for name, value in now["surroundings"].items()
+                   if name not in ("processes", "cores", "system") and before.get(name) != value]
+        if changed:
+            print(f"look: {', '.join(changed)}: not the same bits as without a stop", file=sys.stderr)
         config["resumed"].append({"epoch": run.progress.epoch, "batch": run.progress.batch, **now})
         if config["identity_of_data"] != pack.identity:
             print(f"look: the images of {pack.name} have changed since the run was started",
@@ -500,9 +527,12 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     keep_memory()
     end_cleanly()
+    for stream in (sys.stdout, sys.stderr):   # names that the terminal's encoding lacks
+        stream.reconfigure(errors="backslashreplace")
     try:
+        check(options)
         measure(options) if options.evaluate else train(options)
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(f"train_alexnet.py: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

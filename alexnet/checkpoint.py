@@ -7,6 +7,7 @@ weights_only=True)` opens it, so nothing in a file is ever executed.
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import zipfile
@@ -118,7 +119,10 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
                 expected[f"{layer.name}.weight"] = (layer.shape[0], layer.inputs // layer.groups, *kernel)
                 expected[f"{layer.name}.bias"] = (layer.shape[0],)
         found = content["model"].items()
-        dict(content["facts"])
+        facts = content["facts"]
+        json.dumps(facts)   # plain values
+        if not (isinstance(facts.get("data") or "", str) and isinstance(facts.get("val_fraction") or 0.1, float)):
+            raise TypeError("facts that are none")
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project "
                         f"({type(error).__name__}: {str(error)[:120]})") from None

@@ -10,6 +10,7 @@ it is, and the mean image over the training set. For another input size S the si
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import inspect
 import math
@@ -452,22 +453,23 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
     if need > free:
         raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "
                         f"{free / 2**30:.1f} GiB free; --cache names another folder")
-    with alone(folder, wait=f"another process is packing {source.name} into {folder}: waiting for it"):
-        if pack := usable(folder, source, strict):   # the other has just made it
+    with alone(folder, wait=f"another process is packing {source.name} into {folder}: waiting for it") as held:
+        if pack := usable(folder, source, strict, say=True):   # the other has just made it
             return pack
-        with whole_folder(folder) as temporary:
+        with whole_folder(folder, held) as temporary:
             write_pack(source, temporary, side, strict, threads or os.cpu_count() or 1, quiet)
         return open_pack(folder)
 
 
-def usable(folder: Path, source: Source, strict: bool) -> Pack | None:
+def usable(folder: Path, source: Source, strict: bool, say: bool = False) -> Pack | None:
     """The pack in a folder, if it is whole and of this source as it is now."""
     if not (folder / "pack.json").is_file():
         return None
     try:
         pack = open_pack(folder)
     except UserError as error:
-        print(f"look: {error}: packing anew", file=sys.stderr)
+        if say:
+            print(f"look: {error}: packing anew", file=sys.stderr)
         return None
     return pack if pack.identity == source.identity and not (strict and pack.skipped) else None
 
@@ -476,12 +478,15 @@ def open_pack(folder: Path) -> Pack:
     """A packed data set from its folder; UserError if something in it is missing, damaged or of
     another version."""
     try:
+        before = folder.stat()
         about = read_json(folder / "pack.json")
         pack = Pack(folder, about["name"], about["classes"], about["side"],
                     {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
                     {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
                     np.load(folder / "mean.npy"), np.array(about["covariance"]),
                     about["findings"], about["skipped"], about["identity"])
+        if not os.path.samestat(before, folder.stat()):   # another process has just replaced it
+            return open_pack(folder)
         whole = about["format"] == FORMAT and pack.mean.shape == (pack.side, pack.side, 3) and all(
             pack.images[part].shape == (len(pack.labels[part]), pack.side, pack.side, 3) for part in PARTS)
     except (UserError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -506,9 +511,10 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
             for opened in read_all(source, source.parts[part], side, threads):
                 progress.update()
                 if opened.error:
-                    if isinstance(opened.error, FileNotFoundError):
-                        raise UserError(f"{opened.item} was there a moment ago: is {source.place} being changed, or "
-                                        "its drive gone? Start again when it is at rest")
+                    # Pillow's own errors have no number: this one is the system's, and the rest may fail, too.
+                    if getattr(opened.error, "errno", None) not in (None, errno.EACCES, errno.EPERM, errno.EISDIR):
+                        raise UserError(f"{opened.item} was there a moment ago ({opened.error.strerror}): is {source.place} "
+                                        "being changed, or its drive gone? Start again when it is at rest")
                     if strict:
                         raise UserError(f"{opened.item} cannot be read ({opened.error}); without "
                                         "--strict it is left out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,15 +14,19 @@ import numpy as np
 matplotlib.use("Agg")  # no display needed
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib import font_manager, ft2font  # noqa: E402
+from matplotlib.text import Text  # noqa: E402
 
 from alexnet.files import UserError, whole_file  # noqa: E402
 
 
 DPI = 100   # of every PNG file
+plt.rcParams["text.parse_math"] = False   # a folder or a class may have dollars in its name
 
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Whole or not at all, with the same bytes for the same figure."""
+    for text in figure.findobj(Text):   # names in other encodings
+        text.set_text("".join("?" if unicodedata.category(letter) == "Cs" else letter for letter in text.get_text()))
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     plt.close(figure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import glob
 import io
 import json
 import os
@@ -40,8 +41,11 @@ def end_cleanly() -> None:
 
 # ------------------------------------------------------------------- whole or not at all
 
+BUSY, UNKNOWN, HELD = range(3)   # of a lock: another process has it; there are none here; we have it
+
+
 def beside(path: Path, what: str) -> Path:
-    """`.NAME.part` (not finished), `.NAME.lock` or `.NAME.old` beside NAME."""
+    """`.NAME.PID.part` (not finished), `.NAME.PID.old` (moved aside) or `.NAME.lock` beside NAME."""
     return path.with_name(f".{path.name}.{what}")
 
 
@@ -57,29 +61,28 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def alone(path: Path | str, wait: str = "") -> Iterator[bool]:
-    """Whether no other process is at work on `path`; none will be while the block runs.
+def alone(path: Path | str, wait: str = "") -> Iterator[int]:
+    """HELD if no other process is at work on `path`, and none will be while the block runs; else BUSY,
+    which is false. UNKNOWN, as true as HELD, where the system or the file system knows no locks.
 
-    wait: is said, and the other process waited for, instead of giving False. The lock is on a file
+    wait: is said, and the other process waited for, instead of giving BUSY. The lock is on a file
     beside `path`. The system gives it back when its process ends, however that ends.
     """
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = locked(beside(path, "lock"), wait) if fcntl else None
-    if fcntl and not file:
-        yield False
-        return
+        found, file = locked(beside(path, "lock"), wait) if fcntl else (UNKNOWN, None)
     try:
-        yield True
+        yield found
     finally:
-        if file:
+        if found == HELD:
             beside(path, "lock").unlink(missing_ok=True)
+        if file:
             file.close()
 
 
-def locked(path: Path, wait: str) -> io.IOBase | None:
-    """The file, made and locked; None if another process has it and is not to be waited for."""
+def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
+    """What became of the lock, and the file, made and locked."""
     while True:
         file = open(path, "ab")
         try:
@@ -87,14 +90,14 @@ def locked(path: Path, wait: str) -> io.IOBase | None:
         except BlockingIOError:
             if not wait:
                 file.close()
-                return None
+                return BUSY, None
             print(wait, file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:   # a file system that knows no locks
-            return file
+            return UNKNOWN, file
         try:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return file
+                return HELD, file
         except FileNotFoundError:
             pass
         file.close()   # whoever had it before removed it: once more
@@ -105,14 +108,15 @@ def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the place of `path` when all went well.
 
     Whoever reads `path` sees the old content or the new, never a part. What a process that died
-    had begun is overwritten; UserError if another is writing the same. keep: where the old content
+    had begun is removed; UserError if another is writing the same. keep: where the old content
     goes.
     """
     path = Path(path)
-    temporary = beside(path, "part")
-    with writing(path), alone(path) as mine:
-        if not mine:
+    temporary = beside(path, f"{os.getpid()}.part")
+    with writing(path), alone(path) as held:
+        if not held:
             raise UserError(f"another process is writing {path} at this moment: let it finish, or name another file")
+        clear(path, held)
         try:
             yield temporary
             sync(temporary)
@@ -124,11 +128,11 @@ def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, held: int) -> Iterator[Path]:
     """The same for a folder that is held `alone`: a temporary one to fill, which then takes its place."""
+    temporary, old = (beside(path, f"{os.getpid()}.{what}") for what in ("part", "old"))
     with writing(path):
-        clear(path)
-        temporary, old = beside(path, "part"), beside(path, "old")
+        clear(path, held)
         temporary.mkdir()
         try:
             yield temporary
@@ -138,26 +142,41 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 os.rename(path, old)
             os.rename(temporary, path)
         finally:
-            clear(path)
+            if old.exists() and not path.exists():
+                os.rename(old, path)
+            for rest in (temporary, old):
+                shutil.rmtree(rest, ignore_errors=True)
 
 
-def clear(path: Path) -> None:
-    """Removes what was not finished beside a folder that is held `alone`. A folder that was moved
-    aside when the process died comes back."""
-    old = beside(path, "old")
-    if old.exists() and not path.exists():
-        os.rename(old, path)
-    for rest in (beside(path, "part"), old):
-        shutil.rmtree(rest, ignore_errors=True)
+def clear(path: Path, held: int) -> None:
+    """Removes what processes that died left beside a path that is HELD. A folder that was moved aside
+    comes back if there is none in its place."""
+    if held != HELD:
+        return
+    for rest in left_beside(path.parent, glob.escape(path.name)):
+        if rest.suffix == ".old" and not path.exists():
+            os.rename(rest, path)
+        elif rest.is_dir():
+            shutil.rmtree(rest, ignore_errors=True)
+        else:
+            rest.unlink(missing_ok=True)
+
+
+def left_beside(folder: Path, name: str) -> list[Path]:
+    return [path for what in ("part", "old") for path in folder.glob(f".{name}.*.{what}")]
 
 
 def sweep(folder: Path, names: str) -> None:
-    """Clears, beside all folders of such names (a pattern), what processes that died left in `folder`."""
-    left = {rest.stem[1:] for what in ("part", "old", "lock") for rest in folder.glob(f".{names}.{what}")}
+    """Clears, beside all folders of such names (a pattern), what processes that died left in `folder`,
+    as far as this one may."""
+    left = {rest.stem.rpartition(".")[0][1:] for rest in left_beside(folder, names)}
+    left |= {rest.stem[1:] for rest in folder.glob(f".{names}.lock")}
     for name in sorted(left):
-        with alone(folder / name) as mine:   # whose process lives, is left alone
-            if mine:
-                clear(folder / name)
+        try:
+            with alone(folder / name) as held:
+                clear(folder / name, held)
+        except (UserError, OSError):   # another person's
+            continue
 
 
 def sync(path: Path) -> None:

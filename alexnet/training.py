@@ -437,14 +437,14 @@ def progress_of(content: dict[str, Any]) -> Progress:
     """What a checkpoint says about how far its run is. Any exception if something else than a number
     stands in the place of one."""
     sums = content["sums"]
+    if not all(type(content[name]) is int and content[name] >= 0 for name in ("epoch", "batch")):
+        raise TypeError("epoch or batch is no count")
     rows = [{name: number(row[name]) for name in COLUMNS} for row in content["rows"]]
-    if [row["epoch"] for row in rows] != list(range(1, content["epoch"] + 1)):
+    if len(rows) != content["epoch"] or [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
         raise ValueError(f"{len(rows)} rows for {content['epoch']} epochs")
-    if isinstance(content["batch"], bool) or content["batch"] not in range(2 ** 40):
-        raise ValueError(f"batch {content['batch']}")
     parts = [[number(loss), number(wrong)] for loss, wrong in sums["parts"]]
     seconds, waited = number(sums["seconds"]), number(sums["waited"])
-    if not math.isfinite(sum(map(sum, parts)) + seconds + waited):
+    if not math.isfinite(sum(map(sum, parts)) + seconds + waited) or type(sums["seen"]) is not int:
         raise ValueError("sums that are no numbers")
     return Progress(content["epoch"], content["batch"], Sums(parts, sums["seen"], seconds, waited), rows,
                     number(content["best"]))
@@ -453,6 +453,7 @@ def progress_of(content: dict[str, Any]) -> Progress:
 def number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{type(value).__name__} in the place of a number")
+    float(value)   # OverflowError for a whole number that is too large
     return value
 
 
@@ -515,6 +516,7 @@ class Run:
         self.folder, self.settings, self.pack = folder, settings, pack
         self.device, self.world, self.threads = device, world, threads
         self.minutes, self.saved = minutes, time.monotonic()
+        self.good = True   # whether last.pt, if there is one, is whole
         self.dtype = choose_precision(settings.precision, device)
         torch.manual_seed(settings.seed)
         self.model = self.build()
@@ -560,6 +562,7 @@ class Run:
         """Takes up last.pt, or previous.pt where that is missing or damaged; False if the run was
         stopped before the first one."""
         looks: list[str] = []
+        found = False
         for path in (self.folder / "last.pt", self.folder / "previous.pt"):
             if not path.exists():
                 continue
@@ -567,13 +570,19 @@ class Run:
                 looks += self.take_up(checkpoint.read(path), path)
             except UserError as error:
                 looks.append(str(error))
+                self.good = False
                 continue
             for look in looks if self.world.rank == 0 else ():
                 print(f"look: {printable(look)}; going on from {path.name}", file=sys.stderr)
-            return True
-        if looks:
+            found = True
+            break
+        if looks and not found:
             raise UserError(f"{looks[0]}; nothing else is there to go on from: a new run needs another --out")
-        return False
+        places = torch.zeros(self.world.size, 2, device=self.device)   # exact up to 2^24
+        places[self.world.rank] = torch.tensor([self.progress.epoch, self.progress.batch])
+        if (self.world.sum(places) != places[0]).any():
+            raise UserError(f"the processes do not see the same checkpoints in {self.folder}: it must be one folder for all")
+        return found
 
     def take_up(self, content: dict[str, Any], path: Path) -> list[str]:
         """Goes on from a checkpoint; what a person should know. UserError if it does not fit this run."""
@@ -581,9 +590,13 @@ class Run:
             raise UserError(f"{path} was trained on other classes ({', '.join(content['classes'][:3])} ...)")
         try:
             progress = progress_of(content["progress"])
+            before = content["processes"]
+            if type(before) is not int:
+                raise TypeError("processes is no count")
             seen = min(progress.batch * self.settings.batch_size, len(self.pack.labels["train"]))
             if progress.sums.seen != seen:
-                raise ValueError(f"{progress.sums.seen} images in {progress.batch} batches")
+                raise ValueError(f"{progress.sums.seen} images in {progress.batch} batches, now {seen}; were some added or "
+                                 "removed?")
             state, given = self.optimizer.state_dict(), content["optimizer"]
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             for index, parameter in enumerate(parameters) if given["state"] else ():
@@ -598,13 +611,14 @@ class Run:
             raise UserError(f"{path} lacks what a run needs to go on ({type(error).__name__}: "
                             f"{str(error)[:120]})") from None
         self.progress = progress
-        before = content.get("processes", self.world.size)
         return [] if before == self.world.size else [
             f"{before} process(es) trained before, now {self.world.size} do: the same batches, but sums in another "
             "order, so not the same bits"]
 
     def save(self, name: str = "last.pt") -> None:
-        """Writes a checkpoint; only the first process does."""
+        """Writes a checkpoint; only the first process does. A last.pt that was damaged does not take the
+        place of a good previous.pt."""
+        self.saved = time.monotonic()
         if self.world.rank:
             return
         facts = {**asdict(self.settings), "epoch": self.progress.epoch,
@@ -612,9 +626,10 @@ class Run:
         more = {} if name == "best.pt" else {
             "optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress),
             "processes": self.world.size}
+        last = name == "last.pt"
         checkpoint.save(self.folder / name, self.model, facts,
-                        self.folder / "previous.pt" if name == "last.pt" else None, **more)
-        self.saved = time.monotonic()
+                        self.folder / "previous.pt" if last and self.good else None, **more)
+        self.good |= last
 
     # --- training
 
@@ -674,7 +689,7 @@ class Run:
     def agree(self, stop: bool, last: bool) -> tuple[bool, bool]:
         """Whether any of the processes is to stop, and whether a checkpoint is due. GPUs would wait for
         each other to talk: every 20 batches, and at the `last`, is enough."""
-        due = time.monotonic() - self.saved > 60 * self.minutes
+        due = self.world.rank == 0 and time.monotonic() - self.saved > 60 * self.minutes
         if self.world.size == 1:
             return stop, due
         if self.device.type != "cpu" and self.progress.batch % 20 and not last:

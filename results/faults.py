@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 import zipfile
+import zlib
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import date
@@ -154,6 +155,13 @@ def alive(pid: int) -> bool:
         return False
 
 
+def where(run: Path) -> tuple[int, int] | None:
+    """Epochs and batches that are done, by the newest checkpoint; None if there is none."""
+    path = next((path for path in (run / "last.pt", run / "previous.pt") if path.exists()), None)
+    progress = torch.load(path, weights_only=True)["progress"] if path else None
+    return progress and (progress["epoch"], progress["batch"])
+
+
 def being_written(folder: Path) -> bool:
     return any(folder.glob(".*.part"))
 
@@ -193,7 +201,7 @@ def same_end(one: Path, two: Path) -> str:
 def training(section: Section, processes: int, times: int) -> None:
     """Kills at random moments, half of them while a file is being written; each time --resume."""
     wanted, kills, ends, right, seed = section.count(times), 0, 0, 0, section.seed
-    in_writing = one_of_two = 0
+    in_writing = one_of_two = within = 0
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
     start = [sys.executable, *launch, str(ROOT / "train_alexnet.py"), "--cache", str(section.place / "packed"),
              "--device", "cpu", "--checkpoint-minutes", "0.02"]
@@ -204,12 +212,18 @@ def training(section: Section, processes: int, times: int) -> None:
         subprocess.run([*new, "--out", straight], check=True, capture_output=True, env=surroundings)
         while True:
             resume = (run / "config.json").exists()
+            expected = where(run)
             process = subprocess.Popen(
                 [*start, "--resume", run] if resume else [*new, "--out", run], text=True, env=surroundings,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             line = next((line for line in process.stdout if line.startswith(("AlexNet", str(run)))), "")
             if not section.check(bool(line), f"{run.name} did not start"):
                 return
+            if expected:
+                going_on = next(process.stdout, "") and next(process.stdout, "").strip()
+                said = f"going on in epoch {expected[0] + 1}, batch {expected[1] + 1}"
+                section.check(going_on == said or line.startswith(str(run)), f"{run.name}: {going_on!r} instead of {said!r}")
+                within += expected[1] > 0
             until = time.monotonic() + section.chance.uniform(0, 4)
             while (time.monotonic() < until or kills >= wanted) and process.poll() is None:   # enough: to the end
                 time.sleep(0.001)
@@ -231,14 +245,16 @@ def training(section: Section, processes: int, times: int) -> None:
                 print(f"{kills} kills", file=sys.stderr, flush=True)
         section.check(process.returncode == 0, f"{run.name} ended with {process.returncode}")
         different = same_end(straight, run)
+        rest = [path.name for path in run.glob(".*")]
+        section.check(not rest, f"{run.name}: {', '.join(rest)} is left over")
         ends += section.check(not different, f"{run.name} ends otherwise than the run that was never killed: {different}")
         shutil.rmtree(straight)
         shutil.rmtree(run)
         seed += 1
     runs = seed - section.seed
     who = "training, one process" if processes == 1 else f"training, torchrun with {processes} processes"
-    section.row(f"kill -9 in {who}", kills, right, f"every file whole after each kill; {in_writing} while a file was being "
-                "written" + (f", {one_of_two} of one process alone" if processes > 1 else ""))
+    section.row(f"kill -9 in {who}", kills, right, "every file whole after each kill, and each time it went on from the last batch "
+                f"that was written, {within} times within an epoch; {in_writing} kills while a file was being written" + (f", {one_of_two} of one process alone" if processes > 1 else ""))
     section.row(f"runs that were killed and resumed to the end, {who.split(', ')[1]}", runs, ends,
                 "weights, momentum, best.pt and metrics.csv equal those of the run never killed, bit by bit")
 
@@ -307,7 +323,8 @@ def packing(section: Section) -> None:
             good = section.check(not any(child.exitcode for child in children[1:]), "the other packer failed")
             if place.exists():
                 found = open_pack(place)
-                good &= section.check(any(equal(found, one) for one in expected), f"kill {number}: a wrong pack")
+                allowed = expected if packers == 1 else [expected[version]]   # the other has finished
+                good &= section.check(any(equal(found, one) for one in allowed), f"kill {number}: a wrong pack")
             elif packers == 2:
                 good = section.check(False, f"kill {number}: the other packer left nothing")
             again = in_child(folder, cache)
@@ -457,6 +474,10 @@ def disk(section: Section) -> None:
                     right += fine
                 prepare()
                 write()   # with space it goes on
+                if "jsonl" in name:
+                    lines = (folder / "out.jsonl").read_text().splitlines()
+                    right -= not section.check(len({json.loads(line)["path"] for line in lines}) == len(lines) == 17,
+                                               f"{name}: {len(lines)} lines")
             for path in [*folder.glob("new-*"), *folder.glob("export-*")]:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             section.row(f"disk full: {name}", 4, right, f"{kind}: one line, what was there is as it was, nothing left over")
@@ -474,8 +495,15 @@ KINDS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 
 
 def damaged(data: bytes, chance: np.random.Generator) -> bytes:
-    """Bits flipped, a part cut off, a block of garbage, zeros at the end, a header of something else."""
-    raw, way = bytearray(data), chance.integers(5)
+    """Bits flipped, a part cut off, a block of garbage, zeros at the end, another header, a huge picture."""
+    raw, way = bytearray(data), chance.integers(6)
+    if way == 5:   # it says that it is huge, if its format is one of those
+        for magic, place, length, order in ((b"BM", 18, 4, "little"), (b"GIF8", 6, 2, "little"), (b"\x89PNG", 16, 4, "big")):
+            if raw.startswith(magic):
+                raw[place:place + 2 * length] = min(2 ** 16 - 1, 2 ** (8 * length) - 1).to_bytes(length, order) * 2
+        if raw.startswith(b"\x89PNG"):
+            raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
+        return bytes(raw)
     if way == 0:
         for place in chance.integers(0, len(raw), 1 + int(chance.integers(64))):
             raw[place] ^= 1 << int(chance.integers(8))
@@ -523,6 +551,7 @@ def images(section: Section) -> None:
     packed_images = sum(read_json(section.place / "run/config.json")["images"].values())
     reasons = [entry for entry in about["skipped"] if len(entry.split(": ", 1)) == 2 and entry.split(": ", 1)[1].strip()]
     right = packed_images + len(reasons)
+    section.check(peak < 2, f"training took {peak:.2f} GiB")
     section.check(right == made, f"{packed_images} packed, {len(reasons)} left out with a reason, of {made}")
     section.row("damaged images, packed and trained on", made, right, f"{packed_images} could be read all the same, "
                 f"{len(reasons)} left out, each with a reason; {peak:.2f} GiB at most")
@@ -532,6 +561,7 @@ def images(section: Section) -> None:
     section.check(status == 1 and "Traceback" not in heard, f"inference ended with {status}: {heard[-500:]}")
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     right = sum(bool(line["predictions"]) != bool(line["error"]) for line in lines)
+    section.check(peak < 2, f"inference took {peak:.2f} GiB")
     section.check(right == len(lines) == made, f"{len(lines)} answers for {made} images")
     failed = sum(bool(line["error"]) for line in lines)
     section.row("damaged images, classified", made, right, f"{failed} with a reason instead of an answer; {peak:.2f} GiB at most")
@@ -547,6 +577,7 @@ def images(section: Section) -> None:
         fine = section.check(status == 0 and "Traceback" not in heard, f"visualisation ended with {status}: {heard[-500:]}")
         right += len(some) * fine
         refused, shown, peak = refused + unread, shown + len(some) - unread, max(peak, used)
+    section.check(peak < 2, f"visualisation took {peak:.2f} GiB")
     section.check(refused == failed, f"visualisation left out {refused}, inference {failed}")
     section.row("damaged images, looked into (gradient)", made, right, f"{shown} shown, {refused} left out with a reason; "
                 f"{peak:.2f} GiB at most")
@@ -639,7 +670,7 @@ def checkpoints(section: Section) -> None:
     folder, canary = section.place / "run", section.place / "evil-was-here"
     small_run(folder, pack).train()
     good, content = (folder / "last.pt").read_bytes(), torch.load(folder / "last.pt", weights_only=True)
-    previous = (folder / "previous.pt").read_bytes()
+    previous, before = (folder / "previous.pt").read_bytes(), torch.load(folder / "previous.pt", weights_only=True)
     tally: dict[str, list[int]] = {}
     for number in range(times):
         kind, raw = hostile(good, content, canary, section.chance, number)
@@ -655,6 +686,11 @@ def checkpoints(section: Section) -> None:
         except Exception as error:
             fine = section.check(False, f"{number}, {kind}: {type(error).__name__}: {error}")
         fell_back = "going on from previous.pt" in heard.getvalue()
+        if fell_back:
+            fine &= section.check(run.progress.epoch == before["progress"]["epoch"] and all(
+                torch.equal(value, before["model"][name]) for name, value in run.model.state_dict().items()) and all(
+                torch.equal(entry["momentum_buffer"], before["optimizer"]["state"][index]["momentum_buffer"])
+                for index, entry in run.optimizer.state_dict()["state"].items()), f"{number}, {kind}: not what previous.pt has")
         if fine and not fell_back:   # it opened: then it must be whole, or what was changed must not matter
             counts[2] += 1
             if kind == "code in it":
@@ -679,9 +715,9 @@ def checkpoints(section: Section) -> None:
         counts[1] += fine and not canary.exists()
     for kind, (count, right, taken) in tally.items():
         section.row(f"checkpoints: {kind}", count, right, f"{count - taken} refused with a line, and previous.pt taken up; "
-                    f"{taken} opened and went on to train (what was changed does not count); nothing was run")
-    section.row("memory while they were opened", 1, 1,
-                f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20:.2f} GiB at most")
+                    f"{taken} taken, since the change fits or is not used, and trained on; nothing was run")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20
+    section.row("memory while they were opened", 1, int(section.check(peak < 2, f"{peak:.2f} GiB")), f"{peak:.2f} GiB at most")
 
 
 # ------------------------------------------------------------------- several processes
@@ -769,10 +805,10 @@ def long(section: Section) -> None:
     settled = rows[len(rows) // 10:]   # what is allocated once, is by then
     memory = settled[-1]["mebibytes"] - settled[0]["mebibytes"]
     slower = statistics.median(row["milliseconds"] for row in rows[-5:]) / statistics.median(row["milliseconds"] for row in rows[:5])
-    files = settled[-1]["files"] - settled[0]["files"]
+    files = max(settled[-1][what] - settled[0][what] for what in ("files", "threads"))
     section.row(f"memory after {rows[-1]['steps']:,} steps", 1, int(section.check(memory < 20, f"memory grew by {memory:.1f} MiB")),
                 f"{settled[0]['mebibytes']:.0f} MiB after {settled[0]['steps']:,} steps, {settled[-1]['mebibytes']:.0f} at the end")
-    section.row("open files and threads", 1, int(section.check(files <= 0, f"{files} more files")),
+    section.row("open files and threads", 1, int(section.check(files <= 0, f"{files} more files or threads")),
                 f"{settled[0]['files']} and {settled[-1]['files']} files; {settled[0]['threads']} and {settled[-1]['threads']} threads")
     section.row("time of a step", 1, int(section.check(slower < 1.1, f"steps take {slower:.2f} times as long")),
                 f"the last quarter takes {slower:.2f} times what the first takes (medians)")
@@ -802,11 +838,18 @@ def table() -> None:
         if not path.exists():
             continue
         found = read_json(path)
-        lines += [f"## {title}", "", f"`{found['command']}`, seed {found['seed']}, {found['date']}, {found['machine']['cores']} cores, "
+        lines += [f"## {title}", "", f"`{found['command']}`, seed {found['seed']}, {found['date']}, commit {found['commit']}, {found['machine']['cores']} cores, "
                   f"{found['seconds'] / 60:.0f} minutes", "", "| what | times | right | seen |", "|---|---|---|---|"]
         lines += [f"| {row['what']} | {row['times']:,} | {row['right']:,} | {row['seen']} |" for row in found["rows"]]
         lines += [""] + [f"- wrong: {line}" for line in found["wrong"]] + [""] * bool(found["wrong"])
     write_text(HERE / "README.md", "\n".join(lines).rstrip() + "\n")
+
+
+def commit() -> str:
+    """Which version of the code was tried."""
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return git("rev-parse", "--short", "HEAD") + (" and changes" if git("status", "--porcelain", "-uno", "alexnet", "*.py") else "")
 
 
 def main() -> None:
@@ -829,7 +872,7 @@ def main() -> None:
         failed |= bool(section.wrong) or any(row["right"] < row["times"] for row in section.rows)
         if options.part == 1:
             write_json(HERE / f"{name}.json", {
-                "command": f"python -m results.faults {name}", "seed": options.seed, "date": date.today().isoformat(),
+                "command": f"python -m results.faults {name}", "commit": commit(), "seed": options.seed, "date": date.today().isoformat(),
                 "machine": machine(), "seconds": round(time.monotonic() - start, 1), "rows": section.rows,
                 "wrong": section.wrong, **({"curve": section.curve} if hasattr(section, "curve") else {})})
     if options.part == 1:

@@ -24,10 +24,10 @@ from PIL import Image
 
 import alexnet_inference
 import train_alexnet
-from alexnet import checkpoint, figures
+from alexnet import checkpoint, figures, files
 from alexnet.data import find_source, open_image, open_pack, packed
 from alexnet.device import make_deterministic
-from alexnet.files import (UserError, alone, beside, cell, printable, read_csv, sweep, whole_file, whole_folder, write_csv,
+from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, whole_file, whole_folder, write_csv,
                            write_json, write_text, writing)
 from alexnet.training import Run, Stopped, Watcher, World, evaluate
 from conftest import ROOT, make_folder, save_picture
@@ -82,7 +82,7 @@ def test_a_file_is_the_old_one_or_the_new_one_and_the_next_writer_clears_up(tmp_
             killed()
     write_text(tmp_path / "a.txt", "old")
     in_a_process_that_is_killed(work)
-    assert (tmp_path / "a.txt").read_text() == "old" and beside(tmp_path / "a.txt", "part").exists()
+    assert (tmp_path / "a.txt").read_text() == "old" and len(list(tmp_path.glob(".a.txt.*.part"))) == 1
     write_text(tmp_path / "a.txt", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "new"
 
@@ -97,7 +97,7 @@ def test_a_folder_is_the_old_one_or_the_new_one(tmp_path, moment, monkeypatch):
         if moment == "moved aside":
             rename = os.rename
             monkeypatch.setattr(os, "rename", lambda *names: (rename(*names), killed()))
-        with whole_folder(folder) as temporary:
+        with alone(folder) as held, whole_folder(folder, held) as temporary:
             (temporary / "x").write_text("new")
             if moment == "filling":
                 killed()
@@ -116,6 +116,24 @@ def test_a_second_process_on_the_same_target_is_refused_and_the_lock_dies_with_i
     in_a_process_that_is_killed(lambda: alone(target).__enter__() and killed())
     write_json(target, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_where_there_are_no_locks_nobody_clears_up_after_others(tmp_path, monkeypatch):
+    def unknown(file, how):
+        raise OSError(38, "Function not implemented")
+    monkeypatch.setattr(files.fcntl, "flock", unknown)
+    foreign = tmp_path / ".pack.1.part"   # of a process that lives, for all we know
+    foreign.mkdir()
+    (tmp_path / ".a.txt.1.part").write_text("half of")
+    sweep(tmp_path, "pack")
+    write_text(tmp_path / "a.txt", "mine")
+    with alone(tmp_path / "pack") as held, whole_folder(tmp_path / "pack", held) as temporary:
+        (temporary / "x").write_text("x")
+    assert held == files.UNKNOWN and foreign.exists() and (tmp_path / ".a.txt.1.part").exists()
+    assert (tmp_path / "a.txt").read_text() == "mine" and (tmp_path / "pack/x").exists()
+    monkeypatch.setattr(files, "fcntl", None)
+    write_text(tmp_path / "a.txt", "again")
+    assert (tmp_path / "a.txt").read_text() == "again"
 
 
 def test_whoever_waits_says_so_and_gets_the_lock(tmp_path, capfd):
@@ -319,6 +337,63 @@ def test_a_damaged_last_pt_falls_back_to_the_one_before_and_says_so(pack, place,
         small(place / "run", pack).restore()
 
 
+def test_a_good_previous_pt_outlives_a_damaged_last_pt(pack, place):
+    small(place / "run", pack).train()
+    (place / "run/last.pt").write_bytes(b"x")
+    again = small(place / "run", pack)
+    again.restore()
+    before = (place / "run/previous.pt").read_bytes()
+    again.save()
+    assert (place / "run/previous.pt").read_bytes() == before and checkpoint.read(place / "run/last.pt")
+    again.save()
+    assert (place / "run/previous.pt").read_bytes() == (place / "run/last.pt").read_bytes()
+
+
+def test_only_the_first_process_says_when_a_checkpoint_is_due(pack, place, monkeypatch):
+    run = small(place / "run", pack)
+    monkeypatch.setattr(World, "sum", lambda world, values: values)
+    run.saved -= 1000
+    run.world = World(0, 2)
+    assert run.agree(False, True) == (False, True)
+    run.world = World(1, 2)
+    assert run.agree(False, True) == (False, False) and run.agree(True, True) == (True, False)
+
+
+@pytest.mark.parametrize("way, value", [
+    ("batch", None), ("batch", 3.5), ("batch", float("nan")), ("epoch", 10 ** 9), ("epoch", True), ("best", "x"), ("rows", [{}]),
+    ("rows", None), ("sums", {}), ("processes", torch.zeros(3, 3)), ("lr", 10 ** 400), ("lr", None), ("momentum", None),
+    ("momentum", torch.zeros(1).expand(2 ** 40)), ("facts", {"data": 5}), ("facts", {"x": torch.zeros(2)}), ("facts", []),
+    ("classes", [torch.zeros(2), "b"]), ("classes", 2)])
+def test_anything_in_the_place_of_a_number_is_refused(kept_run, place, way, value):
+    good, pack = kept_run
+    content = torch.load(io.BytesIO(good), weights_only=True)
+    if way == "lr":
+        content["optimizer"]["param_groups"][0]["lr"] = value
+    elif way == "momentum":
+        content["optimizer"]["state"][3]["momentum_buffer"] = value
+    else:
+        (content if way in content else content["progress"])[way] = value
+    (place / "run").mkdir()
+    (place / "run/last.pt").write_bytes(b"")
+    torch.save(content, place / "run/last.pt")
+    with pytest.raises(UserError) as caught:
+        small(place / "run", pack).restore()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def kept_run(pack, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    small(folder / "run", pack, epochs=1).train()
+    return (folder / "run/last.pt").read_bytes(), pack
+
+
+def test_a_folder_may_have_any_name(pack, place):
+    for name in ("run$x_{$", os.fsdecode(b"run-\xff"), "a b"):
+        small(place / name, pack, epochs=1).train()
+        assert Image.open(place / name / "curves.png").size[0] > 100
+
+
 def changed(content: dict, name: str) -> bytes:
     """A checkpoint that opens, but in which something is not what it should be."""
     out, wrong = io.BytesIO(), {
@@ -358,7 +433,7 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     """In one process after the other, since each start takes seconds."""
     odd = place / "ein Ordner mit 空格"
     folder = make_folder(odd / "set", {"train/star": 12, "train/disc": 12, "val/star": 2, "val/disc": 2})
-    common = ["--cache", odd / "cache", "--device", "cpu", "--checkpoint-minutes", "0.001"]
+    common = ["--cache", odd / "cache", "--device", "cpu", "--checkpoint-minutes", "0"]   # so SIGTERM has to save
     home = {**os.environ, "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
     first = train("--data", folder, "--image-size", 36, "--batch-size", 2, "--epochs", 200, "--schedule", "constant",
                   "--out", odd / "run", *common, env=home)
@@ -387,6 +462,40 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
         third.communicate()
     assert line == f"going on in epoch {epoch + 1}, batch {content['progress']['batch'] + 1}\n"
     assert checkpoint.read(odd / "run/last.pt")
+
+
+def test_sigterm_that_comes_twice_is_one(place):
+    console = train_alexnet.Console(quiet=True)
+    for _ in range(3):   # from the cluster, from torchrun
+        console.ask_to_stop(signal.SIGTERM, None)
+    assert console.stop and console.asked == signal.SIGTERM
+    console.ask_to_stop(signal.SIGINT, None)   # so soon it may be the same key
+    console.asked_at -= 1
+    with pytest.raises(SystemExit) as end:
+        console.ask_to_stop(signal.SIGINT, None)
+    assert end.value.code == 130
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--checkpoint-minutes", "nan"], "--checkpoint-minutes must be at least 0"), (["--workers", "-1"], "--workers must be at least 1"),
+    (["--lr", "nan"], "--lr must be above 0"), (["--seed", str(2 ** 70)], "--seed must be below"),
+    (["--image-size", "1000000000"], "train_alexnet.py: "), (["--resume", "n" * 300], "File name too long"),
+    (["--out", "FILE"], "is a file; a run is a folder"), (["--out", "FILE/x"], "cannot write"), (["--resume", "RUN"], "is not the config.json"),
+    (["--out", "OLD"], "holds a run already")])
+def test_odd_options_get_a_line(place, capsys, arguments, message):
+    (place / "file").write_text("x")
+    (place / "run").mkdir()
+    (place / "run/config.json").write_text('{"settings": 3}')
+    (place / "old").mkdir()
+    (place / "old/last.pt").write_text("x")   # even without a config.json
+    names = {"FILE": place / "file", "FILE/x": place / "file/x", "RUN": place / "run", "OLD": place / "old"}
+    source = make_folder(place / "set", {"train/star": 20, "train/disc": 20, "val/star": 1, "val/disc": 1})
+    arguments = [str(names.get(argument, argument)) for argument in arguments]
+    more = [] if "--resume" in arguments else ["--data", str(source)] + ["--image-size", "36"] * ("--image-size" not in arguments)
+    with pytest.raises(SystemExit) as end:
+        train_alexnet.main([*arguments, *more, "--device", "cpu", "--cache", str(place / "cache"), "--quiet"])
+    err = capsys.readouterr().err
+    assert end.value.code == 2 and message in err and err.count("\n") == 1
 
 
 def test_deterministic_is_kept_by_resume_and_trains(place):
@@ -427,7 +536,7 @@ def test_sigterm_in_inference_takes_the_unfinished_file_away(pack, place):
         os.link(first, pictures / f"{number}.png")
     process = subprocess.Popen([sys.executable, str(ROOT / "alexnet_inference.py"), str(pictures), "--model", str(place / "run/best.pt"),
                                 "--output", str(place / "out.csv")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not (place / ".out.csv.part").exists():
+    while not list(place.glob(".out.csv.*.part")):
         assert process.poll() is None
         time.sleep(0.005)
     process.terminate()
@@ -439,8 +548,8 @@ def test_two_runs_that_begin_within_a_second_have_folders_of_their_own(place, mo
     monkeypatch.chdir(place)
     assert train_alexnet.unused("runs/demo") == "runs/demo"
     (place / "runs/demo").mkdir(parents=True)
-    with alone(place / "runs/demo-2"):
-        assert train_alexnet.unused("runs/demo") == "runs/demo-3"
+    (place / "runs/demo-2").mkdir()
+    assert train_alexnet.unused("runs/demo") == "runs/demo-3"
 
 
 def test_a_name_that_looks_like_a_formula_is_none_in_a_spreadsheet(pack, place, capsys, monkeypatch):
@@ -518,7 +627,7 @@ def test_what_a_killed_packer_left_goes_with_the_next(tmp_path):
     packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
     for what in ("part", "old"):   # of another data set, and of this one, which was killed when all but tidying up was done
         for name in ("other-41px-01234567", next((tmp_path / "cache").glob("set-*")).name):
-            stale = tmp_path / f"cache/.{name}.{what}"
+            stale = tmp_path / f"cache/.{name}.12345.{what}"
             stale.mkdir(parents=True)
             (stale / "train.npy").write_bytes(b"x" * 100)
     (tmp_path / "cache/.third-41px-01234567.lock").touch()
