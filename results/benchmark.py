@@ -844,7 +844,7 @@ WHY = {
     "ours to torchvision, fp32, channels_last": "The other side has the same arithmetic and no normalisation.",
     "peak memory, ours to torchvision, fp32": "Ours has 96 maps in conv1 against 64, three normalisations that keep their inputs, "
         "and no step in place (hooks and gradients see each value); in bf16 these values take half.",
-    "ours to torchvision's network and recipe": "Six epochs against twelve, and 113 s against 156 s an epoch: the recipe gives one half of "
+    "ours to torchvision's network and recipe": "Six epochs against twelve, and 116 s against 156 s an epoch: the recipe gives one half of "
         "it, reading and layout the other. bf16, which the mark counts on, is not to be had here.",
     "throughput lost to reading and augmentation (C16)": "Not looked into; probably this: in an epoch of four batches the start, with nothing prepared, counts "
         "more than in a real one, and with two cores the loader's thread takes its turn on one of those that compute.",
