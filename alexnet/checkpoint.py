@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alexnet.files import UserError, whole_file
+from alexnet.files import UserError, brief, whole_file
 from alexnet.model import AlexNet, describe, sizes
 
 RUNS = Path("results/runs")
@@ -72,8 +72,7 @@ def open_torch(path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:  # a damaged file makes torch raise nearly anything
-        raise UserError(f"{path} is damaged or no checkpoint "
-                        f"({(str(error).splitlines() or [type(error).__name__])[0][:120]})") from None
+        raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
 
 
 def find(given: str | None) -> Path:
@@ -124,8 +123,7 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
         if not (isinstance(facts.get("data") or "", str) and isinstance(facts.get("val_fraction") or 0.1, float)):
             raise TypeError("facts that are none")
     except Exception as error:  # whatever stands in the place of a size or a name
-        raise UserError(f"{path} does not describe a network of this project "
-                        f"({type(error).__name__}: {str(error)[:120]})") from None
+        raise UserError(f"{path} does not describe a network of this project ({brief(error)})") from None
     given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
     for name in [*expected, *given]:
         if expected.get(name) != given.get(name):

@@ -34,6 +34,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def brief(error: Exception) -> str:
+    """An error's kind and the beginning of its text, in a line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+
+
 def end_cleanly() -> None:
     """SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary files go."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

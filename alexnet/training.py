@@ -27,7 +27,7 @@ from alexnet import augment, checkpoint, figures
 from alexnet.augment import Draw
 from alexnet.data import Pack, in_order
 from alexnet.device import choose_precision, precision
-from alexnet.files import UserError, printable, write_csv
+from alexnet.files import UserError, brief, printable, write_csv
 from alexnet.model import ACTIVATIONS, LAYERS, AlexNet, Dropout
 from alexnet.predict import probabilities
 
@@ -608,8 +608,7 @@ class Run:
             self.model.load_state_dict(content["model"])
             self.optimizer.load_state_dict({**state, "state": given["state"]})
         except Exception as error:   # whatever stands in the place of a number or a tensor
-            raise UserError(f"{path} lacks what a run needs to go on ({type(error).__name__}: "
-                            f"{str(error)[:120]})") from None
+            raise UserError(f"{path} lacks what a run needs to go on ({brief(error)})") from None
         self.progress = progress
         return [] if before == self.world.size else [
             f"{before} process(es) trained before, now {self.world.size} do: the same batches, but sums in another "

@@ -28,7 +28,7 @@ from torch import Tensor
 from alexnet import checkpoint
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, is_whole, shape_text
-from alexnet.files import UserError, read_csv, whole_file
+from alexnet.files import UserError, brief, read_csv, whole_file
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
 from alexnet.predict import CLASS_NAMES
 
@@ -125,7 +125,7 @@ def open_safetensors(path: Path, hints: Hints) -> dict[str, Any]:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}
     except (safetensors.SafetensorError, RuntimeError, ValueError) as error:
-        raise UserError(f"{path} is damaged or no checkpoint ({str(error)[:120]})") from None
+        raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
     if FORMAT in metadata:
         return {**parse(metadata[FORMAT], path), "model": state}
     return from_state(state, path, hints, "safetensors")
@@ -260,7 +260,7 @@ def read_mean(path: Path, size: int, bgr: bool) -> Tensor:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         shape = array.shape
     except Exception as error:  # numpy, too, raises nearly anything for a damaged file
-        raise UserError(f"--mean {path} is no .npy file of numbers ({str(error)[:120]})") from None
+        raise UserError(f"--mean {path} is no .npy file of numbers ({brief(error)})") from None
     if len(shape) == 4 and shape[0] == 1:
         array, shape = array[0], shape[1:]
     if len(shape) == 3 and shape[0] != 3 and shape[2] == 3:
@@ -404,7 +404,7 @@ def open_onnx(path: Path, hints: Hints) -> dict[str, Any]:
         with open(path, "rb") as file:
             found = onnx.load_model_from_string(file.read())   # looks into no other file
     except Exception as error:  # protobuf's own classes of errors
-        raise UserError(f"{path} is damaged or no checkpoint ({str(error)[:120]})") from None
+        raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
     arrays = {tensor.name: tensor for tensor in found.graph.initializer}
 
     def tensor(name: str) -> Tensor:
@@ -413,7 +413,7 @@ def open_onnx(path: Path, hints: Hints) -> dict[str, Any]:
         try:
             return torch.from_numpy(onnx.numpy_helper.to_array(arrays[name]).copy())
         except Exception as error:  # a shape that its bytes do not fill, a type that torch lacks
-            raise UserError(f"{path} is damaged: {name} ({str(error)[:120]})") from None
+            raise UserError(f"{path} is damaged: {name} ({brief(error)})") from None
 
     for entry in found.metadata_props:
         if entry.key == FORMAT:
@@ -422,7 +422,7 @@ def open_onnx(path: Path, hints: Hints) -> dict[str, Any]:
     try:
         return from_zoo(found.graph, tensor, path, hints)
     except (TypeError, ValueError, LookupError) as error:   # attributes of other types, parts that are missing
-        raise UserError(f"{path} is not Caffe's AlexNet ({type(error).__name__}: {str(error)[:80]})") from None
+        raise UserError(f"{path} is not Caffe's AlexNet ({brief(error)})") from None
 
 
 def from_zoo(graph: Any, tensor: Callable[[str], Tensor], path: Path, hints: Hints) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -36,6 +38,16 @@ def make_folder(folder: Path, counts: dict[str, int], suffix: str = ".png") -> P
             part = "val" if name.startswith("val") else "train"
             save_picture(folder / name / f"{index}{suffix}", index * 10 + label, part)
     return folder
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder that goes at once, since checkpoints are large; signal handlers are put back, too."""
+    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path
+    for name, handler in handlers.items():
+        signal.signal(name, handler)
+    shutil.rmtree(tmp_path)
 
 
 @pytest.fixture

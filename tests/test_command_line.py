@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,15 +23,6 @@ SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
 def folder(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("data") / "my set", {
         "train/star": 24, "train/stripes": 24, "val/star": 6, "val/stripes": 5})
-
-
-@pytest.fixture
-def place(tmp_path):
-    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield tmp_path
-    for name, handler in handlers.items():
-        signal.signal(name, handler)
-    shutil.rmtree(tmp_path)  # checkpoints are large
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:

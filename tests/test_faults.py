@@ -43,15 +43,6 @@ def pack(tmp_path_factory):
     return packed(find_source(str(folder)), SIZE, tmp_path_factory.mktemp("cache"), quiet=True)
 
 
-@pytest.fixture
-def place(tmp_path):
-    handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
-    yield tmp_path
-    for name, handler in handlers.items():
-        signal.signal(name, handler)
-    shutil.rmtree(tmp_path)
-
-
 def small(folder: Path, pack, **changes) -> Run:
     minutes = changes.pop("minutes", 5.0)
     return Run(folder, settings(changes={"hidden": 32}, **changes), pack, CPU, minutes=minutes)
@@ -363,7 +354,7 @@ def test_only_the_first_process_says_when_a_checkpoint_is_due(pack, place, monke
     ("batch", None), ("batch", 3.5), ("batch", float("nan")), ("epoch", 10 ** 9), ("epoch", True), ("best", "x"), ("rows", [{}]),
     ("rows", None), ("sums", {}), ("processes", torch.zeros(3, 3)), ("lr", 10 ** 400), ("lr", None), ("momentum", None),
     ("momentum", torch.zeros(1).expand(2 ** 40)), ("facts", {"data": 5}), ("facts", {"x": torch.zeros(2)}), ("facts", []),
-    ("classes", [torch.zeros(2), "b"]), ("classes", 2)])
+    ("classes", [torch.zeros(2), "b"]), ("classes", 2), ("variant", torch.zeros(3, 3)), ("image_size", torch.zeros(3, 3))])
 def test_anything_in_the_place_of_a_number_is_refused(kept_run, place, way, value):
     good, pack = kept_run
     content = torch.load(io.BytesIO(good), weights_only=True)

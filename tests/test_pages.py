@@ -318,5 +318,5 @@ def test_the_guide_says_of_each_claim_what_the_runs_found(page):
     from results import reproduce
     place = reproduce.Place()
     for name, one in reproduce.CLAIMS.items():
-        line = reproduce.claim_line(name, one.finding(place), chinese=page.endswith(".zh-CN.md"))
+        line = reproduce.claim_line(name, one.finding(place), in_chinese=page.endswith(".zh-CN.md"))
         assert f"<!-- claim {name} -->\n{line}\n<!-- /claim -->" in source(page), "python -m results.reproduce table"

@@ -32,12 +32,6 @@ def pack(tmp_path_factory):
     return packed(find_source(str(folder)), SIZE, place / "cache", quiet=True)
 
 
-@pytest.fixture
-def place(tmp_path):
-    yield tmp_path
-    shutil.rmtree(tmp_path)  # checkpoints are large
-
-
 def settings(**changes) -> Settings:
     values = dict(data="test", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=2, batch_size=16,
                   lr=0.002, momentum=0.9, weight_decay=5e-4, warmup=0, schedule="steps", color_noise=0.1, seed=3,

@@ -38,12 +38,6 @@ SHAPES = {"conv1": (96, 3, 11, 11), "conv2": (256, 48, 5, 5), "conv3": (384, 256
           "conv5": (256, 192, 3, 3), "fc6": (HIDDEN, 9216), "fc7": (HIDDEN, HIDDEN), "fc8": (1000, HIDDEN)}
 
 
-@pytest.fixture
-def place(tmp_path):
-    yield tmp_path
-    shutil.rmtree(tmp_path)  # checkpoints are large
-
-
 def images(count: int, size: int, seed: int = 0) -> torch.Tensor:
     """Smooth noise, so that the layers have something to see."""
     small = torch.rand(count, 3, 12, 12, generator=torch.Generator().manual_seed(seed)) * 255
