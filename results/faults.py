@@ -842,6 +842,7 @@ def table() -> None:
                   f"{found['seconds'] / 60:.0f} minutes", "", "| what | times | right | seen |", "|---|---|---|---|"]
         lines += [f"| {row['what']} | {row['times']:,} | {row['right']:,} | {row['seen']} |" for row in found["rows"]]
         lines += [""] + [f"- wrong: {line}" for line in found["wrong"]] + [""] * bool(found["wrong"])
+        lines += [found["remark"], ""] if "remark" in found else []   # entered by hand
     write_text(HERE / "README.md", "\n".join(lines).rstrip() + "\n")
 
 
