@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from alexnet import demo
 from alexnet.augment import centre
-from alexnet.files import UserError, alone, read_json, sweep, whole_folder, write_json
+from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folder, write_json
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 PARTS = ("train", "val")
@@ -490,7 +490,7 @@ def open_pack(folder: Path) -> Pack:
         whole = about["format"] == FORMAT and pack.mean.shape == (pack.side, pack.side, 3) and all(
             pack.images[part].shape == (len(pack.labels[part]), pack.side, pack.side, 3) for part in PARTS)
     except (UserError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise UserError(f"the packed images in {folder} are damaged ({type(error).__name__}: {error})") from None
+        raise UserError(f"the packed images in {folder} are damaged ({brief(error)})") from None
     if not whole:
         raise UserError(f"the packed images in {folder} are damaged, or of another version")
     return pack

@@ -391,89 +391,105 @@ def scripted(main: Callable[[list[str]], None], *arguments: Any) -> None:
         raise RuntimeError(f"status {status}: {heard}")
 
 
+@dataclass
+class Write:
+    """A kind of write on the small disk."""
+
+    call: Callable[[], None]
+    target: Path
+    about: int = 0                                # bytes that it needs, where there is nothing yet to go by
+    prepare: Callable[[], Any] = lambda: None     # what has to come before
+
+
+def run_writes(folder: Path, run: Run) -> dict[str, Write]:
+    """What training writes into a run's folder."""
+    rows = run.progress.rows * 300
+    return {
+        "last.pt": Write(run.save, folder / "run/last.pt"),
+        "best.pt": Write(lambda: run.save("best.pt"), folder / "run/best.pt"),
+        "metrics.csv": Write(lambda: write_csv(folder / "run/metrics.csv", rows), folder / "run/metrics.csv"),
+        "config.json": Write(lambda: write_json(folder / "run/config.json", rows), folder / "run/config.json", 2 ** 16),
+        "curves.png": Write(lambda: figures.training_curves(run.progress.rows, folder / "run/curves.png", "x"),
+                            folder / "run/curves.png")}
+
+
+def script_writes(folder: Path, source: Path, cache: Path, torchvision: Path) -> dict[str, Write]:
+    """What the scripts write: packs, runs, answers, pictures, weights."""
+    model, fresh = folder / "run/best.pt", itertools.count()
+
+    def classify(*more: Any) -> Callable[[], None]:
+        return lambda: scripted(alexnet_inference.main, source / "val", "--model", model, *more)
+
+    def five_lines() -> None:
+        if (folder / "out.jsonl").exists():
+            (folder / "out.jsonl").write_text("".join((folder / "out.jsonl").read_text().splitlines(True)[:5]))
+
+    def new_run() -> None:
+        scripted(train_alexnet.main, "--data", source, "--image-size", SIZE, "--epochs", 1, "--quiet", "--device", "cpu",
+                 "--cache", cache, "--out", folder / f"new-{next(fresh)}")
+
+    def exported(source: Path, suffix: str) -> Callable[[], None]:
+        return lambda: scripted(weights.main, source, folder / f"export-{next(fresh)}{suffix}")
+
+    return {
+        "a pack": Write(lambda: packed(find_source(str(source)), 224, folder / "cache", quiet=True), folder / "cache", 2 ** 22,
+                        (source / "train/disc/0.png").touch),
+        "a new run": Write(new_run, folder / "new", 240 * 2 ** 20),
+        "answers.csv": Write(classify("--output", folder / "out.csv"), folder / "out.csv", 2 ** 10),
+        "answers.json": Write(classify("--output", folder / "out.json"), folder / "out.json", 2 ** 11),
+        "answers.jsonl, resumed": Write(classify("--output", folder / "out.jsonl", "--resume"), folder / "out.jsonl", 2 ** 11,
+                                        five_lines),
+        "features.npz": Write(classify("--features", "fc7", "--output", folder / "out.npz"), folder / "out.npz", 2 ** 12),
+        "a panel": Write(classify("--panel", folder / "panel.png"), folder / "panel.png", 2 ** 16),
+        "errors against the truth": Write(classify("--truth", "--output", folder / "truth/out.csv"), folder / "truth", 2 ** 14),
+        "pictures of filters": Write(lambda: scripted(alexnet_visualization.main, "filters", "--model", model, "--out",
+                                                      folder / "inside"), folder / "inside", 2 ** 17),
+        "weights as .safetensors": Write(exported(model, ".safetensors"), folder / "export", 2 ** 23),
+        "weights as .onnx": Write(exported(model, ".onnx"), folder / "export", 2 ** 23),
+        "weights as .pth": Write(exported(torchvision, ".pth"), folder / "export", 2 ** 27)}
+
+
+def refused(section: Section, name: str, write: Write, folder: Path, kind: str, half: bool) -> bool:
+    """Whether a write that finds no space, or half of what it needs, says so and leaves all as it was."""
+    write.prepare()
+    needed = sum(map(len, state(write.target).values())) if write.target.is_dir() else \
+        write.target.stat().st_size if write.target.exists() else write.about
+    before, message = state(folder), ""
+    try:
+        with no_space(folder, kind, needed // 2 if half else 0):
+            write.call()
+    except UserError as error:
+        message = str(error)
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}\n"
+    after = state(folder)
+    kept = {path: content for path, content in after.items() if path in before}
+    if "jsonl" in name and "out.jsonl" in kept:   # it grows
+        kept["out.jsonl"] = kept["out.jsonl"][:len(before["out.jsonl"])]
+    fine = section.check(kept == before, f"{name}: what was there is not there any more")
+    rest = [path for path in after if Path(path).name.startswith(".")]
+    fine &= section.check(not rest, f"{name}: {', '.join(rest)} is left over")
+    if message or not (half or "jsonl" in name):   # half of the guess, or the last page, may have been enough
+        told = "cannot write" in message or "GiB free" in message   # a pack is refused beforehand
+        fine &= section.check(told and "\n" not in message, f"{name}: {message!r}")
+    return fine
+
+
 def disk(section: Section) -> None:
-    """Each kind of write, with no space at all and with half of what it needs."""
-    pack = small_pack(section)
-    source, images = section.place / "drawn", section.place / "drawn/val"
-    folder, fresh = section.place / "disk", itertools.count()
+    """Each kind of write, with no space at all and with half of what it needs; then with space."""
+    pack, folder = small_pack(section), section.place / "disk"
+    torchvision = section.place / "torchvision.pt"
+    checkpoint.save(torchvision, weights_of("torchvision"), {})
     with small_disk(folder, 700) as kind:
         run = small_run(folder / "run", pack)
         run.train()
-        model, rows = folder / "run/best.pt", run.progress.rows * 300
-        torchvision = section.place / "torchvision.pt"
-        checkpoint.save(torchvision, weights_of("torchvision"), {})
-
-        def classify(*more: Any) -> Callable[[], None]:
-            return lambda: scripted(alexnet_inference.main, images, "--model", model, *more)
-
-        def classify_the_rest() -> None:
-            scripted(alexnet_inference.main, images, "--model", model, "--output", folder / "out.jsonl", "--resume")
-
-        def five_lines() -> None:
-            if (folder / "out.jsonl").exists():
-                (folder / "out.jsonl").write_text("".join((folder / "out.jsonl").read_text().splitlines(True)[:5]))
-
-        def pack_changed() -> None:
-            packed(find_source(str(source)), 224, folder / "cache", quiet=True)
-
-        def new_run() -> None:
-            scripted(train_alexnet.main, "--data", source, "--image-size", SIZE, "--epochs", 1, "--quiet", "--device", "cpu",
-                     "--cache", section.place / "packed", "--out", folder / f"new-{next(fresh)}")
-
-        def exported(source: Path, suffix: str) -> Callable[[], None]:
-            return lambda: scripted(weights.main, source, folder / f"export-{next(fresh)}{suffix}")
-
-        # what writes, where, about how much (where there is nothing yet), and what comes before
-        writes: dict[str, tuple[Callable[[], None], Path, int, Callable[[], None]]] = {
-            name: (write, folder / target, about, next(iter(before), lambda: None))
-            for name, (write, target, about, *before) in {
-                "last.pt": (run.save, "run/last.pt", 0),
-                "best.pt": (lambda: run.save("best.pt"), "run/best.pt", 0),
-                "metrics.csv": (lambda: write_csv(folder / "run/metrics.csv", rows), "run/metrics.csv", 0),
-                "config.json": (lambda: write_json(folder / "run/config.json", rows), "run/config.json", 2 ** 16),
-                "curves.png": (lambda: figures.training_curves(run.progress.rows, folder / "run/curves.png", "x"), "run/curves.png", 0),
-                "a pack": (pack_changed, "cache", 2 ** 22, (source / "train/disc/0.png").touch),
-                "a new run": (new_run, "new", 240 * 2 ** 20),
-                "answers.csv": (classify("--output", folder / "out.csv"), "out.csv", 2 ** 10),
-                "answers.json": (classify("--output", folder / "out.json"), "out.json", 2 ** 11),
-                "answers.jsonl, resumed": (classify_the_rest, "out.jsonl", 2 ** 11, five_lines),
-                "features.npz": (classify("--features", "fc7", "--output", folder / "out.npz"), "out.npz", 2 ** 12),
-                "a panel": (classify("--panel", folder / "panel.png"), "panel.png", 2 ** 16),
-                "errors against the truth": (classify("--truth", "--output", folder / "truth/out.csv"), "truth", 2 ** 14),
-                "pictures of filters": (lambda: scripted(alexnet_visualization.main, "filters", "--model", model, "--out",
-                                                         folder / "inside"), "inside", 2 ** 17),
-                "weights as .safetensors": (exported(model, ".safetensors"), "export", 2 ** 23),
-                "weights as .onnx": (exported(model, ".onnx"), "export", 2 ** 23),
-                "weights as .pth": (exported(torchvision, ".pth"), "export", 2 ** 27)}.items()}
-        for name, (write, target, about, prepare) in writes.items():
+        writes = run_writes(folder, run) | script_writes(folder, section.place / "drawn", section.place / "packed", torchvision)
+        for name, write in writes.items():
             right = 0
-            for again in (False, True):   # the first time there is nothing, or what the run left; then what was written
-                for half in (False, True):
-                    prepare()
-                    needed = sum(map(len, state(target).values())) if target.is_dir() else \
-                        target.stat().st_size if target.exists() else about
-                    before = state(folder)
-                    try:
-                        with no_space(folder, kind, needed // 2 if half else 0):
-                            write()
-                        message = ""
-                    except UserError as error:
-                        message = str(error)
-                    except Exception as error:
-                        message = f"{type(error).__name__}: {error}\n"
-                    after = state(folder)
-                    kept = {path: content for path, content in after.items() if path in before}
-                    if "jsonl" in name and "out.jsonl" in kept:   # it grows
-                        kept["out.jsonl"] = kept["out.jsonl"][:len(before["out.jsonl"])]
-                    fine = section.check(kept == before, f"{name}: what was there is not there any more")
-                    rest = [path for path in after if Path(path).name.startswith(".")]
-                    fine &= section.check(not rest, f"{name}: {', '.join(rest)} is left over")
-                    if message or not (half or "jsonl" in name):   # half of the guess, or the last page, may have been enough
-                        told = "cannot write" in message or "GiB free" in message   # a pack is refused beforehand
-                        fine &= section.check(told and "\n" not in message, f"{name}: {message!r}")
-                    right += fine
-                prepare()
-                write()   # with space it goes on
+            for _ in range(2):   # the first time there is nothing, or what the run left; then what was written
+                right += sum(refused(section, name, write, folder, kind, half) for half in (False, True))
+                write.prepare()
+                write.call()   # with space it goes on
                 if "jsonl" in name:
                     lines = (folder / "out.jsonl").read_text().splitlines()
                     right -= not section.check(len({json.loads(line)["path"] for line in lines}) == len(lines) == 17,
