@@ -20,12 +20,14 @@ from alexnet.files import UserError, whole_file  # noqa: E402
 
 
 DPI = 100   # of every PNG file
-plt.rcParams["text.parse_math"] = False   # a folder or a class may have dollars in its name
 
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Whole or not at all, with the same bytes for the same figure."""
-    for text in figure.findobj(Text):   # names in other encodings
+    powers = [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)
+              for label in axis.get_ticklabels(which="both") if axis.get_scale() != "linear"]
+    for text in figure.findobj(Text):   # a folder or a class may have dollars in its name, and other encodings
+        text.set_parse_math(any(text is label for label in powers))
         text.set_text("".join("?" if unicodedata.category(letter) == "Cs" else letter for letter in text.get_text()))
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})

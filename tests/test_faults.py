@@ -385,6 +385,16 @@ def test_a_folder_may_have_any_name(pack, place):
         assert Image.open(place / name / "curves.png").size[0] > 100
 
 
+def test_names_with_dollars_are_no_formulas_but_powers_of_ten_are(tmp_path):
+    figure, (left, right) = figures.plt.subplots(1, 2)
+    left.barh(["a$x_{$", "b"], [1, 10])
+    left.set_xscale("log")
+    right.set_title("$x_{$")
+    figures.save(figure, tmp_path / "a.png")
+    assert not any(label.get_parse_math() for label in left.get_yticklabels()) and not right.title.get_parse_math()
+    assert all(label.get_parse_math() for label in left.get_xticklabels())
+
+
 def changed(content: dict, name: str) -> bytes:
     """A checkpoint that opens, but in which something is not what it should be."""
     out, wrong = io.BytesIO(), {
