@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -364,8 +365,12 @@ def serve(pipe: Any, make: Callable[..., Callable[[], Any]], name: str, argument
 
 
 def peak_memory(device: torch.device) -> float:
+    """GiB, the most this process has held."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2 ** 30
+    status = Path("/proc/self/status")
+    if status.exists():   # Linux: ru_maxrss would begin at what the process that started us had
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2 ** 20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2 ** 30 if sys.platform == "darwin" else 2 ** 20)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 
 import pytest
@@ -64,3 +65,10 @@ def test_a_section_writes_its_json_table_and_plot(capsys, monkeypatch, tmp_path)
     assert content["machine"]["torch"] == torch.__version__ and (tmp_path / "ratios.png").stat().st_size > 1000
     with pytest.raises(SystemExit):
         benchmark.main(["none"])
+
+
+def test_the_peak_of_memory_is_the_process_own_not_that_of_who_started_it():
+    held = torch.ones(600 * 2 ** 18)   # 600 MiB
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        child = pool.apply(benchmark.peak_memory, (torch.device("cpu"),))
+    assert child < benchmark.peak_memory(torch.device("cpu")) - 0.5 * held.nbytes / 2 ** 30
