@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, replace
+from statistics import stdev
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ import torch.nn.functional as F
 import torchvision
 
 from alexnet import figures
-from alexnet.files import write_text
 from alexnet.training import evaluate, generator
 from results.ablations import BASE, Case, curve_of, trained
 from results.benchmark import imagefolder
+from results.pages import fill, percent, picture
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
@@ -102,29 +103,48 @@ def large_units() -> list[Unit]:
 
 # ------------------------------------------------------------------- the report
 
-def report(place: Place) -> None:
-    """results/base/: the page and its figure."""
+def report(place: Place) -> list[str]:
+    """Writes results/base/: the page and its figure. The lines for the page of all results."""
+    out = place.out / "base"
     curves = {name: [[(row["epoch"], 100 * row["val_top1_error"]) for row in content["curve"]]
                      for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS)}
     if not any(curves.values()):
-        return
+        return []
     figures.curves({"Imagenette, 128 px": {name: some for name, some in curves.items() if some}},
-                   place.out / "base" / "curves.png", "Top-1 error by epoch, one view", "epoch", "top-1 error, %")
-    lines = ["# The base result", "", "Made by `python -m results.reproduce table`; the runs by `python -m "
-             "results.reproduce run base --imagenette DIR`. Last network of a schedule fixed beforehand, batch 128.", "",
-             "![curves](curves.png)", "", "| network | px | seed | top-1, one view | top-5 | top-1, ten views | top-5 | "
-             "hours |", "|---|---|---|---|---|---|---|---|"]
+                   out / "curves.png", "Top-1 error by epoch, one view", "epoch", "top-1 error, %")
+    lines = ["Made by `python -m results.reproduce table`; the runs by `python -m results.reproduce run base --imagenette "
+             "DIR`. Last network of a schedule fixed beforehand, batch 128.", "", *picture(out, "curves.png"),
+             "| network | px | seed | top-1, one view | top-5 | top-1, ten views | top-5 | hours |",
+             "|---|---|---|---|---|---|---|---|"]
     for unit in [*side(OURS), *large_units(), *side(THEIRS)]:
         if content := place.found(unit):
             cells = [percent(content["result"].get(f"{name}_error_{views}")) for views in (1, 10)
                      for name in ("top1", "top5")]
             lines.append(f"| {unit.case} | {unit.config['image_size']} | {unit.seed} | {' | '.join(cells)} | "
                          f"{content['seconds'] / 3600:.2f} |")
-    write_text(place.out / "base" / "README.md", "\n".join([*lines, "", *comparison(place)]) + "\n")
+    fill(out / "README.md", "runs", [*lines, "", *comparison(place)], "The base result")
+    return ["## The base result", "", *picture(place.out, "base/curves.png"), *means(place), *comparison(place), "",
+            "[Each run](base/README.md).", ""]
 
 
-def percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f}%"
+def means(place: Place) -> list[str]:
+    """Of the seeds, with their standard deviation."""
+    rows = []
+    for name, large in ((OURS, False), (OURS, True), (THEIRS, False)):
+        found = [content["result"] for unit in (large_units() if large else side(name)) if (content := place.found(unit))]
+        cells = [mean_and_spread([one[key] for one in found if key in one]) for key in
+                 ("top1_error_1", "top5_error_1", "top1_error_10", "top5_error_10")]
+        if found:
+            rows.append(f"| {name} | {224 if large else 128} | {len(found)} | {' | '.join(cells)} |")
+    return [f"Errors after {EPOCHS} epochs of Imagenette: mean of the seeds ± standard deviation.", "",
+            "| network | px | seeds | top-1, one view | top-5 | top-1, ten views | top-5 |", "|---|---|---|---|---|---|---|",
+            *rows, ""]
+
+
+def mean_and_spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    return percent(sum(values) / len(values)) + (f" ± {100 * stdev(values):.2f}" if len(values) > 1 else "")
 
 
 def comparison(place: Place) -> list[str]:
@@ -135,7 +155,7 @@ def comparison(place: Place) -> list[str]:
         return ["The comparison: not run yet."]
     epochs = [theirs["result"]["top1_error_1"] - ours["result"]["top1_error_1"] for ours, theirs in pairs]
     lines = [f"At equal epochs torchvision's top-1 error less ours: {t_interval(epochs).text()}.",
-             "At equal time (seconds of each epoch as they were, on a machine that others use, too):"]
+             "At equal time (seconds of each epoch as they were, on a machine that others use, too):", ""]
     for ours, theirs in pairs:
         time = min(ours["seconds"], theirs["seconds"])
         lines.append(f"- seed {ours['seed']}, after {time / 60:.0f} min: ours {percent(at(ours, time))}, torchvision "

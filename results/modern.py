@@ -18,11 +18,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from alexnet import augment, figures
 from alexnet.data import Pack
-from alexnet.files import write_text
 from alexnet.model import AlexNet
 from alexnet.training import (AUGMENT, DROPOUT, RECIPES, Batch, TrainingBatches, World, compute_ready, evaluate,
                               generator, make_optimizer, set_rates, steps)
 from results.ablations import EPOCHS, HELD_OUT, SIZE
+from results.pages import fill, picture
 from results.units import Place, Unit, pieces
 from results.verdicts import t_interval
 
@@ -232,34 +232,36 @@ def units() -> list[Unit]:
 
 # ------------------------------------------------------------------- the report
 
-def report(place: Place) -> None:
-    """results/modern/: the page and its figure."""
-    kept = decisions(place)
+def report(place: Place) -> list[str]:
+    """Writes results/modern/: the page and its figure. The lines for the page of all results."""
+    out, kept = place.out / "modern", decisions(place)
     if not kept:
-        return
+        return []
     errors = {name: 100 * error(place, name) for name in kept}
-    figures.stairs([(name, errors[name], kept[name]) for name in kept], place.out / "modern" / "steps.png",
+    figures.stairs([(name, errors[name], kept[name]) for name in kept], out / "steps.png",
                    f"What 14 years were worth: AlexNet, Imagenette, {SIZE} px, {EPOCHS} epochs",
                    "top-1 error on held-out training images, %")
-    lines = ["# What 14 years were worth", "", "Made by `python -m results.reproduce table`; the runs by `python -m "
+    lines = ["Made by `python -m results.reproduce table`; the runs by `python -m "
              "results.reproduce run modern --imagenette DIR`. Each change on top of those kept above it; two seeds; kept "
-             "if the mean error on 15% of the training images, held out, is lower.", "", "![steps](steps.png)", "",
+             "if the mean error on 15% of the training images, held out, is lower.", "", *picture(out, "steps.png"),
              "| change | error, held-out part | bought, points | |", "|---|---|---|---|"]
     best = math.nan
     for name in kept:
         lines.append(f"| {name} | {errors[name]:.2f}% | {'' if math.isnan(best) else f'{best - errors[name]:+.2f}'} | "
                      f"{'kept' if kept[name] else 'dropped'} |")
         best = errors[name] if kept[name] else best
-    write_text(place.out / "modern" / "README.md", "\n".join([*lines, *final_lines(place)]) + "\n")
+    fill(out / "README.md", "runs", [*lines, "", *final_lines(place)], "What 14 years were worth")
+    return ["## What 14 years were worth", "", *picture(place.out, "modern/steps.png"), *final_lines(place), "",
+            "[Each change](modern/README.md).", ""]
 
 
 def final_lines(place: Place) -> list[str]:
     sides = {case: [content["result"]["val_top1_error"] for unit in finals(case) if (content := place.found(unit))]
              for case in ("final, 2012", "final, today")}
     if any(len(errors) < 3 for errors in sides.values()):
-        return ["", "The comparison on the validation part: not run yet."]
+        return ["The comparison on the validation part: not run yet."]
     old, new = sides.values()
     apart = t_interval([a - b for a, b in zip(old, new)])
-    return ["", "Trained on all training images, measured on the validation part (one view, three seeds): "
+    return ["Trained on all training images, measured on the validation part (one view, three seeds): "
             f"{100 * sum(old) / 3:.2f}% with the recipe of 2012, {100 * sum(new) / 3:.2f}% with all that was kept: "
             f"{apart.text()} bought."]

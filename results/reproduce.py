@@ -3,7 +3,7 @@
     python -m results.reproduce list                               units, minutes, what is done
     python -m results.reproduce run C9 C10 --imagenette DIR        what these two need
     python -m results.reproduce run all --imagenette DIR --cifar10 DIR --tiny DIR
-    python -m results.reproduce table                              claims.md and the plots, from the JSON files
+    python -m results.reproduce table                              README.md and the plots, from the JSON files
 
 A unit is one training run; it leaves a small JSON file in results/experiments/, is skipped where that
 exists, and goes on where it was stopped (Ctrl-C, or --minutes). Start `run all` in two terminals, each with
@@ -13,25 +13,27 @@ OMP_NUM_THREADS=1, and they share the list. The claims and their rules stand in 
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any, Iterable
 
 from alexnet import figures
 from alexnet.device import keep_memory
-from alexnet.files import UserError, write_text
+from alexnet.files import UserError
 from alexnet.training import Stopped
 from results import ablations, base_result, cifar_nets, counting, modern, units as running, what_breaks_it
 from results.chinese import chinese
 from results.claims import CLAIMS, Finding, differences, val_error
+from results.pages import fill, picture
 from results.units import Place, Unit
-from results.verdicts import NOT_RUN, t_interval
+from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, t_interval
 
 WAIT = 10   # seconds until we look again at what another process holds
+ORDER = sorted(CLAIMS, key=lambda name: int(name[1:]))
 GUIDE = [running.RESULTS.parent / "paper" / name for name in ("README.md", "README.zh-CN.md")]
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
 
@@ -125,7 +127,7 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
 
 
 def table(place: Place) -> None:
-    """claims.md, the plots, and the pages of the stories, from whatever was run."""
+    """The wall (results/README.md), the plots, the pages of the stories and the guide's boxes, from whatever was run."""
     bars = [(name, *interval_of(place, name)) for name in ablations.CASES
             if name != "base" and len(differences(place, name, val_error)) >= 2]
     if bars:
@@ -133,11 +135,13 @@ def table(place: Place) -> None:
                         f"Top-1 error with the change less the base's, Imagenette, {ablations.SIZE} px, "
                         f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
     draw_race(place)
-    write_text(place.out / "claims.md", claims_page(place))
+    stories = [line for module in STORIES.values() for line in module.report(place)]
+    fill(place.out / "README.md", "claims", [*claims_lines(place), *stories, *ablation_lines(place), *rule_lines(),
+                                             *hours(place)], "Results")
     if place.out == running.RESULTS:
-        fill_guide(GUIDE, place)
-    for module in STORIES.values():
-        module.report(place)
+        for page in GUIDE:
+            for name, one in CLAIMS.items():
+                fill(page, f"claim {name}", [claim_line(name, one.finding(place), page.name.endswith(".zh-CN.md"))])
 
 
 def interval_of(place: Place, name: str) -> tuple[float, float, float]:
@@ -145,42 +149,44 @@ def interval_of(place: Place, name: str) -> tuple[float, float, float]:
     return interval.mean, interval.low, interval.high
 
 
-def claims_page(place: Place) -> str:
-    """The table of all claims, and the ablations sorted by effect."""
-    lines = ["# The paper's claims, tested", "", "Made by `python -m results.reproduce table` from the JSON files in "
-             "`experiments/`. Intervals are 95% t intervals of paired differences (same seeds on both sides). How each "
-             "verdict follows was fixed before the runs; it stands in [claims.py](claims.py) and below.", "",
-             "| claim | the paper | found here | verdict | command |", "|---|---|---|---|---|"]
-    for name in sorted(CLAIMS, key=lambda name: int(name[1:])):
-        one = CLAIMS[name]
-        finding = one.finding(place)
-        lines.append(f"| {name} | {one.says} | {finding.found} | {finding.verdict} | `{one.how()}` |")
-    lines += ["", "## The ablations by their effect", "", *picture(place, "ablations.png"),
-              "| change | top-1 error, points | seeds |", "|---|---|---|"]
-    effects = {name: apart for name in ablations.CASES
+def claims_lines(place: Place) -> list[str]:
+    """How many claims show, and the table of all."""
+    findings = {name: CLAIMS[name].finding(place) for name in ORDER}
+    counts = Counter(finding.verdict.split(" (")[0] for finding in findings.values())
+    said = "; ".join(f"{one}: {counts[one]}" for one in (SHOWS, NOT_HERE, OPPOSITE, UNTESTABLE, NOT_RUN) if counts[one])
+    return ["## The paper's 27 claims", "", f"**{said}.** Made by `python -m results.reproduce table` from the JSON files "
+            "in `experiments/`. Intervals are 95% t intervals of paired differences (same seeds on both sides). How each "
+            "verdict follows was fixed before the runs; it stands in [claims.py](claims.py) and below.", "",
+            "| claim | the paper | found here | verdict | command |", "|---|---|---|---|---|",
+            *(f"| {name} | {CLAIMS[name].says} | {one.found} | {one.verdict} | `{CLAIMS[name].how()}` |"
+              for name, one in findings.items()), ""]
+
+
+def ablation_lines(place: Place) -> list[str]:
+    """The ablations sorted by effect, and figure 1."""
+    effects = {name: t_interval(apart) for name in ablations.CASES
                if name != "base" and (apart := differences(place, name, val_error))}
-    for name in sorted(effects, key=lambda name: -t_interval(effects[name]).mean):
-        interval = t_interval(effects[name])
-        lines.append(f"| {name} | {interval.text()} | {interval.count} |")
-    lines += ["", *picture(place, "relu.png"), "## How each verdict follows", "", "| claim | rule |", "|---|---|"]
-    lines += [f"| {name} | {CLAIMS[name].rule} |" for name in sorted(CLAIMS, key=lambda name: int(name[1:]))]
+    rows = [f"| {name} | {interval.text()} | {interval.count} |"
+            for name, interval in sorted(effects.items(), key=lambda item: -item[1].mean)]
+    race = picture(place.out, "relu.png")
+    return [*(["## The ablations by their effect", "", *picture(place.out, "ablations.png"),
+               "| change | top-1 error, points | seeds |", "|---|---|---|", *rows, ""] if rows else []),
+            *(["## Figure 1: ReLU, tanh and sigmoid", "", *race] if race else [])]
+
+
+def rule_lines() -> list[str]:
+    return ["## How each verdict follows", "", "| claim | rule |", "|---|---|",
+            *(f"| {name} | {CLAIMS[name].rule} |" for name in ORDER), ""]
+
+
+def hours(place: Place) -> list[str]:
     contents = [content for unit in all_units() if (content := place.found(unit))]
-    if contents:
-        about, dates = contents[-1]["machine"], sorted(content["date"] for content in contents)
-        lines += ["", f"{len(contents)} runs, {sum(content['seconds'] for content in contents) / 3600:.1f} hours of one "
-                  f"process each ({about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}), "
-                  f"{dates[0]} to {dates[-1]}, torch {about['torch']}."]
-    return "\n".join(lines) + "\n"
-
-
-def fill_guide(pages: Iterable[Path], place: Place) -> None:
-    """Writes what was found into the guide to the paper, between its marks `claim C8` and `/claim`."""
-    for page in pages:
-        text = page.read_text("utf-8")
-        for name, one in CLAIMS.items():
-            line = claim_line(name, one.finding(place), in_chinese=page.name.endswith(".zh-CN.md"))
-            text = re.sub(rf"(<!-- claim {name} -->\n).*(\n<!-- /claim -->)", lambda match: match[1] + line + match[2], text)
-        write_text(page, text)
+    if not contents:
+        return []
+    about, dates = contents[-1]["machine"], sorted(content["date"] for content in contents)
+    return [f"{len(contents)} runs, {sum(content['seconds'] for content in contents) / 3600:.1f} hours of one "
+            f"process each ({about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}), "
+            f"{dates[0]} to {dates[-1]}, torch {about['torch']}."]
 
 
 def claim_line(name: str, finding: Finding, in_chinese: bool) -> str:
@@ -191,11 +197,6 @@ def claim_line(name: str, finding: Finding, in_chinese: bool) -> str:
     if in_chinese:
         return f"{name}：**{chinese(finding.verdict)}**。{chinese(finding.found)}。"
     return f"{name}: **{finding.verdict}**. {finding.found}."
-
-
-def picture(place: Place, name: str) -> list[str]:
-    """Its line in Markdown, if it was drawn."""
-    return [f"![{name.removesuffix('.png')}]({name})", ""] if (place.out / name).exists() else []
 
 
 def draw_race(place: Place) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Iterator
 
 import numpy as np
@@ -25,10 +26,10 @@ from torch import Tensor
 
 from alexnet import figures
 from alexnet.data import Pack
-from alexnet.files import write_text
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout
 from alexnet.training import (DROPOUT, RECIPES, Batch, Recipe, TrainingBatches, World, compute_ready, generator,
                               make_optimizer, set_rates, train_step)
+from results.pages import fill, picture
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
@@ -402,8 +403,8 @@ def decisive(unit: Unit) -> bool:
 
 # ------------------------------------------------------------------- the report
 
-def report(place: Place) -> None:
-    """results/what-breaks-it/: the page and its two figures, from the JSON files."""
+def report(place: Place) -> list[str]:
+    """Writes results/what-breaks-it/: the page and its two figures. The lines for the page of all results."""
     out = place.out / "what-breaks-it"
     panels = {f"{variant}, {size} px, {classes} classes": lines for size, classes in [*SETTINGS, (224, 10)]
               for variant in DIFFERENCES if (lines := loss_lines(place, variant, size, classes))}
@@ -414,8 +415,11 @@ def report(place: Place) -> None:
     if points:
         figures.agreement(points, out / "limits.png", "The largest rate that works: predicted at the start, and found",
                           "predicted by the head, 3.8 C / |h|^2", "found by bisection")
-    if panels or points:
-        write_text(out / "README.md", page(place, bool(panels), bool(points)))
+    if not panels and not points:
+        return []
+    fill(out / "README.md", "runs", page(place, out), "What breaks AlexNet")
+    return ["## What breaks AlexNet", "", *picture(place.out, "what-breaks-it/first-steps.png"),
+            "[The runs, the reason, and advice for people who are stuck](what-breaks-it/README.md).", ""]
 
 
 def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[list[tuple[float, float]]]]:
@@ -441,25 +445,24 @@ def head_points(place: Place) -> dict[str, list[tuple[float, float]]]:
     return points
 
 
-def page(place: Place, has_curves: bool, has_points: bool) -> str:
-    lines = ["# What breaks AlexNet", "", "Made by `python -m results.reproduce table`; the runs by `python -m "
+def page(place: Place, out: Path) -> list[str]:
+    lines = ["Made by `python -m results.reproduce table`; the runs by `python -m "
              "results.reproduce run what-breaks-it --imagenette DIR --tiny DIR`. A run is alive when the mean loss "
              "of 50 steps stays below 0.9 ln C; the numbers are the steps by which it is, for seeds 0, 1, 2.", ""]
-    lines += ["![first steps](first-steps.png)", ""] if has_curves else []
+    lines += picture(out, "first-steps.png")
     for size, classes in [*SETTINGS, (224, 10)]:
         rows = [f"| {variant} | {name} | {', '.join(seeds)} |" for variant in DIFFERENCES
                 for name in DIFFERENCES[variant] if (seeds := lives(place, variant, name, size, classes))]
-        lines += [f"## {size} px, {classes} classes", "", "| network | difference | alive by step |", "|---|---|---|",
+        lines += [f"### {size} px, {classes} classes", "", "| network | difference | alive by step |", "|---|---|---|",
                   *rows, ""] if rows else []
     lines += start_table(place)
     rows = head_rows(place)
     if rows:
-        lines += ["## The head", "", "Rates above which the first step is unstable, 3.8 / curvature: with |h|^2 / C; with "
+        lines += ["### The head", "", "Rates above which the first step is unstable, 3.8 / curvature: with |h|^2 / C; with "
                   "|h|^2 times the largest eigenvalue of the mean of diag(p) - p p'; with the largest curvature of the "
                   "whole loss.", "", "| network | classes | by the head | by the head and p | by the "
                   "largest curvature | largest rate found to work |", "|---|---|---|---|---|---|", *rows, ""]
-    lines += ["![limits](limits.png)", ""] if has_points else []
-    return "\n".join(lines)
+    return [*lines, *picture(out, "limits.png")]
 
 
 def lives(place: Place, variant: str, name: str, size: int, classes: int) -> list[str]:
@@ -483,7 +486,7 @@ def start_table(place: Place) -> list[str]:
                 rows.append(f"| {variant}, {name} | {' | '.join(cells)} |")
     if not rows:
         return []
-    return ["## At the start, 64 px: standard deviation of each layer's result / of its gradient", "",
+    return ["### At the start, 64 px: standard deviation of each layer's result / of its gradient", "",
             f"| | {' | '.join(LAYERS)} |", "|---" * (len(LAYERS) + 1) + "|", *rows, ""]
 
 

@@ -251,7 +251,7 @@ def test_a_change_is_kept_only_if_it_is_better(place):
 
 def test_the_table_is_made_from_whatever_was_run(place, capsys):
     reproduce.table(place)   # from nothing
-    rows = [line for line in (place.out / "claims.md").read_text().splitlines() if line.startswith("| C")]
+    rows = [line for line in (place.out / "README.md").read_text().splitlines() if line.startswith("| C")]
     assert len(rows) == 27 + 27   # the claims, and their rules
     for row in rows[:27]:
         cells = [cell.strip() for cell in row.strip("|").split(" | ")]
@@ -260,7 +260,7 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
         entered(place, ablations.case_unit("base", seed), 0.2 + 0.01 * seed)
         entered(place, ablations.case_unit("no LRN", seed), 0.21 + 0.012 * seed)
     reproduce.table(place)
-    text = (place.out / "claims.md").read_text()
+    text = (place.out / "README.md").read_text()
     assert "| no LRN | +1.20 points" in text and (place.out / "ablations.png").exists()
     assert "6 of 16 runs done | not run yet" in text
 
