@@ -2,7 +2,8 @@
 
 Three kinds of unit. `first-steps`: standard deviation of every layer's result and of its gradient at the
 start, then the loss of each step. A run that has come off the ground (mean loss of the last 50 steps below
-0.9 ln C) ends after 200 steps, any other goes on three to four times as long, so that "late" differs from "never".
+0.9 ln C) ends after 200 steps, and so does one that never can, because no unit of some layer fires; any other goes on
+three to four times as long, so that "late" differs from "never".
 `curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
 Hessian) on a fixed batch, and the rate that each predicts. `limit`: the largest rate that works, by bisection, for 2, 10 and
 200 classes.
@@ -167,22 +168,46 @@ def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
     size = place.few(PIECE, TOY_STEPS)
 
     def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return {"step": (len(rows) + 1) * size, "losses": run.losses(len(rows) * size, size)}
+        losses = run.losses(len(rows) * size, size)
+        return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run)}
 
     guess = math.log(run.model.num_classes)
     rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE), {"model": run.model, "optimizer": run.optimizer}, a_piece,
                   lambda rows: settled(rows, guess))
     losses = [loss for row in rows for loss in row["losses"]]
-    curve = [{"step": row["step"], "loss": sum(row["losses"]) / size, "seconds": row["seconds"]} for row in rows]
-    return {"result": {"guessing": guess, "alive_at": alive_at(losses, guess), "start": start,
+    curve = [{"step": row["step"], "loss": sum(row["losses"]) / size, "firing": row["firing"],
+              "seconds": row["seconds"]} for row in rows]
+    return {"result": {"guessing": guess, "alive_at": alive_at(losses, guess), "dead": dead(rows), "start": start,
                        "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
 
 
 def settled(rows: list[dict[str, Any]], guess: float) -> bool:
-    """Whether there is no more to see: the run came off the ground some time ago, or is no number."""
+    """Whether there is no more to see: the run came off the ground some time ago, or never can, or is no number."""
     losses = [loss for row in rows for loss in row["losses"]]
-    return bool(losses) and (not math.isfinite(losses[-1])
-                             or len(losses) >= ALIVE_STEPS and alive_at(losses, guess) is not None)
+    return bool(losses) and (not math.isfinite(losses[-1]) or len(losses) >= ALIVE_STEPS and (
+        alive_at(losses, guess) is not None or dead(rows) is not None))
+
+
+@torch.no_grad()
+def firing(run: Steps) -> dict[str, float]:
+    """The share of each layer's units that are above 0 for any image of the first batch."""
+    found: dict[str, float] = {}
+    hooks = [getattr(run.model, name).register_forward_hook(
+        lambda module, inputs, output, name=name: found.__setitem__(name, (output > 0).any(0).float().mean().item()))
+        for name in LAYERS[:-1]]
+    _, batch = next(run.batches(0))
+    run.seed_dropout(0)
+    run.model(batch.images)
+    for hook in hooks:
+        hook.remove()
+    return {name: round(share, 4) for name, share in found.items()}
+
+
+def dead(rows: list[dict[str, Any]]) -> str | None:
+    """The layer of which no unit fired, twice in a row: behind it nothing depends on the picture, and through
+    its ReLUs no gradient comes back."""
+    return next((name for name in LAYERS[:-1]
+                 if len(rows) > 1 and all(row["firing"][name] == 0 for row in rows[-2:])), None)
 
 
 def alive_at(losses: list[float], guess: float, window: int = 50) -> int | None:
@@ -470,8 +495,9 @@ def lives(place: Place, variant: str, name: str, size: int, classes: int) -> lis
     found = []
     for seed in range(3):
         if content := place.found(first_unit(variant, name, seed, size, classes)):
-            step, last = content["result"]["alive_at"], content["curve"][-1]["step"]
-            found.append(str(step) if step else f"not by {last}")
+            result, last = content["result"], content["curve"][-1]["step"]
+            found.append(str(result["alive_at"]) if result["alive_at"] else
+                         f"never ({result['dead']} dead by {last})" if result["dead"] else f"not by {last}")
     return found
 
 

@@ -202,6 +202,22 @@ def test_a_run_is_alive_from_the_step_on_after_which_it_stays_so():
     assert what_breaks_it.alive_at([math.nan] * 100, 1.0) is None
 
 
+def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place.folders["imagenette"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
+    run = what_breaks_it.steps_of(what_breaks_it.first_unit("as-trained", "as it is", 0, classes=2), place)
+    before = what_breaks_it.firing(run)
+    assert before == what_breaks_it.firing(run) and 0.5 < before["fc7"] <= 1   # biases of 1
+    with torch.no_grad():
+        run.model.fc7.bias.fill_(-100.0)
+    rows = [{"firing": what_breaks_it.firing(run), "losses": run.losses(0, 2)} for _ in range(2)]
+    assert rows[1]["firing"]["fc7"] == 0 and rows[1]["firing"]["fc6"] > 0
+    assert what_breaks_it.dead(rows) == "fc7" and what_breaks_it.dead(rows[:1]) is None
+    assert what_breaks_it.dead([{"firing": before}, rows[0]]) is None   # twice in a row
+    long = [{**row, "losses": [math.log(2)] * 100} for row in rows]
+    assert what_breaks_it.settled(long, math.log(2)) and not what_breaks_it.settled(rows, math.log(2))
+
+
 def test_the_largest_curvature_is_found():
     """Of softmax regression at weights 0, where it is known: |x|^2 / classes, for one input x."""
     class Flat(nn.Module):
