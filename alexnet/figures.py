@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import textwrap
 import unicodedata
 from pathlib import Path
@@ -24,39 +25,59 @@ DPI = 100   # of every PNG file
 
 def save(figure: plt.Figure, path: Path) -> None:
     """Whole or not at all, with the same bytes for the same figure."""
-    powers = [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)
-              for label in axis.get_ticklabels(which="both") if axis.get_scale() != "linear"]
-    for text in figure.findobj(Text):   # a folder or a class may have dollars in its name, and other encodings
+    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
+    powers = [label for axis in axes for label in axis.get_ticklabels(which="both") if axis.get_scale() != "linear"]
+    texts = figure.findobj(Text)
+    letters = {letter for text in texts for letter in text.get_text()}
+    bad = {letter for letter in letters if unicodedata.category(letter) == "Cs"}   # of a name in another encoding
+    try:
+        families = choose_font("".join(letters - bad))
+    except UserError as error:   # a figure with question marks is better than none
+        print(f"{path.name}: {error}", file=sys.stderr)
+        families, bad = [], bad | letters - letters_of(USUAL)
+    for axis in axes if bad else []:   # what stands at an axis is written anew when the figure is drawn
+        names = [drawable(label.get_text(), bad) for label in axis.get_ticklabels()]
+        if "?" in "".join(names):
+            axis.set_ticks(axis.get_ticklocs(), names)
+    for text in texts:   # a folder or a class may have dollars in its name
         text.set_parse_math(any(text is label for label in powers))
-        text.set_text("".join("?" if unicodedata.category(letter) == "Cs" else letter for letter in text.get_text()))
+        text.set_text(drawable(text.get_text(), bad))
+        if families:
+            text.set_fontfamily(families)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     plt.close(figure)
 
 
-def choose_font(text: str) -> None:
-    """Takes a font that has every letter of `text`, so that none shows as a box; UserError if no
-    installed one has."""
-    needed = {ord(letter) for letter in text}
+def drawable(text: str, bad: set[str]) -> str:
+    return "".join("?" if letter in bad else letter for letter in text)
 
-    def has_all(path: str) -> bool:
-        try:
-            return needed <= ft2font.FT2Font(path).get_charmap().keys()
-        except (RuntimeError, OSError):   # a font file that cannot be read
-            return False
 
-    if max(needed, default=0) < 128 or has_all(font_manager.findfont("DejaVu Sans")):
-        return
+USUAL = font_manager.findfont("DejaVu Sans")   # comes with matplotlib
+
+
+def letters_of(font: str) -> set[str]:
+    try:
+        return {chr(code) for code in ft2font.FT2Font(font).get_charmap()} | {"\n"}
+    except (RuntimeError, OSError):   # a font file that cannot be read
+        return set()
+
+
+def choose_font(text: str) -> list[str]:
+    """The families that have every letter of `text` between them, so that none shows as a box; none, where
+    the usual one has them all. UserError if no installed one has."""
+    if text.isascii() or not (needed := set(text) - letters_of(USUAL)):
+        return []
     asian = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
     paths = sorted(font_manager.findSystemFonts(),   # looks anew: matplotlib's list may be older
                    key=lambda path: (not any(word in Path(path).name.lower() for word in asian), path))
-    found = next((path for path in paths if has_all(path)), None)
+    found = next((path for path in paths if needed <= letters_of(path)), None)
     if found is None:
         raise UserError("no installed font has these letters (Chinese?): install one, such as Noto Sans CJK "
                         "(Debian, Ubuntu: apt install fonts-noto-cjk), or leave --names zh out")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it lacks a weight: no matter
     font_manager.fontManager.addfont(found)
-    plt.rcParams["font.family"] = [ft2font.FT2Font(found).family_name, "DejaVu Sans"]
+    return ["DejaVu Sans", ft2font.FT2Font(found).family_name]
 
 
 def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -141,7 +162,6 @@ def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> No
 def confusion(counts: np.ndarray, classes: list[str], path: Path) -> None:
     """A confusion matrix: a true class a row, an answer a column; shares of the row by colour, and as
     numbers where there is room."""
-    choose_font("".join(classes))
     size = len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(max(5.0, 0.45 * size + 2), 16)
@@ -608,7 +628,6 @@ def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Pat
 def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: list[np.ndarray], shares: np.ndarray,
           path: Path, title: str) -> None:
     """Pictures laid out in the plane: dots coloured by class, and as thumbnails where there is room."""
-    choose_font("".join(classes))
     figure, (left, right) = plt.subplots(1, 2, figsize=(15, 7), layout="constrained")
     colours = plt.get_cmap("tab10" if len(classes) <= 10 else "tab20" if len(classes) <= 20 else "hsv")
     for label, name in enumerate(classes):

@@ -363,6 +363,20 @@ def test_a_panel_has_pages_of_eight(capsys, model_file, folder, tmp_path):
 
 def test_letters_without_a_font_are_said(monkeypatch):
     monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])
-    figures.choose_font("plain words, déjà vu")
+    assert figures.choose_font("plain words, déjà vu") == []
     with pytest.raises(UserError, match="fonts-noto-cjk"):
         figures.choose_font("丁鲷")
+
+
+@pytest.mark.filterwarnings("error:Glyph")
+@pytest.mark.parametrize("fonts", [True, False])
+def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(tmp_path, monkeypatch, capsys, fonts):
+    if not fonts:
+        monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])
+    elif not figures.font_manager.findSystemFonts():
+        pytest.skip("no font installed")
+    names = ["丁鲷", "b\udcff", "$c$"]   # Chinese, a broken encoding, what would be a formula
+    figures.confusion(np.eye(3, dtype=int), names, tmp_path / "confusion.png")
+    figures.plane(np.eye(3, 2), np.arange(3), names, [], np.ones(2), tmp_path / "plane.png", "丁鲷")
+    assert (tmp_path / "confusion.png").exists() and (tmp_path / "plane.png").exists()
+    assert fonts or "fonts-noto-cjk" in capsys.readouterr().err   # a machine may have other fonts only
