@@ -30,7 +30,7 @@ from alexnet import figures
 from alexnet.checkpoint import find
 from alexnet.data import RowFile, open_image
 from alexnet.device import choose_device, choose_precision, keep_memory
-from alexnet.files import UserError, alone, cell, end_cleanly, printable, whole_file, write_csv, write_json, writing
+from alexnet.files import CommandLine, UserError, alone, cell, end_cleanly, printable, whole_file, write_csv, write_json, writing
 from alexnet.model import AlexNet
 from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
 from alexnet.weights import load
@@ -43,9 +43,7 @@ Writer = Callable[[Prediction], None]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n" + __doc__.split("\n\n")[1])
+    parser = CommandLine(__doc__)
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH",
         help="files, folders (searched through), or - for a list on standard input (default: the samples in data/)")
@@ -134,23 +132,24 @@ def as_json(prediction: Prediction, names: dict[str, str]) -> dict[str, Any]:
     return {"path": prediction.path, "predictions": answers, "error": prediction.error}
 
 
-def done_before(path: Path) -> set[str]:
-    """The pictures in a .jsonl file; a last line that was cut off is taken away."""
-    done: set[str] = set()
+def done_before(path: Path) -> dict[str, bool]:
+    """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is taken away."""
+    done: dict[str, bool] = {}
     if not path.exists():
         return done
     with open(path, "rb+") as file:
         whole = 0
         for line in file:
             try:
-                done.add(json.loads(line)["path"])
+                entry = json.loads(line)
+                done[entry["path"]] = not entry["error"]
             except (ValueError, KeyError, TypeError):
                 if line.endswith(b"\n"):
                     raise UserError(f"{path} holds a line that is not one of ours; another name starts "
                                     "anew") from None
                 break
             if not line.endswith(b"\n"):
-                done.discard(json.loads(line)["path"])
+                del done[entry["path"]]
                 break
             whole += len(line)
         file.truncate(whole)
@@ -253,8 +252,9 @@ class Truth:
             return
         wrong = count - self.confusion.diagonal()
         titles = [names.get(name, name) for name in self.classes]
-        print(f"{count.sum()} pictures: top-1 error {wrong.sum() / count.sum():.2%}, "
-              f"top-5 error {self.missed.sum() / count.sum():.2%}")
+        print(f"{count.sum()} pictures: top-1 error {wrong.sum() / count.sum():.2%}"
+              + (f", top-5 error {self.missed.sum() / count.sum():.2%}" if len(self.classes) > 5 else "")
+              + "; by class, wrong ones:")
         order = [index for index in np.argsort(-wrong / np.maximum(count, 1), kind="stable") if count[index]]
         for index in order[:20]:
             often = np.argsort(-self.confusion[index], kind="stable")
@@ -336,13 +336,17 @@ def classify_all(options: argparse.Namespace) -> int:
         say("the classes are ImageNet's, by their WordNet ids: --names en (or zh) shows names")
     if options.features:
         return write_features(options, model, pictures, dtype)
+    failed_before = 0
     if options.resume:
         with writing(options.output):
             done = done_before(Path(options.output))
-        say(f"{sum(str(picture) in done for picture in pictures)} of {len(pictures)} pictures are in {options.output} already")
+        there = [done[str(picture)] for picture in pictures if str(picture) in done]
+        failed_before = there.count(False)
+        say(f"{len(there)} of {len(pictures)} pictures are in {options.output} already"
+            + (f"; {failed_before} of these could not be read, and are not tried again" if failed_before else ""))
         pictures = [picture for picture in pictures if str(picture) not in done]
         if not pictures:
-            return 0
+            return failed_before
     truth = Truth(model, pictures) if options.truth else None
     panel = Panel(options.panel, names, model.classes, truth) if options.panel else None
     show = options.output is None and len(pictures) <= FEW
@@ -376,13 +380,15 @@ def classify_all(options: argparse.Namespace) -> int:
     if truth:
         beside = Path(options.output) if options.output not in (None, "-") else path
         truth.report(beside if beside.is_dir() else beside.parent, names)
-    return failed
+    return failed + failed_before
 
 
 def summary(chosen: Counter, names: dict[str, str], count: int, failed: int, seconds: float,
             written: str | None) -> None:
     print(f"{count - failed} of {count} pictures classified in {seconds:.1f} s ({count / max(seconds, 1e-9):.0f} a second)"
           + (f"; {written}" if written else ""))
+    if chosen:
+        print("most probable class of so many:")
     for name, times in chosen.most_common(10):
         print(f"    {times:7}  {names.get(name, name)}")
     if len(chosen) > 10:

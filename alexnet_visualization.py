@@ -27,7 +27,7 @@ from alexnet import checkpoint, figures, interpret, weights
 from alexnet.augment import centre
 from alexnet.data import Pack, find_source, packed, packed_side
 from alexnet.device import choose_device, keep_memory
-from alexnet.files import UserError, end_cleanly, printable, read_csv, read_json, write_json, write_text
+from alexnet.files import CommandLine, UserError, end_cleanly, printable, read_csv, read_json, write_json, write_text
 from alexnet.predict import find_pictures, read, readable_names, reason
 
 SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
@@ -40,9 +40,7 @@ EXAMINED = 256        # training pictures over which health is measured
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n" + __doc__.split("\n\n")[1])
+    parser = CommandLine(__doc__)
     add = parser.add_argument
     add("what", nargs="*", metavar="WHAT", help=f"{', '.join(LOOKS)} (default: all that the inputs allow)")
     add("--list", action="store_true", help="say what each of them shows")

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from alexnet import checkpoint, weights
 from alexnet.data import Pack, find_source, packed
 from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
-from alexnet.files import UserError, alone, end_cleanly, printable, read_json, write_json
+from alexnet.files import CommandLine, UserError, alone, end_cleanly, printable, read_json, write_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               default_rate, evaluate, highest_head_rate, highest_rate, join_world)
@@ -46,9 +46,7 @@ LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options; those not given are None, so that --resume can tell."""
-    parser = argparse.ArgumentParser(
-        usage="python train_alexnet.py [--OPTION VALUE ...]", description=__doc__.split("\n\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n" + __doc__.split("\n\n")[1])
+    parser = CommandLine(__doc__, usage="python train_alexnet.py [--OPTION VALUE ...]")
 
     group = parser.add_argument_group("what")
     add = group.add_argument
@@ -232,7 +230,9 @@ def resumed(options: argparse.Namespace) -> Settings:
     """The settings of the run to go on with; options that contradict them are refused."""
     path = Path(options.resume) / "config.json"
     if not path.is_file():
-        raise UserError(f"{options.resume} is not a run: it has no config.json")
+        folder = path.parent.parent   # of last.pt, if that was given
+        advice = f"; --resume takes the folder, {folder}" if (folder / "config.json").is_file() else ""
+        raise UserError(f"{options.resume} is not a run: it has no config.json{advice}")
     if options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
     config = read_json(path)
@@ -305,22 +305,25 @@ class Console(Watcher):
         steps = run.progress.epoch * math.ceil(len(run.pack.labels["train"]) / run.settings.batch_size)
         if steps >= 200:
             self.warn_if_flat(run, row["train_loss"])
+        elif row["epoch"] == run.settings.epochs:   # a short run is said only if it went wrong
+            self.warn_if_flat(run, row["train_loss"] / 1.5)
         if self.quiet:
             return
         each = (time.perf_counter() - self.start) / (len(rows) - self.started_at)
         left = each * (run.settings.epochs - row["epoch"])
+        five = f" (top-5 {row['val_top5_error']:.1%})" if len(run.pack.classes) > 5 else ""
         print(f"epoch {row['epoch']:2}/{run.settings.epochs}  loss {row['train_loss']:.3f} train, "
               f"{row['val_loss']:.3f} val  error {row['train_top1_error']:.1%} train, "
-              f"{row['val_top1_error']:.1%} val (top-5 {row['val_top5_error']:.1%})  rate {row['lr']:g}  "
+              f"{row['val_top1_error']:.1%} val{five}  rate {row['lr']:g}  "
               f"{row['images_per_second']:.0f} images/s, {row['seconds_waiting'] / row['seconds']:.1%} "
               f"waiting  {duration(left)} left", flush=True)
 
     def warn_if_flat(self, run: Run, loss: float) -> None:
-        """Says, once, that the mean loss over many steps is that of guessing."""
+        """Says, once, that the mean loss over many steps is that of guessing, or worse."""
         count = len(run.pack.classes)
         if not self.warned and not run.world.rank and loss > 0.99 * math.log(count):
             self.warned = True
-            print(f"look: after many steps the loss is still that of guessing (ln {count} = "
+            print(f"look: the training loss is no better than that of guessing (ln {count} = "
                   f"{math.log(count):.3f}). Try --lr {run.settings.lr / 3:.1g}, and see whether the "
                   "labels fit the images", file=sys.stderr)
 
@@ -504,11 +507,12 @@ def measure(options: argparse.Namespace) -> None:
             results.append(evaluate(model, pack, dtype, views, options.batch_size or 128, world,
                                     labels=labels, progress=bar.update))
         if world.rank == 0:
-            print(f"{'one view' if views == 1 else 'ten views'}: top-1 error "
-                  f"{results[-1]['top1_error']:.2%}, top-5 error {results[-1]['top5_error']:.2%}")
+            print(f"{'one view' if views == 1 else 'ten views'}: top-1 error {results[-1]['top1_error']:.2%}"
+                  + (f", top-5 error {results[-1]['top5_error']:.2%}" if len(model.classes) > 5 else ""))
     if world.rank == 0:
         beside = Path(options.evaluate)
-        out = Path(options.out or (beside if beside.is_dir() else beside.parent) / "evaluation.json")
+        name = "evaluation.json" if place(where) == facts.get("data") else f"evaluation-{pack.name}.json"
+        out = Path(options.out or (beside if beside.is_dir() else beside.parent) / name)
         write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "results": results,
                          "trained": facts, "surroundings": surroundings(device, world, dtype)})
         print(f"written to {out}")

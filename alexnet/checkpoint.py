@@ -81,7 +81,7 @@ def find(given: str | None) -> Path:
         return Path(given)
     runs = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise UserError(f"no model: there is no run in {RUNS}. Train one (python train_alexnet.py takes some "
+        raise UserError(f"no model: there is no run in {RUNS.resolve()}. Train one (python train_alexnet.py takes some "
                         "minutes), or name a checkpoint with --model")
     return runs[-1]
 

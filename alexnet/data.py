@@ -198,6 +198,12 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     findings = [f"class {name} is empty: left out" for name, files in classes.items() if not files]
     classes = {name: files for name, files in classes.items() if files}
     names = sorted(classes)
+    held = {path for files in classes.values() for path in files}
+    stray = [path for path in sorted(train.iterdir()) if path.suffix.lower() in SUFFIXES
+             and not path.name.startswith(".") and path not in held and not path.is_dir()]
+    if stray:
+        findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left out (a class "
+                        "is a folder, or what stands before the number in a name like cat.0.jpg)")
     parts = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]],
              "val": []}
     if val is not None and with_val:
@@ -380,16 +386,18 @@ def examine(source: Source) -> None:
     if len(source.classes) < 2:
         only, path = source.classes[0], source.parts["train"][0][0]
         advice = ""
-        if isinstance(path, Path) and path.parent.name != only:  # a level too high was given
-            above = path.parent.parent
-            above = above.parent if above.name in ("train", *VAL_NAMES) else above
-            advice = f"; if the classes are the folders further down, give --data {above}"
+        for place in (path.parent, path.parent.parent) if isinstance(path, Path) else ():
+            above = place.parent if place.name in ("train", *VAL_NAMES) else place
+            if several_classes(place):   # a level too high or too low was given
+                advice = f"; {above} has several: give --data {above}"
+                break
         raise UserError(f"only one class in {source.name} ({only}): there is nothing to tell "
                         f"apart{advice}")
     for part in PARTS:
         if not source.parts[part]:
-            raise UserError(f"the {part} part of {source.name} is empty: add images, or let a part "
-                            "of the training images be held out (--val-fraction)")
+            raise UserError(f"the {part} part of {source.name} is empty: " + (
+                "each class has one image only, so none can be held out; add images" if max(counts["train"].values()) < 2 else
+                "add images, or let a part of the training images be held out (--val-fraction)"))
     few = [source.classes[label] for label in range(len(source.classes))
            if counts["train"][label] < FEW]
     if few:
@@ -400,6 +408,16 @@ def examine(source: Source) -> None:
     if most >= 10 * least:
         source.findings.append(f"the largest class has {most} training images, the smallest {least}: "
                                "the network will favour the large one")
+
+
+def several_classes(folder: Path) -> bool:
+    """Whether it holds class folders, or files named by class; looks no deeper."""
+    try:
+        inside = subfolders(folder).values()
+        holding = [one for one in inside if any(path.suffix.lower() in SUFFIXES for path in one.iterdir())]
+    except OSError:
+        return False
+    return len(holding) > 1 or not inside and len(by_class(folder)) > 1
 
 
 # ------------------------------------------------------------------- the packed form

@@ -153,6 +153,8 @@ PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
 
 
 if __name__ == "__main__":  # python -m alexnet.demo FOLDER: the samples as files
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit("python -m alexnet.demo FOLDER: writes the samples of data/samples that are drawn")
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     for sample, label in items("samples"):

@@ -1,19 +1,22 @@
-"""Files that appear whole or not at all, whatever happens meanwhile; JSON and CSV."""
+"""Files that appear whole or not at all, whatever happens meanwhile; JSON and CSV. And what the scripts say to people."""
 
 from __future__ import annotations
 
+import argparse
 import csv
+import difflib
 import errno
 import glob
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, NoReturn
 
 try:
     import fcntl
@@ -32,6 +35,24 @@ class UserError(Exception):
 def printable(text: str) -> str:
     """A text from elsewhere (a file's name, a class) as a terminal can show it, in one line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+class CommandLine(argparse.ArgumentParser):
+    """Reads a script's options: described by its docstring (what it does, then examples), none shortened, and a
+    mistyped one gets one line with the name that was meant."""
+
+    def __init__(self, about: str, **more: Any) -> None:
+        description, examples = about.split("\n\n")[:2]
+        super().__init__(description=description, epilog="examples:\n" + examples, allow_abbrev=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.findall(r"--[^\s=]+", message) if message.startswith("unrecognized") else []
+        names = [name for action in self._actions for name in action.option_strings]
+        near = [found[0] for one in unknown if (found := [name for name in names if name.startswith(one)]
+                                                or difflib.get_close_matches(one, names, 1, 0.7))]
+        meant = f" (is {' or '.join(near)} meant?)" if near else ""
+        self.exit(2, f"{self.prog}: {message}{meant}; --help shows all options\n")
 
 
 def brief(error: Exception) -> str:

@@ -11,7 +11,6 @@ own checkpoints (`checkpoint.check` compares every shape), so the rest of the pr
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import importlib
 import json
@@ -28,7 +27,7 @@ from torch import Tensor
 from alexnet import checkpoint
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, is_whole, shape_text
-from alexnet.files import UserError, brief, read_csv, whole_file
+from alexnet.files import CommandLine, UserError, brief, read_csv, whole_file
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
 from alexnet.predict import CLASS_NAMES
 
@@ -560,9 +559,7 @@ def description(content: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m alexnet.weights", description=__doc__.split("\n\n")[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter, epilog="examples:\n" + __doc__.split("\n\n")[1])
+    parser = CommandLine(__doc__, prog="python -m alexnet.weights")
     add = parser.add_argument
     add("source", metavar="SOURCE", help="any file of an AlexNet's weights, a run's folder, or pretrained")
     add("destination", metavar="DESTINATION", nargs="?",

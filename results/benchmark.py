@@ -845,7 +845,7 @@ WHY = {
     "ours to the textbook network": "Without bf16 both sides wait for the same multiplications, which take five sixths of our "
         "step: what is left to gain is the textbook's time for normalisation, memory and layout.",
     "ours to torchvision, fp32": "torchvision's network needs as many multiplications (0.71 against 0.72 billion an image) and "
-        "has no normalisation at all; ours, with three, is faster by layout and memory alone. bf16 would make the difference.",
+        "has no normalisation at all; ours, with three, can gain by layout and memory alone: in channels_last theirs is as fast. bf16 would make the difference.",
     "ours to torchvision, fp32, channels_last": "The other side has the same arithmetic and no normalisation.",
     "peak memory, ours to torchvision, fp32": "Ours has 96 maps in conv1 against 64, three normalisations that keep their inputs, "
         "and no step in place (hooks and gradients see each value); in bf16 these values take half.",
@@ -920,7 +920,8 @@ def report() -> None:
     """README.md and ratios.png from the JSON files of all sections that were run."""
     found = {name: read_json(HERE / f"{name}.json") for name in SECTIONS if (HERE / f"{name}.json").exists()}
     head = ("# Speed\n\nMade by `python -m results.benchmark`; each table by the command above it. How cost grows, on "
-            "paper: [scaling.md](scaling.md).\n\n![ratios](ratios.png)\n\n")
+            "paper: [scaling.md](scaling.md). Sides take turns; a ratio is the median of those within a round, so it is not the "
+            "quotient of two medians.\n\n![ratios](ratios.png)\n\n")
     write_text(HERE / "README.md", head + "\n".join(table(content) for content in found.values()))
     bars = [(content["title"], f"{row['about']}: {row['name']}" if row["about"] else row["name"], row["ratio"])
             for name, content in found.items() if name not in ("profile", "scaling")

@@ -1,4 +1,4 @@
-"""What was found, in Chinese: the phrases of claims.py, for the guide to the paper."""
+"""The claims and what was found, in Chinese: the phrases of claims.py, for the guide to the paper."""
 
 from __future__ import annotations
 
@@ -6,6 +6,21 @@ import re
 
 NUMBER = r"[+-]?(?:[\d.,]*\d(?:e[+-]?\d+)?|inf|nan)"
 PERCENT = rf"{NUMBER}%(?: ± {NUMBER})?"
+
+SAYS = {
+    "C1": "6000 万个参数", "C2": "65 万个神经元", "C3": "ILSVRC-2010 测试集，十视图，错误率 37.5% / 17.0%",
+    "C4": "五个网络取平均：40.7 / 18.2 降到 38.1 / 16.4；预训练后更低", "C5": "2009 年秋季版，10,184 类：67.4% / 40.9%",
+    "C6": "每个卷积层的参数不超过 1%，却一个也少不得", "C7": "短边缩放到 256，取中央，只减均值",
+    "C8": "CIFAR-10，四层网络：用 ReLU 达到 25% 训练错误率比用 tanh 快六倍", "C9": "两柱比一柱、卷积核减半的网络好 1.7 / 1.2 个百分点",
+    "C10": "局部响应归一化：1.4 / 1.2 个百分点；CIFAR-10 上 13% 降到 11%", "C11": "重叠池化：0.4 / 0.3 个百分点，而且更不容易过拟合",
+    "C12": "3.5 节的结构", "C13": "随机裁剪和镜像；没有它们会严重过拟合", "C14": "十视图代替一个视图：39.0 / 18.3 降到 37.5 / 17.0",
+    "C15": "颜色噪声：top-1 好 1 个百分点以上", "C16": "数据增强不花时间：它和上一步的计算同时进行",
+    "C17": "丢弃法：没有它会严重过拟合；所需迭代约为两倍", "C18": "v := 0.9 v - 0.0005 e w - e g; w := w + v", "C19": "权重衰减也降低训练错误率",
+    "C20": "偏置设为 1 加快起初的学习", "C21": "验证错误率不再下降时，学习率除以 10", "C22": "两块 GTX 580 3GB 用五到六天",
+    "C23": "conv1 学到有方向和有颜色的卷积核；每次训练都是一柱与颜色无关，另一柱与颜色有关",
+    "C24": "图 4 左：最可能的五个类别大多合理", "C25": "图 4 右：按 fc7，最近的训练图像是同类；按像素则不是",
+    "C26": "特征可以压缩成短的二进制码，用于快速检索（论文没有做）", "C27": "按重要性排列：ReLU、两块 GPU、LRN、重叠池化",
+}
 
 # In this order: a phrase stands before those that it contains.
 PHRASES = {
@@ -26,11 +41,11 @@ PHRASES = {
     rf"({NUMBER}) parameters": r"\1 个参数",
     rf"({NUMBER}) \((\d+ x \d+ x \d+)\), not ({NUMBER})": r"\1（\2），而不是 \3",
     "the other seven do not agree": "其余七层不一致", "the other seven agree": "其余七层一致",
-    "side of 256 for 224 px": "224 px 对应边长 256", "centre crop": "中心裁剪", "centre": "取中央", "only the mean": "只减均值",
+    "side of 256 for 224 px": "224 像素对应边长 256", "centre crop": "中心裁剪", "centre": "取中央", "only the mean": "只减均值",
     r"(\d) of 8 layers as in section 3.5 \(results, inputs, side, stride of the kernels\)":
-        r"8 层中有 \1 层与 3.5 节一致（卷积核的个数、输入、边长、步幅）",
+        r"8 层中有 \1 层与 3.5 节一致（卷积核的个数、输入、边长、步长）",
     rf"({PERCENT}) of the throughput lost, at 224 px, where the same cores do both \(one pair, medians\)":
-        r"在 224 px 上损失 \1 的吞吐量（这里两件事由同样的核来做；一对测量的中位数）",
+        r"在 224 像素上损失 \1 的吞吐量（这里两件事由同样的核来做；一对测量的中位数）",
     "largest relative difference": "最大相对差",
     rf"({NUMBER}) operations in 90 epochs: ({PERCENT}) of the peak rate of two GTX 580 for 5.5 days, which is possible":
         r"90 轮共 \1 次运算：相当于两块 GTX 580 以峰值速度的 \2 运行 5.5 天，这是可能的",
@@ -50,12 +65,12 @@ PHRASES = {
     rf"one view ({PERCENT}), ten ({PERCENT})": r"一个视图 \1，十个 \2",
     rf"with it ({NUMBER}) times as many epochs to 50% training error": r"有它时，训练错误率降到 50% 所需的轮数是 \1 倍",
     "loss of the first epochs": "前几轮的损失", "validation error at the end": "最后的验证错误率",
-    rf"columns' means ((?:{NUMBER} / {NUMBER}(?:, )?)+); beyond chance": r"两列彩色程度的平均值 \1；超出随机划分的部分",
+    rf"columns' means ((?:{NUMBER} / {NUMBER}(?:, )?)+); beyond chance": r"两柱彩色程度的平均值 \1；超出随机划分的部分",
     rf"same class: ({PERCENT}) in fc7, ({PERCENT}) in pixels": r"同类的比例：按 fc7 为 \1，按像素为 \2",
     r"the panel itself by the command \(photographs are not stored here\)": "图由命令生成（照片不存放在这里）",
     r"(\d) effects in the paper's order": r"\1 个效应按论文的次序排列",
     # changes to the network or the training
-    "one column, half the maps": "一列、卷积核减半", "one column, all maps": "一列、卷积核不减", "no LRN": "没有 LRN", "2x2 pooling": "2x2 池化",
+    "one column, half the maps": "一柱、卷积核减半", "one column, all maps": "一柱、卷积核不减", "no LRN": "没有 LRN", "2x2 pooling": "2x2 池化",
     "no dropout": "没有丢弃法", "no crops, no mirror images": "没有裁剪和镜像", "no crops": "没有裁剪", "no mirror images": "没有镜像",
     "no colour noise": "没有颜色噪声", "no weight decay": "没有权重衰减", "biases 0": "偏置为 0", "constant rate": "学习率不变",
     "training error": "训练错误率", "validation": "验证错误率", "top-1 error": "top-1 错误率", "top-5 error": "top-5 错误率",

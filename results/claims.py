@@ -13,7 +13,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from results import ablations, cifar_nets, counting
-from results.units import Place, Unit
+from results.units import DATA, Place, Unit
 from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict
 
 IMAGENET = "python train_alexnet.py --data path/to/imagenet"
@@ -44,7 +44,20 @@ class Claim:
         return self.judge(place)
 
     def how(self) -> str:
-        return self.command or f"python -m results.reproduce run {self.id}"
+        folders = [f"--{data} DIR" for data in DATA if any(unit.data == data for unit in self.units)]
+        return self.command or " ".join([f"python -m results.reproduce run {self.id}", *folders])
+
+    def experiments(self) -> dict[str, list[str]]:
+        """The files of results/ that run it, each with the cases that it compares."""
+        found: dict[str, list[str]] = {}
+        for unit in self.units:
+            cases = found.setdefault(FILES[unit.experiment], [])
+            if unit.experiment != "counting" and unit.case not in cases:
+                cases.append(unit.case)
+        return found
+
+
+FILES = {"counting": "counting.py", "imagenette-64": "ablations.py", "cifar-race": "cifar_nets.py", "cifar-lrn": "cifar_nets.py"}
 
 
 CLAIMS: dict[str, Claim] = {}
@@ -174,7 +187,7 @@ def _(place: Place) -> Finding:
 
 
 @claim("C6", "Each conv layer holds at most 1% of the parameters, and each is needed",
-       "leaving each of the five out: interval above 0 for all five", [
+       "leaving each of the five out: interval above 0 for all five. The shares are counted, not judged", [
            *with_base(*(f"without conv{number}" for number in range(1, 6))), *counting.units()])
 def _(place: Place) -> Finding:
     all_ = [differences(place, f"without conv{number}", val_error) for number in range(1, 6)]
@@ -229,11 +242,12 @@ def _(place: Place) -> Finding:
                    combine([verdict(large), verdict(small)]))
 
 
-@claim("C11", "Overlapping pooling: 0.4 / 0.3 points, and harder to overfit", LARGER, with_base("2x2 pooling"))
+@claim("C11", "Overlapping pooling: 0.4 / 0.3 points, and harder to overfit",
+       f"{LARGER}; so for the gap between validation and training error", with_base("2x2 pooling"))
 def _(place: Place) -> Finding:
     apart, gaps = (differences(place, "2x2 pooling", measure) for measure in (val_error, gap))
     return Finding(f"2x2 windows: top-1 error {t_interval(apart).text()}; gap between validation and training "
-                   f"{t_interval(gaps).text()}", verdict(apart))
+                   f"{t_interval(gaps).text()}", combine([verdict(apart), verdict(gaps)]))
 
 
 PAPERS_SHAPES = [[96, 3, 11, 4], [256, 48, 5, 1], [384, 256, 3, 1], [384, 192, 3, 1], [256, 192, 3, 1],
@@ -282,13 +296,15 @@ def _(place: Place) -> Finding:
 
 
 @claim("C17", "Dropout: without it, substantial overfitting; about twice the iterations",
-       "gap between validation and training error without it less with it; interval above 0", with_base("no dropout"))
+       "gap between validation and training error without it less with it; log of epochs to 50% training error with it "
+       "over without; both intervals above 0", with_base("no dropout"))
 def _(place: Place) -> Finding:
     gaps, errors = (differences(place, "no dropout", measure) for measure in (gap, val_error))
     times = [epochs_to(place.found(ablations.case_unit("base", seed)), 0.5)
              / epochs_to(place.found(ablations.case_unit("no dropout", seed)), 0.5) for seed in range(3)]
     return Finding(f"without: gap {t_interval(gaps).text()}; top-1 error {t_interval(errors).text()}; with it "
-                   f"{t_interval(times).mean:.1f} times as many epochs to 50% training error", verdict(gaps))
+                   f"{t_interval(times).mean:.1f} times as many epochs to 50% training error",
+                   combine([verdict(gaps), verdict([math.log(ratio) for ratio in times])]))
 
 
 def epochs_to(content: dict[str, Any], error: float) -> float:

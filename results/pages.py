@@ -10,12 +10,11 @@ from alexnet.files import write_text
 
 
 def fill(page: Path, mark: str, lines: Sequence[str], title: str = "") -> None:
-    """Writes `lines` between `<!-- mark -->` and `<!-- /mark -->`, and leaves what people wrote around them.
-
-    A page that does not exist yet begins with its title.
-    """
-    text = page.read_text("utf-8") if page.exists() else f"# {title}\n\n<!-- {mark} -->\n<!-- /{mark} -->\n"
-    write_text(page, re.sub(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
+    """Writes `lines` between `<!-- mark -->` and `<!-- /mark -->` (of `claim C8`: `<!-- /claim -->`), and leaves
+    what people wrote around them. A page that does not exist yet begins with its title."""
+    end = f"<!-- /{mark.split()[0]} -->"
+    text = page.read_text("utf-8") if page.exists() else f"# {title}\n\n<!-- {mark} -->\n{end}\n"
+    write_text(page, re.sub(rf"(<!-- {mark} -->\n).*?({end})",
                             lambda match: match[1] + "".join(f"{line}\n" for line in lines) + match[2], text, flags=re.S))
 
 

@@ -1,6 +1,6 @@
 """Tests the paper's 27 claims: `python -m results.reproduce list | run ID... | run all | table`.
 
-    python -m results.reproduce list                               units, minutes, what is done
+    python -m results.reproduce list [ID...]                       units, minutes, claims, what is done
     python -m results.reproduce run C9 C10 --imagenette DIR        what these two need
     python -m results.reproduce run all --imagenette DIR --cifar10 DIR --tiny DIR
     python -m results.reproduce table                              README.md and the plots, from the JSON files
@@ -13,6 +13,7 @@ OMP_NUM_THREADS=1, and they share the list. The claims and their rules stand in 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -26,7 +27,7 @@ from alexnet.device import keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
 from results import ablations, base_result, cifar_nets, counting, modern, units as running, what_breaks_it
-from results.chinese import chinese
+from results.chinese import SAYS, chinese
 from results.claims import CLAIMS, Finding, differences, val_error
 from results.pages import fill, picture
 from results.units import Place, Unit
@@ -82,12 +83,13 @@ def chosen(names: list[str]) -> list[Unit]:
 
 # ------------------------------------------------------------------- the three commands
 
-def show_list(place: Place) -> None:
+def show_list(units: list[Unit], place: Place) -> None:
     left = 0.0
-    for unit in all_units():
+    for unit in units:
         done = place.file(unit).exists()
         left += 0 if done else unit.minutes
-        print(f"{'done' if done else '    '}  {unit.minutes:5.1f} min  {unit.name}")
+        serves = [name for name in ORDER if unit in CLAIMS[name].units]
+        print(f"{'done' if done else '    '}  {unit.minutes:5.1f} min  {unit.name:58} {' '.join(serves)}".rstrip())
     print(f"about {left / 60:.1f} hours are left on one thread, half of that on two (two terminals)")
 
 
@@ -190,13 +192,16 @@ def hours(place: Place) -> list[str]:
 
 
 def claim_line(name: str, finding: Finding, in_chinese: bool) -> str:
-    """A claim's verdict for the guide."""
-    if finding.verdict == NOT_RUN:
-        return (f"{name}：尚未测量；`python -m results.reproduce run {name}`。" if in_chinese else
-                f"{name}: not measured yet; `python -m results.reproduce run {name}`.")
+    """A claim, its verdict and its experiment, for the guide."""
+    one = CLAIMS[name]
+    found = "; ".join(f"[results/{file}](../results/{file})" + (": " if cases else "")
+                      + ", ".join(f"`{case}`" for case in cases) for file, cases in one.experiments().items())
     if in_chinese:
-        return f"{name}：**{chinese(finding.verdict)}**。{chinese(finding.found)}。"
-    return f"{name}: **{finding.verdict}**. {finding.found}."
+        said = (f"尚未测量；`{one.how()}`" if finding.verdict == NOT_RUN else
+                f"**{chinese(finding.verdict)}**。{chinese(finding.found)}")
+        return f"{name}（{SAYS[name]}）：{said}。" + (f"实验：{found.replace('): ', ')：').replace('; ', '；').replace('`, `', '`、`')}。" if found else "")
+    said = (f"not measured yet; `{one.how()}`" if finding.verdict == NOT_RUN else f"**{finding.verdict}**. {finding.found}")
+    return f"{name} ({one.says}): {said}." + (f" Experiment: {found}." if found else "")
 
 
 def draw_race(place: Place) -> None:
@@ -215,9 +220,9 @@ def draw_race(place: Place) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m results.reproduce", description=__doc__.split("\n\n")[0])
     parser.add_argument("command", choices=("list", "run", "table"))
-    parser.add_argument("names", nargs="*", metavar="ID", help="for run: all, C1 ... C27, "
+    parser.add_argument("names", nargs="*", metavar="ID", help="for run and list: all, C1 ... C27, "
                         f"{', '.join(STORIES)}, an experiment or a unit")
-    for name, what in (("imagenette", "photographs"), ("cifar10", "32 px"), ("tiny", "Tiny-ImageNet, 200 classes")):
+    for name, what in running.DATA.items():
         parser.add_argument(f"--{name}", metavar="DIR", help=f"{what}: a folder with train/ and val/ or test/")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no new unit after so many")
     parser.add_argument("--out", metavar="DIR", default=str(running.RESULTS), help="default results/")
@@ -229,12 +234,12 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--toy needs --out DIR: its numbers mean nothing")
     if options.command == "run" and not options.names:
         parser.error("run what? all, or some of: " + ", ".join([*CLAIMS, *STORIES]))
-    folders = {name: Path(where).expanduser() for name in ("imagenette", "cifar10", "tiny")
+    folders = {name: Path(where).expanduser() for name in running.DATA
                if (where := getattr(options, name))}
     place = Place(out, folders, options.toy)
     try:
         if options.command == "list":
-            show_list(place)
+            show_list(chosen(options.names or ["all"]), place)
         elif options.command == "table":
             table(place)
         else:
@@ -245,6 +250,8 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         print(f"results.reproduce: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:   # whoever read the list has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -28,6 +28,7 @@ from alexnet.files import UserError, alone, read_json, whole_file, write_json
 from alexnet.training import Stopped
 
 RESULTS = Path(__file__).resolve().parent
+DATA = {"imagenette": "photographs", "cifar10": "32 px", "tiny": "Tiny-ImageNet, 200 classes"}   # sets that units read
 TOY_IMAGES, TOY_STEPS = 256, 3   # of a unit that is only tried
 
 
@@ -41,7 +42,7 @@ class Unit:
     config: dict[str, Any]           # everything that decides its numbers
     compute: Callable[[Unit, Place], dict[str, Any]]  # {"result": ..., "curve": [...]}
     minutes: float                   # about, on one thread
-    data: str = ""                   # the data set it reads: imagenette, cifar10 or tiny
+    data: str = ""                   # the data set it reads, of DATA
     needs: tuple[Unit, ...] = ()     # units on whose results it builds
 
     @property

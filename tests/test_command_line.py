@@ -42,10 +42,10 @@ def train(capsys, folder, place, *more):
 
 def test_train_evaluate_and_resume(capsys, folder, place):
     status, out, err = train(capsys, folder, place)
-    assert status == 0 and err == ""
+    assert status == 0 and err.startswith("look: the training loss is no better") and err.count("\n") == 1   # six steps
     lines = [line for line in out.splitlines() if line.startswith("epoch")]
     assert len(lines) == 2 and re.search(
-        r"loss [\d.]+ train, [\d.]+ val  error [\d.]+% train, [\d.]+% val \(top-5 0.0%\)  rate 0.0037  "
+        r"loss [\d.]+ train, [\d.]+ val  error [\d.]+% train, [\d.]+% val  rate 0.0037  "
         r"\d+ images/s, [\d.]+% waiting  .* left", lines[0])
     assert f"--evaluate {place / 'run'}/best.pt" in out and "rate 0.0037 instead of 0.01" in out
     config = json.loads((place / "run/config.json").read_text())
@@ -53,7 +53,7 @@ def test_train_evaluate_and_resume(capsys, folder, place):
     assert config["surroundings"]["torch"] == torch.__version__
 
     status, out, err = call(capsys, "--evaluate", place / "run/last.pt", "--data", folder, "--cache", place / "cache")
-    one, ten = re.findall(r"^(one view|ten views): top-1 error ([\d.]+)%, top-5 error 0.00%$", out, re.M)
+    one, ten = re.findall(r"^(one view|ten views): top-1 error ([\d.]+)%$", out, re.M)
     rows = list(csv.DictReader(open(place / "run/metrics.csv")))
     assert one == ("one view", f"{100 * float(rows[-1]['val_top1_error']):.2f}") and ten[0] == "ten views"
     stored = json.loads((place / "run/evaluation.json").read_text())
@@ -130,7 +130,7 @@ def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place):
     subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--resume", place / "run", "--cache", place / "cache"],
                    check=True, capture_output=True)
     straight = subprocess.run(command("straight", "--schedule", "constant"), capture_output=True, text=True, check=True)
-    assert "\r" not in straight.stdout and straight.stderr == ""  # no progress bar in a log file
+    assert "\r" not in straight.stdout + straight.stderr and "%|" not in straight.stderr   # no progress bar in a log file
     one, two = (list(csv.DictReader(open(place / name / "metrics.csv"))) for name in ("run", "straight"))
     assert done <= len(one) == len(two) == 4
     assert [row["val_loss"] for row in one] == [row["val_loss"] for row in two]

@@ -27,7 +27,7 @@ PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
             "alexnet_visualization.py": "alexnet_visualization:parse", "alexnet.weights": "alexnet.weights:main",
-            "results.benchmark": "results.benchmark:main"}
+            "results.benchmark": "results.benchmark:main", "results.reproduce": "results.reproduce:main"}
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 both = pytest.mark.parametrize("english, chinese", PAIRS.items())
