@@ -59,6 +59,14 @@ def test_train_evaluate_and_resume(capsys, folder, place):
     stored = json.loads((place / "run/evaluation.json").read_text())
     assert [result["views"] for result in stored["results"]] == [1, 10] and stored["trained"]["epoch"] == 2
 
+    other = folder.rename(folder.with_name("other set"))   # the same pictures: another set's numbers overwrite nothing
+    stored = (place / "run/evaluation.json").read_text()
+    call(capsys, "--evaluate", place / "run/last.pt", "--data", other, "--cache", place / "cache")
+    other.rename(folder)
+    assert (place / "run/evaluation.json").read_text() == stored and (place / "run/evaluation-other set.json").exists()
+    status, _, err = call(capsys, "--resume", place / "run/last.pt")
+    assert status == 2 and f"--resume takes the folder, {place / 'run'}" in err
+
     resume = ("--resume", place / "run", "--cache", place / "cache")
     status, out, _ = call(capsys, *resume)
     assert status == 0 and "is finished: 2 epochs" in out
@@ -83,7 +91,8 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, p
 @pytest.mark.parametrize("arguments,message", [
     (["--data", "nowhere"], "no such folder"), (["--image-size", "20"], "smallest possible size is 36"),
     (["--epochs", "0"], "--epochs must be above 0"), (["--warmup", "-1"], "--warmup must not be negative"),
-    (["--resume", "nowhere"], "is not a run"), (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
+    (["--resume", "nowhere"], "is not a run"), (["--batch", "3"], "is --batch-size meant?"),
+    (["--eopchs", "3"], "is --epochs meant?"), (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
     (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not to be had here")])
 def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, message):
     data = [] if "--data" in arguments or "--evaluate" in arguments else ["--data", folder]

@@ -297,6 +297,33 @@ def test_a_level_too_deep_is_said_with_the_right_folder(tmp_path):
         find_source(str(folder))
 
 
+def test_a_level_too_low_is_said_with_the_right_folder(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 4, "star": 4})
+    for number, path in enumerate(sorted((folder / "disc").iterdir())):
+        path.rename(folder / "disc" / f"disc-{number}.png")
+    with pytest.raises(UserError, match=f"only one class.*give --data {folder}$"):
+        find_source(str(folder / "disc"))
+    flat = tmp_path / "above" / "flat"
+    flat.mkdir(parents=True)
+    for name in ("cat.0.png", "cat.1.png", "dog.0.png"):
+        save_picture(flat / name, 0)
+    with pytest.raises(UserError, match=f"only one class.*give --data {flat}$"):
+        find_source(str(flat.parent))
+
+
+def test_pictures_of_no_class_are_said(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 4, "star": 4})
+    save_picture(folder / "stray.png", 0)
+    assert "1 picture(s)" in findings(folder, tmp_path) and "such as stray.png" in findings(folder, tmp_path)
+
+
+def test_one_image_a_class_cannot_be_split(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 1, "star": 1})
+    for fraction in (None, 0.5):
+        with pytest.raises(UserError, match="each class has one image only"):
+            find_source(str(folder), fraction)
+
+
 def test_subfolders_of_a_class_are_said(tmp_path):
     folder = make_folder(tmp_path / "set", {"a/disc": 20, "a/star": 20, "b/x": 20, "b/y": 20})
     assert "class a holds images in 2 subfolders" in findings(folder, tmp_path)

@@ -234,6 +234,15 @@ def test_a_killed_run_leaves_valid_lines_and_resume_completes_them(model_file, t
     assert paths == [str(tmp_path / "many" / f"{number}.png") for number in range(1500)]
 
 
+def test_resume_of_a_finished_file_still_says_what_could_not_be_read(capsys, model_file, tmp_path):
+    save_picture(tmp_path / "in" / "good.png", 0)
+    (tmp_path / "in" / "bad.png").write_bytes(b"nothing")
+    for more in ([], ["--resume"]):
+        status, _, err = call(capsys, tmp_path / "in", "--model", model_file, "--output", tmp_path / "out.jsonl", *more)
+        assert status == 1
+    assert "2 of 2 pictures are in" in err and "1 of these could not be read" in err
+
+
 # ------------------------------------------------------------------- bad and odd files
 
 def odd_files(folder: Path) -> tuple[set[str], set[str]]:
