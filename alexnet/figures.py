@@ -233,9 +233,9 @@ Line = list[tuple[float, float]]
 
 
 def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: str, y: str,
-           level: float | None = None, top: float | None = None, log: tuple[bool, bool] = (False, False)) -> None:
+           level: float | None = None, log: tuple[bool, bool] = (False, False)) -> None:
     """Panels of lines: {panel: {name: [a line of (x, y) for each seed]}}; a name has the same colour in all.
-    A dotted line at `level`; the axis ends at `top`; `log` says which axes are logarithmic."""
+    A dotted line at `level`; `log` says which axes are logarithmic."""
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(max(8.0, 3.6 * columns), 3.4 * rows), squeeze=False,
@@ -254,8 +254,6 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
         axes.legend(fontsize=7)
         axes.set_xscale("log" if log[0] else "linear")
         axes.set_yscale("log" if log[1] else "linear")
-    if top is not None:
-        grid[0, 0].set_ylim(top=top)
     for axes in grid.flat[len(panels):]:
         axes.set_axis_off()
     figure.supxlabel(x, fontsize=10)

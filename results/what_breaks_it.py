@@ -435,7 +435,7 @@ def report(place: Place) -> list[str]:
               for variant in DIFFERENCES if (lines := loss_lines(place, variant, size, classes))}
     if panels:
         figures.curves(panels, out / "first-steps.png", "The first steps: loss as a part of guessing's (ln C)",
-                       "step", "loss / ln C", level=1.0, top=1.3)
+                       "step", "loss / ln C", level=1.0, log=(True, True))
     points = head_points(place)
     if points:
         figures.agreement(points, out / "limits.png", "The largest rate that works: predicted at the start, and found",
@@ -453,9 +453,16 @@ def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str,
         contents = [content for seed in range(3)
                     if (content := place.found(first_unit(variant, name, seed, size, classes)))]
         if contents:
-            found[name] = [[(row["step"], row["loss"] / content["result"]["guessing"]) for row in content["curve"]]
-                           for content in contents]
+            found[name] = [loss_line(content) for content in contents]
     return found
+
+
+def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
+    """(step, loss / ln C): the first steps one by one, then means over more and more, then over fifty."""
+    first, guess = content["result"]["first_losses"], content["result"]["guessing"]
+    ends = sorted({round(1.15 ** power) for power in range(64)} & set(range(1, len(first) + 1)))
+    line = [(end, sum(first[start:end]) / (end - start) / guess) for start, end in zip([0, *ends], ends)]
+    return line + [(row["step"], row["loss"] / guess) for row in content["curve"] if row["step"] > len(first)]
 
 
 def head_points(place: Place) -> dict[str, list[tuple[float, float]]]:
