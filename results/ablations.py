@@ -38,11 +38,14 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)  # fields of training.Settings
     crops: bool = True                                      # random, else the centre
     mirror: bool = True                                     # half of the images
+    against: str = "base"                                   # the case that it is compared with
 
 
 CASES = {
     "base": Case(),
-    "no dropout": Case({"dropout": "none"}),
+    # where nothing halves fc7, the base's rate kills it (what-breaks-it): half of it on both sides
+    "rate 0.005": Case(settings={"lr": 0.005}),
+    "no dropout": Case({"dropout": "none"}, {"lr": 0.005}, against="rate 0.005"),
     "no crops, no mirror images": Case(crops=False, mirror=False),
     "constant rate": Case(settings={"schedule": "constant"}),
     "biases 0": Case({"bias": (0,) * 8}),

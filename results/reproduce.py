@@ -39,6 +39,9 @@ GUIDE = [running.RESULTS.parent / "paper" / name for name in ("README.md", "READ
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
 
 
+CASES = ablations.CASES
+
+
 # ------------------------------------------------------------------- which units
 
 def all_units() -> list[Unit]:
@@ -130,7 +133,7 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
 
 def table(place: Place) -> None:
     """The wall (results/README.md), the plots, the pages of the stories and the guide's boxes, from whatever was run."""
-    bars = [(name, *interval_of(place, name)) for name in ablations.CASES
+    bars = [(name, *interval_of(place, name)) for name in CASES
             if name != "base" and len(differences(place, name, val_error)) >= 2]
     if bars:
         figures.effects(sorted(bars, key=lambda bar: bar[1]), place.out / "ablations.png",
@@ -166,9 +169,10 @@ def claims_lines(place: Place) -> list[str]:
 
 def ablation_lines(place: Place) -> list[str]:
     """The ablations sorted by effect, and figure 1."""
-    effects = {name: t_interval(apart) for name in ablations.CASES
+    effects = {name: t_interval(apart) for name in CASES
                if name != "base" and (apart := differences(place, name, val_error))}
-    rows = [f"| {name} | {interval.text()} | {interval.count} |"
+    rows = [f"| {name}{'' if CASES[name].against == 'base' else f' (against {CASES[name].against})'} | {interval.text()} | "
+            f"{interval.count} |"
             for name, interval in sorted(effects.items(), key=lambda item: -item[1].mean)]
     race = picture(place.out, "relu.png")
     return [*(["## The ablations by their effect", "", *picture(place.out, "ablations.png"),
