@@ -75,7 +75,7 @@ def train(options: argparse.Namespace, data: Path, run: Path, seed: int, *more: 
     return {"settings": {name: config["settings"][name] for name in
                          ("image_size", "epochs", "batch_size", "lr", "head_lr", "freeze", "schedule", "variant")},
             "classes": config["classes"], "images": config["images"], "surroundings": config["surroundings"],
-            "errors": [row["val_top1_error"] for row in rows], "seconds": sum(row["seconds"] for row in rows)}
+            "errors": [row["val_top1_error"] for row in rows], "seconds": sum(row["seconds"] for row in rows), "date": date.today().isoformat()}
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -128,11 +128,13 @@ def report(out: Path) -> None:
             if not group:
                 continue
             errors, s = [run["errors"][-1] for run in group], group[0]["settings"]
+            spread = f"{min(errors):.1%} to {max(errors):.1%}" if len(errors) > 1 else ""
             lines.append(f"| {pictures or 'all'} | {kind} | "
                          f"{s['epochs']}, {s['batch_size']}, {s['lr']:g}, x {s['head_lr']:g} | "
-                         f"{mean(errors):.1%} | {min(errors):.1%} to {max(errors):.1%} | "
+                         f"{mean(errors):.1%} | {spread} | "
                          f"{', '.join(str(run['seed']) for run in group)} | {mean(run['seconds'] for run in group):.0f} |")
-    lines += ["", f"{date.today()}, {about['cores']} cores, {about['device']}, {about['computed_in']}, "
+    days = sorted(run["date"] for run in runs)
+    lines += ["", f"{' to '.join(dict.fromkeys([days[0], days[-1]]))}, {about['cores']} cores, {about['device']}, {about['computed_in']}, "
                   f"torch {about['torch']}.", ""]
     write_text(out / "README.md", "\n".join(lines))
     counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs]

@@ -656,7 +656,7 @@ def test_the_default_rate_of_a_new_fc8_is_lowered_where_its_first_steps_allow_le
 
 def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsys):
     settings = {"image_size": 64, "epochs": 2, "batch_size": 32, "lr": 0.003, "head_lr": 1.0, "freeze": None, "variant": "as-trained"}
-    shared = {"settings": settings, "images": {"train": 150, "val": 90}, "seconds": 5.0,
+    shared = {"settings": settings, "images": {"train": 150, "val": 90}, "seconds": 5.0, "date": "2012-09-13",
               "surroundings": {"cores": 2, "device": "cpu", "computed_in": "float32", "torch": "2"}}
     write_json(place / "first.json", {**shared, "classes": ["a", "b"], "errors": [0.5, 0.25]})
     for seed, last in ((0, 0.25), (1, 0.5)):
@@ -665,5 +665,5 @@ def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsy
                                                        "classes": ["c", "d", "e"], "errors": [0.75, last]})
     fine_tuning.report(place)
     text = (place / "README.md").read_text()
-    assert "| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 0, 1 | 5 |" in text and "learnt a, b in 2 epochs (25.0%" in text
+    assert "| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 0, 1 | 5 |" in text and "\n2012-09-13, 2 cores" in text and "learnt a, b in 2 epochs (25.0%" in text
     assert Image.open(place / "errors.png").size == (1000, 400)
