@@ -87,7 +87,7 @@ def errors(network: torch.nn.Module, loader: Any, place: Place) -> dict[str, flo
 def side(name: str, size: int = 128, seeds: int = 3) -> list[Unit]:
     config = {**asdict(replace(BASE, image_size=size, epochs=EPOCHS))} if name == OURS else {
         "image_size": size, "epochs": EPOCHS, "rate": 0.01, "weight_decay": 1e-4, "batch": 128}
-    minutes = (60 if name == OURS else 50) * (1 if size == 128 else 4)
+    minutes = (105 if name == OURS else 95) * (1 if size == 128 else 4)
     return [Unit(f"base-{size}", name, seed, config, compute if name == OURS else peer, minutes, "imagenette")
             for seed in range(seeds)]
 

@@ -383,7 +383,7 @@ def bracket(rows: list[dict[str, Any]]) -> tuple[int, int]:
 # ------------------------------------------------------------------- the units
 
 def first_unit(variant: str, name: str, seed: int, size: int = 64, classes: int = 10) -> Unit:
-    minutes, steps = {64: (3, 800), 128: (8, 500), 224: (20, 300)}[size]
+    minutes, steps = {64: (8, 800), 128: (20, 500), 224: (45, 300)}[size]
     config = {"variant": variant, "difference": name, "image_size": size, "classes": classes, "batch": BATCH,
               "steps": steps, **asdict(DIFFERENCES[variant][name])}
     return Unit(f"first-steps-{size}px-{classes}", f"{variant} {name}", seed, config, first_steps, minutes,
@@ -395,7 +395,7 @@ def data_for(classes: int) -> str:
 
 
 def head_unit(kind: str, variant: str, name: str, classes: int, seed: int) -> Unit:
-    compute, minutes = {"curvature": (curvature, 1.6), "limit": (limit, 5)}[kind]
+    compute, minutes = {"curvature": (curvature, 1.6), "limit": (limit, 8)}[kind]
     config = {"variant": variant, "difference": name, "image_size": 64, "classes": classes, "batch": BATCH}
     return Unit(f"{kind}-{classes}", f"{variant} {name}", seed, config, compute, minutes, data_for(classes))
 
