@@ -170,7 +170,7 @@ def claims_lines(place: Place) -> list[str]:
 def ablation_lines(place: Place) -> list[str]:
     """The ablations sorted by effect, and figure 1."""
     effects = {name: t_interval(apart) for name in CASES
-               if name != "base" and (apart := differences(place, name, val_error))}
+               if name != "base" and len(apart := differences(place, name, val_error)) >= 2}
     rows = [f"| {name}{'' if CASES[name].against == 'base' else f' (against {CASES[name].against})'} | {interval.text()} | "
             f"{interval.count} |"
             for name, interval in sorted(effects.items(), key=lambda item: -item[1].mean)]
