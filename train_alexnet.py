@@ -305,8 +305,8 @@ class Console(Watcher):
         steps = run.progress.epoch * math.ceil(len(run.pack.labels["train"]) / run.settings.batch_size)
         if steps >= 200:
             self.warn_if_flat(run, row["train_loss"])
-        elif row["epoch"] == run.settings.epochs:   # a short run is said only if it went wrong
-            self.warn_if_flat(run, row["train_loss"] / 1.5)
+        elif row["epoch"] == run.settings.epochs:   # of a short run it is said only if it went wrong
+            self.warn_if_flat(run, row["train_loss"], 1.5)
         if self.quiet:
             return
         each = (time.perf_counter() - self.start) / (len(rows) - self.started_at)
@@ -318,10 +318,10 @@ class Console(Watcher):
               f"{row['images_per_second']:.0f} images/s, {row['seconds_waiting'] / row['seconds']:.1%} "
               f"waiting  {duration(left)} left", flush=True)
 
-    def warn_if_flat(self, run: Run, loss: float) -> None:
+    def warn_if_flat(self, run: Run, loss: float, times: float = 0.99) -> None:
         """Says, once, that the mean loss over many steps is that of guessing, or worse."""
         count = len(run.pack.classes)
-        if not self.warned and not run.world.rank and loss > 0.99 * math.log(count):
+        if not self.warned and not run.world.rank and loss > times * math.log(count):
             self.warned = True
             print(f"look: the training loss is no better than that of guessing (ln {count} = "
                   f"{math.log(count):.3f}). Try --lr {run.settings.lr / 3:.1g}, and see whether the "

@@ -198,10 +198,9 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     findings = [f"class {name} is empty: left out" for name, files in classes.items() if not files]
     classes = {name: files for name, files in classes.items() if files}
     names = sorted(classes)
-    held = {path for files in classes.values() for path in files}
-    stray = [path for path in sorted(train.iterdir()) if path.suffix.lower() in SUFFIXES
-             and not path.name.startswith(".") and path not in held and not path.is_dir()]
-    if stray:
+    loose = [path for path in sorted(train.iterdir()) if path.suffix.lower() in SUFFIXES
+             and not path.name.startswith(".") and not path.is_dir()]
+    if loose and (stray := sorted({*loose}.difference(*classes.values()))):
         findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left out (a class "
                         "is a folder, or what stands before the number in a name like cat.0.jpg)")
     parts = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]],

@@ -845,7 +845,8 @@ WHY = {
     "ours to the textbook network": "Without bf16 both sides wait for the same multiplications, which take five sixths of our "
         "step: what is left to gain is the textbook's time for normalisation, memory and layout.",
     "ours to torchvision, fp32": "torchvision's network needs as many multiplications (0.71 against 0.72 billion an image) and "
-        "has no normalisation at all; ours, with three, can gain by layout and memory alone: in channels_last theirs is as fast. bf16 would make the difference.",
+        "has no normalisation at all; ours, with three, can gain by layout and memory alone: in channels_last theirs is as fast. "
+        "bf16 would make the difference.",
     "ours to torchvision, fp32, channels_last": "The other side has the same arithmetic and no normalisation.",
     "peak memory, ours to torchvision, fp32": "Ours has 96 maps in conv1 against 64, three normalisations that keep their inputs, "
         "and no step in place (hooks and gradients see each value); in bf16 these values take half.",

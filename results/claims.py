@@ -115,7 +115,7 @@ def base_units(count: int = 5) -> list[Unit]:
     return [ablations.case_unit("base", seed) for seed in range(count)]
 
 
-def percent(values: Sequence[float]) -> str:
+def interval_text(values: Sequence[float]) -> str:
     interval = t_interval(values)
     return f"{100 * interval.mean:.2f}% ± {100 * (interval.high - interval.mean):.2f}"
 
@@ -238,8 +238,8 @@ def _(place: Place) -> Finding:
     sides = [[one["val_top1_error"] for one in results(place, cifar_nets.norm_units(case))]
              for case in ("without", "with LRN")]
     small = [without - with_ for without, with_ in zip(*sides)]
-    return Finding(f"Imagenette, without: {t_interval(large).text()}; CIFAR-10, {percent(sides[0])} without, "
-                   f"{percent(sides[1])} with: {t_interval(small).text()}",
+    return Finding(f"Imagenette, without: {t_interval(large).text()}; CIFAR-10, {interval_text(sides[0])} without, "
+                   f"{interval_text(sides[1])} with: {t_interval(small).text()}",
                    combine([verdict(large), verdict(small)]))
 
 
@@ -277,8 +277,8 @@ def _(place: Place) -> Finding:
 def _(place: Place) -> Finding:
     found = results(place, base_units())
     apart = [one["val_top1_error"] - one["ten_views_top1_error"] for one in found]
-    return Finding(f"one view {percent([one['val_top1_error'] for one in found])}, ten "
-                   f"{percent([one['ten_views_top1_error'] for one in found])}: {t_interval(apart).text()}", verdict(apart))
+    return Finding(f"one view {interval_text([one['val_top1_error'] for one in found])}, ten "
+                   f"{interval_text([one['ten_views_top1_error'] for one in found])}: {t_interval(apart).text()}", verdict(apart))
 
 
 claim("C15", "Colour noise: more than 1 point of top-1", LARGER,
@@ -383,7 +383,7 @@ def beyond_chance(columns: np.ndarray, halvings: int = 1000) -> float:
        "python alexnet_inference.py FOLDER --panel panel.png")
 def _(place: Place) -> Finding:
     errors = [one["val_top5_error"] for one in results(place, base_units())]
-    return Finding(f"top-5 error {percent(errors)}; the panel itself by the command (photographs are not stored here)",
+    return Finding(f"top-5 error {interval_text(errors)}; the panel itself by the command (photographs are not stored here)",
                    SHOWS if max(errors) < 0.125 else NOT_HERE)
 
 
@@ -393,7 +393,7 @@ def _(place: Place) -> Finding:
     found = results(place, base_units())
     fc7, pixels = ([one[f"agreement_in_{where}"] for one in found] for where in ("fc7", "pixels"))
     apart = [a - b for a, b in zip(fc7, pixels)]
-    return Finding(f"same class: {percent(fc7)} in fc7, {percent(pixels)} in pixels: {t_interval(apart).text()}",
+    return Finding(f"same class: {interval_text(fc7)} in fc7, {interval_text(pixels)} in pixels: {t_interval(apart).text()}",
                    verdict(apart))
 
 

@@ -203,7 +203,9 @@ def claim_line(name: str, finding: Finding, in_chinese: bool) -> str:
     if in_chinese:
         said = (f"尚未测量；`{one.how()}`" if finding.verdict == NOT_RUN else
                 f"**{chinese(finding.verdict)}**。{chinese(finding.found)}")
-        return f"{name}（{SAYS[name]}）：{said}。" + (f"实验：{found.replace('): ', ')：').replace('; ', '；').replace('`, `', '`、`')}。" if found else "")
+        for sign, chinese_sign in (("): ", ")："), ("; ", "；"), ("`, `", "`、`")):
+            found = found.replace(sign, chinese_sign)
+        return f"{name}（{SAYS[name]}）：{said}。" + (f"实验：{found}。" if found else "")
     said = (f"not measured yet; `{one.how()}`" if finding.verdict == NOT_RUN else f"**{finding.verdict}**. {finding.found}")
     return f"{name} ({one.says}): {said}." + (f" Experiment: {found}." if found else "")
 
