@@ -290,6 +290,7 @@ def stairs(steps: list[tuple[str, float, bool]], path: Path, title: str, axis: s
     axes.set_xlabel(axis)
     axes.grid(alpha=0.3)
     axes.set_title(title, fontsize=11)
+    save(figure, path)
 
 
 # ------------------------------------------------------------------- looking inside

@@ -261,6 +261,7 @@ def test_a_change_is_kept_only_if_it_is_better(place):
             entered(place, unit, 0, error=error)
     assert list(modern.decisions(place).values()) == [True, False, True]
     assert modern.kept_before(place, 3) == modern.Today(batch_norm=True)
+    assert "![steps](modern/steps.png)" in modern.report(place) and (place.out / "modern" / "steps.png").exists()
 
 
 # ------------------------------------------------------------------- the command
