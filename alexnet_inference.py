@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from alexnet import figures
 from alexnet.checkpoint import find
 from alexnet.data import RowFile, open_image
 from alexnet.device import choose_device, choose_precision, keep_memory
@@ -63,7 +62,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     add = parser.add_argument_group("machine").add_argument
     add("--views", type=int, choices=(1, 10), default=1, help="1: the centre; 10: the paper's average (default 1)")
-    add("--batch-size", type=int, default=64, metavar="N", help="default 64")
+    add("--batch-size", type=int, default=128, metavar="N", help="default 128")
     add("--workers", type=int, metavar="N", help="threads that read pictures (default: one a core)")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
     add("--precision", choices=("auto", "bf16", "fp32"), default="auto", help="default auto")
@@ -118,6 +117,12 @@ def list_pictures(paths: list[str]) -> list[Path]:
 
 def say(text: str) -> None:
     print(printable(text), file=sys.stderr)
+
+
+def drawing() -> Any:
+    """alexnet.figures, when a figure is wanted: matplotlib takes as long to import as fifty pictures to classify."""
+    from alexnet import figures
+    return figures
 
 
 # ------------------------------------------------------------------- what comes out
@@ -266,7 +271,7 @@ class Truth:
         write_csv(folder / "confusion.csv", [
             {"true class": name, **dict(zip(self.classes, row.tolist()))}
             for name, row in zip(self.classes, self.confusion)])
-        figures.confusion(self.confusion, titles, folder / "confusion.png")
+        drawing().confusion(self.confusion, titles, folder / "confusion.png")
         write_json(folder / "truth.json", {
             "pictures": int(count.sum()), "top1_error": wrong.sum() / count.sum(),
             "top5_error": self.missed.sum() / count.sum(),
@@ -282,9 +287,9 @@ class Panel:
 
     def __init__(self, path: str, names: dict[str, str], classes: list[str], truth: Truth | None) -> None:
         self.path, self.names, self.classes, self.truth = Path(path), names, classes, truth
-        self.page: list[figures.PanelEntry] = []
+        self.page: list[Any] = []   # figures.PanelEntry
         self.written: list[Path] = []
-        figures.choose_font("".join(names.get(name, name) for name in classes))
+        drawing().choose_font("".join(names.get(name, name) for name in classes))
 
     def add(self, prediction: Prediction) -> None:
         if prediction.error:
@@ -292,7 +297,7 @@ class Panel:
         true = self.truth.of(prediction.path) if self.truth else None
         image = open_image(prediction.path, 256)
         image.thumbnail((256, 256))
-        self.page.append(figures.PanelEntry(
+        self.page.append(drawing().PanelEntry(
             np.asarray(image), "" if true is None else self.title(self.classes[true]),
             [(self.title(answer.name), answer.probability, answer.index == true) for answer in prediction.top[:5]]))
         if len(self.page) == PANEL_PAGE:
@@ -305,7 +310,7 @@ class Panel:
         if self.page:
             number = len(self.written) + 1
             path = self.path if number == 1 else self.path.with_stem(f"{self.path.stem}-{number}")
-            figures.prediction_panel(self.page, path)
+            drawing().prediction_panel(self.page, path)
             self.written.append(path)
             self.page = []
 

@@ -393,7 +393,8 @@ def neighbours(job: Job) -> Iterator[Shown]:
     for space, found, distances in panels:
         rows = []
         for picture, which, far in zip(shown, found, distances):
-            pairs = [(index, distance) for index, distance in zip(which.tolist(), far) if distance > 0][:NEAR]
+            pairs = [(index, distance) for index, distance in zip(which.tolist(), far)
+                     if not np.array_equal(bank[index], picture.image)][:NEAR]   # not the query itself
             title = picture.name if picture.truth is None else job.classes[picture.truth]
             rows.append(figures.NeighbourRow(picture.image, title, [
                 (bank[index], f"{job.data_classes[labels[index]]}\n{distance:.3g}",
@@ -467,6 +468,8 @@ def patches(job: Job) -> Iterator[Shown]:
     best = interpret.strongest(job.model, images, names, PATCHES, "patches")
     for name, found in best.items():
         layer = interpret.layer_of(job.model, name)
+        less, less_zh = (("more than the picture", "大于整张图片") if layer.field > job.size else
+                         ("less at an edge", "靠近边缘时更小"))
         rows = []
         for unit in job.units(layer.shape[0]):
             pieces = []
@@ -478,9 +481,9 @@ def patches(job: Job) -> Iterator[Shown]:
                              f"value before the nonlinearity ({job.title})")
         yield Shown(f"patches-{name}.png",
                     f"Each row is a unit of {name}: the parts of {len(images):,} training pictures that excite it most, as much of them as it sees "
-                    f"({layer.field} x {layer.field} px, less at an edge), each picture at most once; above, its value.",
+                    f"({layer.field} x {layer.field} px, {less}), each picture at most once; above, its value.",
                     f"每行是 {name} 的一个单元：在 {len(images)} 张训练图片中最能激活它的图像块，大小即其感受野（{layer.field} × {layer.field} 像素，"
-                    "靠近边缘时更小），每张图片最多出现一次；上方为激活值。")
+                    f"{less_zh}），每张图片最多出现一次；上方为激活值。")
 
 
 @look("", "Synthesis: pictures that excite a class or a unit most", "合成：最能激活某个类别或单元的图像")

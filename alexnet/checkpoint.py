@@ -145,9 +145,10 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
 
 def build(content: dict[str, Any]) -> AlexNet:
     """The network that a checkpoint's dict describes, with its weights, in eval mode."""
-    model = AlexNet(len(content["classes"]), content["image_size"], content["variant"],
-                    **content["changes"])
-    model.load_state_dict(content["model"])
+    with torch.device("meta"):   # to draw 61 million initial weights would take longer than to read these
+        model = AlexNet(len(content["classes"]), content["image_size"], content["variant"],
+                        **content["changes"])
+    model.load_state_dict({name: tensor.float() for name, tensor in content["model"].items()}, assign=True)
     model.classes = list(content["classes"])
     return model.eval()
 

@@ -476,8 +476,8 @@ class AlexNet(nn.Module):
             self.add_module(layer.name, self._module(layer))
         mean = torch.tensor(self.design.pixel_mean or (0.0, 0.0, 0.0)).view(1, 3, 1, 1)
         self.register_buffer("mean", mean.repeat(1, 1, image_size, image_size))
-        std = torch.tensor(self.design.pixel_std or (1.0, 1.0, 1.0)).view(1, 3, 1, 1)
-        self.register_buffer("std", std, persistent=False)
+        std = torch.tensor(self.design.pixel_std or (1.0, 1.0, 1.0), device="cpu").view(1, 3, 1, 1)
+        self.register_buffer("std", std, persistent=False)   # real on `meta`, too: no file has it
         self.initialise()
 
     def _module(self, layer: Layer) -> nn.Module:
@@ -502,6 +502,8 @@ class AlexNet(nn.Module):
 
     def initialise(self) -> None:
         """Initial weights from torch's generator: Gaussians, biases of 0 or 1 (section 5)."""
+        if self.mean.is_meta:   # no memory, no numbers
+            return
         for index, name in enumerate(LAYERS):
             if name == self.design.without:
                 continue
@@ -518,7 +520,7 @@ class AlexNet(nn.Module):
             raise ValueError(f"this network takes images of shape (N, 3, {side}, {side}), RGB, "
                              f"0..255; not {tuple(images.shape)}")
         centred = images - self.mean
-        return centred / self.std if self.design.pixel_std else centred
+        return centred / self.std.to(centred.device) if self.design.pixel_std else centred
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.prepare(images)

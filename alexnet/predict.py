@@ -155,7 +155,7 @@ def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtyp
 
 
 def classify(model: AlexNet, pictures: Iterable[Picture], top: int = 5, views: int = 1,
-             batch_size: int = 64, threads: int | None = None,
+             batch_size: int = 128, threads: int | None = None,
              dtype: torch.dtype | None = None) -> Iterator[Prediction]:
     """The `top` most probable classes of each picture (paths or PIL images), in order.
 
@@ -175,7 +175,7 @@ def classify(model: AlexNet, pictures: Iterable[Picture], top: int = 5, views: i
                                      for index in order))
 
 
-def features(model: AlexNet, pictures: Iterable[Picture], layer: str, batch_size: int = 64,
+def features(model: AlexNet, pictures: Iterable[Picture], layer: str, batch_size: int = 128,
              threads: int | None = None,
              dtype: torch.dtype | None = None) -> Iterator[tuple[Picture, Tensor | Exception]]:
     """Each picture with the values of a layer (any name of `model.activations`), in order."""

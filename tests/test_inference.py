@@ -59,7 +59,7 @@ def call(capsys, *arguments) -> tuple[int, str, str]:
 def test_an_answer_is_the_softmax_of_the_central_crop(model_file, folder):
     model = load(model_file)
     path = folder / "star" / "0.png"
-    prediction, = classify(model, [path], top=6)
+    prediction, = classify(model, [path], top=6, dtype=torch.float32)
     image = Image.open(path).convert("RGB").resize((41, 41), Image.Resampling.BICUBIC)  # 36 * 256 / 224
     crop = np.asarray(image)[2:38, 2:38]
     with torch.no_grad():

@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from alexnet import AlexNet, augment, checkpoint, load, training
-from alexnet.data import find_source, packed
+from alexnet.data import find_source, in_order, packed
 from alexnet.device import choose_precision
 from alexnet.files import UserError, read_json
 from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped, TrainingBatches, Watcher, World,
@@ -182,9 +183,22 @@ def test_an_epoch_has_every_image_once_and_another_order_each_time(pack):
 def test_batches_do_not_depend_on_the_number_of_threads(pack):
     for one, many in zip(batches_of(pack, threads=1), batches_of(pack, threads=5), strict=True):
         assert torch.equal(one.images, many.images) and torch.equal(one.labels, many.labels)
-    threads = torch.get_num_threads()
-    list(batches_of(pack))
-    assert torch.get_num_threads() == threads
+
+
+def test_threads_that_prepare_compute_alone_and_leave_the_networks_threads_to_it():
+    def used(item: int) -> int:
+        time.sleep(0.02)              # what the main thread has to set is set by now
+        torch.ones(10 ** 6).add_(1)   # large enough to be shared among threads
+        return torch.get_num_threads()
+
+    before = torch.get_num_threads()
+    try:
+        for count in (2, 3):
+            torch.set_num_threads(count)
+            assert list(in_order(used, range(8), threads=3, ahead=4)) == [1] * 8
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_two_processes_have_the_rows_of_one(pack):
