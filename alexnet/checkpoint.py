@@ -148,7 +148,8 @@ def build(content: dict[str, Any]) -> AlexNet:
     with torch.device("meta"):   # to draw 61 million initial weights would take longer than to read these
         model = AlexNet(len(content["classes"]), content["image_size"], content["variant"],
                         **content["changes"])
-    model.load_state_dict({name: tensor.float() for name, tensor in content["model"].items()}, assign=True)
+    model.load_state_dict({name: tensor.detach().to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+                           for name, tensor in content["model"].items()}, assign=True)
     model.classes = list(content["classes"])
     return model.eval()
 

@@ -122,7 +122,7 @@ def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
     axes.set_yticks(ticks, names, fontsize=8)
     axes.set_ylim(place, -0.8)
     axes.set_xscale("log")
-    axes.set_xlim(0.4, max(2.0, max(ratio for _, _, ratio in bars)) * 1.5)
+    axes.set_xlim(0.4, max([2.0, *(ratio for _, _, ratio in bars)]) * 1.5)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlabel("times as long as ours (blue: ours is faster)")
     axes.grid(axis="x", alpha=0.3)

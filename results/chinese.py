@@ -29,9 +29,9 @@ PHRASES = {
     "cannot be tested here": "这里无法检验", "no such GPUs": "没有那样的 GPU", "no ImageNet, no GPU": "没有 ImageNet，也没有 GPU",
     "no such data": "没有那样的数据", "the paper gives no number": "论文没有给出数字",
     # what is only said
-    re.escape("needs ImageNet (150 GB) and 4.8e17 operations: hours on one current GPU, some 50 days on these two cores; the "
+    re.escape("needs ImageNet (150 GB) and 4.8e17 operations: hours on one current GPU, ten days or more on two cores (C22); the "
               "release's own notes have"):
-        "需要 ImageNet（150 GB）和 4.8e17 次运算：如今的一块 GPU 要几个小时，这里的两个核要大约 50 天；2012 年代码自带的记录是",
+        "需要 ImageNet（150 GB）和 4.8e17 次运算：如今的一块 GPU 要几个小时，两个核要十天以上（见 C22）；2012 年代码自带的记录是",
     r"(%) and (\d)": r"\1 和 \2",
     re.escape("needs 8.9 million images that are no longer given out in this form; half of them for training, 3.5 times as many "
               "as in C3"): "需要 890 万张图像，如今已不再以这种形式发放；其中一半用于训练，是 C3 的 3.5 倍",

@@ -156,8 +156,8 @@ def _(place: Place) -> Finding:
 @claim("C3", "ILSVRC-2010 test error 37.5% / 17.0%, ten views", "the same errors on ImageNet",
        command=f"{IMAGENET} --schedule release")
 def _(place: Place) -> Finding:
-    return Finding("needs ImageNet (150 GB) and 4.8e17 operations: hours on one current GPU, some 50 days on these two "
-                   "cores; the release's own notes have 37.47% and 17.00%", f"{UNTESTABLE} (no ImageNet, no GPU)")
+    return Finding("needs ImageNet (150 GB) and 4.8e17 operations: hours on one current GPU, ten days or more on two "
+                   "cores (C22); the release's own notes have 37.47% and 17.00%", f"{UNTESTABLE} (no ImageNet, no GPU)")
 
 
 @claim("C4", "Averaging five networks: 40.7 / 18.2 to 38.1 / 16.4; more after pretraining",

@@ -46,8 +46,10 @@ def test_both_normalisations_of_the_lrn_section_agree():
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_a_section_writes_its_json_table_and_plot(capsys, monkeypatch, tmp_path):
+@pytest.mark.parametrize("folder", ["", "without-bf16"])   # where bf16 is emulated, in a folder of its own
+def test_a_section_writes_its_json_table_and_plot(capsys, monkeypatch, tmp_path, folder):
     monkeypatch.setattr(benchmark, "HERE", tmp_path)
+    monkeypatch.setattr(benchmark, "computes_in_bf16", lambda device: not folder)
 
     def small(options, device):
         section = Section("A small one", "s")
@@ -58,7 +60,7 @@ def test_a_section_writes_its_json_table_and_plot(capsys, monkeypatch, tmp_path)
 
     monkeypatch.setattr(benchmark, "SECTIONS", {"small": small})
     benchmark.main(["small", "--device", "cpu"])
-    content = read_json(tmp_path / "small.json")
+    content = read_json(tmp_path / folder / "small.json")
     assert [mark["reached"] for mark in content["marks"]] == [True, False]
     text = (tmp_path / "README.md").read_text()
     assert "| theirs |" in text and "an impossible one | at least 2 | 1, not reached" in text

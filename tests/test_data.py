@@ -93,6 +93,23 @@ def test_square_is_the_centre_of_the_shorter_side():
     np.testing.assert_array_equal(data.square(Image.fromarray(same), 30), same)
 
 
+@pytest.mark.parametrize("size, side", [((500, 375), 256), ((146, 200), 73), ((224, 224), 146), ((100, 101), 256)])
+def test_square_is_pillows_bicubic_to_a_grey_level(noise_image, size, side):
+    image = Image.fromarray(noise_image(size[1] // 4, size[0] // 4)).resize(size, Image.Resampling.BICUBIC)
+    short = min(size)
+    left, top = (size[0] - short) // 2, (size[1] - short) // 2
+    expected = image.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + short, top + short))
+    apart = np.abs(data.square(image, side).astype(int) - np.asarray(expected))
+    assert apart.max() <= 2 and apart.mean() < 0.1
+
+
+def test_a_picture_far_too_large_is_reduced_first_and_keeps_its_centre(noise_image):
+    image = Image.fromarray(noise_image(700, 1001))
+    box = (1001 - 700) // 2, 0, (1001 - 700) // 2 + 700, 700
+    expected = data.square(image.crop(box).reduce(4), 80)   # 700 // 160
+    np.testing.assert_array_equal(data.square(image, 80), expected)
+
+
 def test_side_is_256_for_224():
     assert data.packed_side(224) == 256 and data.packed_side(128) == 146
 

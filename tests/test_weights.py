@@ -667,3 +667,20 @@ def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsy
     text = (place / "README.md").read_text()
     assert "| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 0, 1 | 5 |" in text and "\n2012-09-13, 2 cores" in text and "learnt a, b in 2 epochs (25.0%" in text
     assert Image.open(place / "errors.png").size == (1000, 400)
+
+
+@pytest.mark.parametrize("variant", ["as-trained", "torchvision"])
+def test_a_built_network_shares_nothing_with_the_file_and_computes_in_32_bits(variant):
+    torch.manual_seed(0)
+    model = AlexNet(3, 64, variant, hidden=16).half().float().eval()   # values that 16 bits hold
+    given = {name: torch.nn.Parameter(tensor.half()) for name, tensor in model.state_dict().items()}
+    content = {**checkpoint.about(model, {}), "model": given}
+    built = checkpoint.build(content)
+    images = torch.randint(0, 256, (2, 3, 64, 64))
+    assert torch.equal(built(images), model(images)) and not built.training
+    assert [name for name, _ in built.named_parameters()] == [name for name, _ in model.named_parameters()]
+    assert all(parameter.is_leaf and parameter.requires_grad and parameter.dtype == torch.float32 and parameter.is_contiguous()
+               for parameter in built.parameters())
+    with torch.no_grad():
+        built.conv1.weight.zero_()
+    assert torch.equal(given["conv1.weight"], model.conv1.weight.half())
