@@ -672,7 +672,8 @@ def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsy
 @pytest.mark.parametrize("variant", ["as-trained", "torchvision"])
 def test_a_built_network_shares_nothing_with_the_file_and_computes_in_32_bits(variant):
     torch.manual_seed(0)
-    model = AlexNet(3, 64, variant, hidden=16).half().float().eval()   # values that 16 bits hold
+    model = AlexNet(3, 64, variant, hidden=16).eval()
+    model.load_state_dict({name: tensor.half() for name, tensor in model.state_dict().items()})   # values that 16 bits hold
     given = {name: torch.nn.Parameter(tensor.half()) for name, tensor in model.state_dict().items()}
     content = {**checkpoint.about(model, {}), "model": given}
     built = checkpoint.build(content)
