@@ -856,8 +856,8 @@ WHY = {
         "bf16 makes the difference.",
     "ours to torchvision, fp32, channels_last": "The other side has the same arithmetic and no normalisation.",
     "peak memory, ours to torchvision, fp32": "Ours has 96 maps in conv1 against 64, three normalisations that keep their inputs, "
-        "and no step in place (hooks and gradients see each value). And it keeps what it frees, with the gaps between: the row where "
-        "it is given back says what that costs in memory and saves in time.",
+        "and no step in place (hooks and gradients see each value). And it keeps what it frees, with the gaps between: where a "
+        "row has it given back, that says what keeping costs in memory and saves in time.",
 }
 
 
