@@ -7,6 +7,7 @@ several processes draw together what one would have drawn.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import sys
@@ -215,6 +216,9 @@ def join_world(device: torch.device) -> World:
     """The processes that torchrun started, connected; or this one alone."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return World()
+    # Its functions take the group of the moment as a default: imported by DDP, after the group is made, they
+    # keep it, and its threads, past destroy_process_group, and now and then such a thread aborts Python's end.
+    importlib.import_module("torch.distributed.nn")
     # The others wait while the first process packs the images: hours, for ImageNet.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
     return World(dist.get_rank(), dist.get_world_size())

@@ -149,13 +149,20 @@ def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place):
 
 
 def test_torchrun_trains_and_evaluates_with_two_processes(folder, place):
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-           str(ROOT / "train_alexnet.py")]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run = [*torchrun, str(ROOT / "train_alexnet.py")]
     data = ["--data", str(folder), "--cache", str(place / "cache")]
-    result = subprocess.run([*run, *data, "--out", str(place / "run"), *SIZE, "--epochs", "2"],
+    then = place / "then.py"    # the script, and what still runs when it is done: it could abort Python's end
+    then.write_text("import pathlib, runpy, sys\n"
+                    f"sys.path.insert(0, {str(ROOT)!r})\n"
+                    f"runpy.run_path({str(ROOT / 'train_alexnet.py')!r}, run_name='__main__')\n"
+                    "left = {path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')}\n"
+                    "print('left:', [name for name in left if 'gloo' in name])\n")
+    result = subprocess.run([*torchrun, str(then), *data, "--out", str(place / "run"), *SIZE, "--epochs", "2"],
                             capture_output=True, text=True, timeout=200)
     assert result.returncode == 0, result.stderr
     assert "2 process(es)" in result.stdout and result.stdout.count("epoch  2/2") == 1
+    assert result.stdout.count("left: []") == 2
     both = subprocess.run([*run, *data, "--evaluate", str(place / "run/last.pt"), "--device", "cpu"],
                           capture_output=True, text=True).stdout
     alone = subprocess.run([sys.executable, str(ROOT / "train_alexnet.py"), *data, "--evaluate", str(place / "run/last.pt"),
