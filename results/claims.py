@@ -12,6 +12,7 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
+from alexnet.files import UserError
 from results import ablations, cifar_nets, counting
 from results.units import DATA, Place, Unit
 from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict
@@ -80,10 +81,17 @@ def results(place: Place, units: Sequence[Unit]) -> list[dict[str, Any]]:
 
 def differences(place: Place, name: str, measure: Callable[[dict[str, Any]], float]) -> list[float]:
     """Case less base (or what else it is compared with) of what `measure` makes of a JSON file, for all seeds
-    that both have."""
-    pairs = [(place.found(unit), place.found(ablations.case_unit(ablations.CASES[name].against, unit.seed)))
-             for unit in ablations.units_of(name)]
-    return [measure(case) - measure(base) for case, base in pairs if case and base]
+    that both have. UserError where one was computed in bf16 and the other was not."""
+    found = []
+    for unit in ablations.units_of(name):
+        sides = [place.found(one) for one in (unit, ablations.case_unit(ablations.CASES[name].against, unit.seed))]
+        if all(sides):
+            first, second = (content["result"]["precision"] for content in sides)
+            if first != second:
+                raise UserError(f"{place.file(unit)} was computed in {first}, what it is compared with in {second}: delete "
+                                "one, and run it on the other's kind of machine")
+            found.append(measure(sides[0]) - measure(sides[1]))
+    return found
 
 
 def val_error(content: dict[str, Any]) -> float:

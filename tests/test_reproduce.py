@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from alexnet.files import alone, read_json, write_json
+from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.training import Stopped
 from conftest import make_folder
 from results import ablations, cifar_nets, modern, reproduce, units, what_breaks_it
 from results.chinese import chinese
-from results.claims import CLAIMS
+from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict
 
@@ -63,7 +63,8 @@ def entered(place: Place, unit: Unit, val_error: float, **more: float) -> None:
     """A JSON file as a run would have left it."""
     write_json(place.file(unit), {"case": unit.case, "seed": unit.seed, "curve": [], "seconds": 1.0,
                                   "date": "2026-01-01", "machine": units.machine(),
-                                  "result": {"val_top1_error": val_error, "train_top1_error": 0.0, **more}})
+                                  "result": {"val_top1_error": val_error, "train_top1_error": 0.0, "precision": "torch.float32",
+                                             **more}})
 
 
 @pytest.mark.parametrize("sign, expected", [(1, SHOWS), (-1, OPPOSITE)])
@@ -73,6 +74,13 @@ def test_an_ablation_is_judged_by_paired_differences(place, sign, expected):
         entered(place, ablations.case_unit("no colour noise", seed), error + sign * (0.010 + 0.001 * seed))
     finding = CLAIMS["C15"].finding(place)
     assert finding.verdict == expected and f"{sign * 1.2:+.2f} points" in finding.found
+
+
+def test_runs_in_two_precisions_are_not_compared(place):
+    entered(place, ablations.case_unit("base", 0), 0.2)
+    entered(place, ablations.case_unit("no colour noise", 0), 0.2, precision="torch.bfloat16")
+    with pytest.raises(UserError, match="computed in torch.bfloat16, what it is compared with in torch.float32"):
+        differences(place, "no colour noise", val_error)
 
 
 def test_a_claim_with_a_run_missing_is_not_run_yet(place):
