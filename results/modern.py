@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from alexnet import augment, figures
 from alexnet.data import Pack
+from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.training import (AUGMENT, DROPOUT, RECIPES, Batch, TrainingBatches, World, compute_ready, evaluate,
                               generator, make_optimizer, set_rates, steps)
@@ -27,6 +28,7 @@ from results.units import Place, Unit, pieces
 from results.verdicts import t_interval
 
 BATCH = 128
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Mod
     """The network to be measured, after the last epoch, and the curve."""
     torch.manual_seed(unit.seed)
     model = network(recipe, pack)
-    compute_ready(model, torch.device("cpu"), World())
+    compute_ready(model, CPU, World())
+    dtype = choose_precision("auto", CPU)
     paper = RECIPES["as-trained"]
     optimizer = (torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=0.05) if recipe.adamw
                  else make_optimizer(model, paper))
@@ -141,13 +144,15 @@ def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Mod
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch = len(rows)
         noise = 0.0 if recipe.no_colour_noise else paper.noise
-        batches = kind(pack, SIZE, BATCH, unit.seed, epoch, torch.device("cpu"), noise=noise)
+        batches = kind(pack, SIZE, BATCH, unit.seed, epoch, CPU, noise=noise)
         model.train()
         loss = seen = 0
         for batch in batches:
             set_rate(epoch + batch.index / len(batches))
             torch.manual_seed(generator("cpu", unit.seed, epoch, batch.index, DROPOUT).initial_seed())
-            mean = F.cross_entropy(model(batch.images), batch.labels, label_smoothing=recipe.smoothing)
+            with precision(CPU, dtype):
+                logits = model(batch.images)
+            mean = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.smoothing)
             mean.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -156,7 +161,8 @@ def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Mod
             loss, seen = loss + mean.item() * batch.total, seen + batch.total
         measured = average.module if recipe.ema else model
         return {"epoch": epoch + 1, "train_loss": loss / seen,
-                "val_top1_error": evaluate(measured, pack)["top1_error"] if math.isfinite(loss) else 1.0}
+                "val_top1_error": evaluate(measured, pack)["top1_error"] if math.isfinite(loss) else 1.0,
+                "precision": str(dtype)}
 
     parts = {"model": model, "optimizer": optimizer} | ({"average": average} if recipe.ema else {})
     curve = pieces(unit, place, epochs, parts, an_epoch,
