@@ -218,7 +218,7 @@ def draw_race(place: Place) -> None:
     if any(lines.values()):
         figures.curves({"CIFAR-10, four-layer net": {name: some for name, some in lines.items() if some}},
                        place.out / "relu.png", "Figure 1: training error by nonlinearity, each at its best rate",
-                       "epoch", "training error, %", level=100 * cifar_nets.TARGET)
+                       "epoch", "training error, %", level=100 * cifar_nets.TARGET, log=(True, False))
 
 
 # ------------------------------------------------------------------- the command line
