@@ -27,6 +27,7 @@ from torch import Tensor
 
 from alexnet import figures
 from alexnet.data import Pack
+from alexnet.device import choose_precision
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout
 from alexnet.training import (DROPOUT, RECIPES, Batch, Recipe, TrainingBatches, World, compute_ready, generator,
                               make_optimizer, set_rates, train_step)
@@ -98,8 +99,9 @@ DECISIVE = ("as it is", "inverted dropout", "dropout before fc6, fc7", "no dropo
 class Steps:
     """A network on its way, one batch after the other, without end."""
 
-    def __init__(self, pack: Pack, size: int, variant: str, difference: Difference, seed: int, rate: float) -> None:
-        self.pack, self.size, self.seed = pack, size, seed
+    def __init__(self, pack: Pack, size: int, variant: str, difference: Difference, seed: int, rate: float,
+                 dtype: torch.dtype) -> None:
+        self.pack, self.size, self.seed, self.dtype = pack, size, seed, dtype
         self.rate, self.warmup = rate, difference.warmup
         torch.manual_seed(seed)
         self.model = AlexNet(len(pack.classes), size, variant, **difference.design)
@@ -125,7 +127,7 @@ class Steps:
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         set_rates(self.optimizer, self.rate * warm)
         self.seed_dropout(step)
-        return train_step(self.model, self.optimizer, batch, torch.float32)[0].item() / batch.total
+        return train_step(self.model, self.optimizer, batch, self.dtype)[0].item() / batch.total
 
     def seed_dropout(self, step: int) -> None:
         """The same masks whenever this step is looked at."""
@@ -146,7 +148,8 @@ def steps_of(unit: Unit, place: Place, rate: float | None = None) -> Steps:
     config = unit.config
     difference = DIFFERENCES[config["variant"]][config["difference"]]
     pack = some_classes(place.pack(unit.data, config["image_size"]), config["classes"])
-    return Steps(pack, config["image_size"], config["variant"], difference, unit.seed, rate or difference.rate)
+    return Steps(pack, config["image_size"], config["variant"], difference, unit.seed, rate or difference.rate,
+                 choose_precision(config["precision"], CPU))
 
 
 def some_classes(pack: Pack, count: int) -> Pack:
@@ -177,7 +180,7 @@ def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
     losses = [loss for row in rows for loss in row["losses"]]
     curve = [{"step": row["step"], "loss": sum(row["losses"]) / size, "firing": row["firing"],
               "seconds": row["seconds"]} for row in rows]
-    return {"result": {"guessing": guess, "alive_at": alive_at(losses, guess), "dead": dead(rows), "start": start,
+    return {"result": {"precision": str(run.dtype), "guessing": guess, "alive_at": alive_at(losses, guess), "dead": dead(rows), "start": start,
                        "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
 
 
@@ -385,7 +388,7 @@ def bracket(rows: list[dict[str, Any]]) -> tuple[int, int]:
 def first_unit(variant: str, name: str, seed: int, size: int = 64, classes: int = 10) -> Unit:
     minutes, steps = {64: (8, 800), 128: (20, 500), 224: (45, 300)}[size]
     config = {"variant": variant, "difference": name, "image_size": size, "classes": classes, "batch": BATCH,
-              "steps": steps, **asdict(DIFFERENCES[variant][name])}
+              "precision": "auto", "steps": steps, **asdict(DIFFERENCES[variant][name])}
     return Unit(f"first-steps-{size}px-{classes}", f"{variant} {name}", seed, config, first_steps, minutes,
                 data_for(classes))
 
@@ -396,7 +399,8 @@ def data_for(classes: int) -> str:
 
 def head_unit(kind: str, variant: str, name: str, classes: int, seed: int) -> Unit:
     compute, minutes = {"curvature": (curvature, 1.6), "limit": (limit, 8)}[kind]
-    config = {"variant": variant, "difference": name, "image_size": 64, "classes": classes, "batch": BATCH}
+    config = {"variant": variant, "difference": name, "image_size": 64, "classes": classes, "batch": BATCH,
+              "precision": "fp32" if kind == "curvature" else "auto"}   # its differences of gradients are small
     return Unit(f"{kind}-{classes}", f"{variant} {name}", seed, config, compute, minutes, data_for(classes))
 
 
