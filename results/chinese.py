@@ -72,7 +72,8 @@ PHRASES = {
     # changes to the network or the training
     "one column, half the maps": "一柱、卷积核减半", "one column, all maps": "一柱、卷积核不减", "no LRN": "没有 LRN", "2x2 pooling": "2x2 池化",
     "no dropout": "没有丢弃法", "no crops, no mirror images": "没有裁剪和镜像", "no crops": "没有裁剪", "no mirror images": "没有镜像",
-    "no colour noise": "没有颜色噪声", "no weight decay": "没有权重衰减", "biases 0": "偏置为 0", "constant rate": "学习率不变",
+    "no colour noise": "没有颜色噪声", "no weight decay": "没有权重衰减", "fc biases 0": "全连接层偏置为 0", "biases 0": "偏置为 0",
+    rf"Biases 1, rate ({NUMBER})": r"偏置为 1、学习率 \1", "constant rate": "学习率不变",
     "training error": "训练错误率", "validation": "验证错误率", "top-1 error": "top-1 错误率", "top-5 error": "top-5 错误率",
     "without": "没有时", r"\bgap\b": "验证与训练错误率之差", r"\byes\b": "是", r"\bno\b": "否",
     # signs
