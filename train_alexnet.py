@@ -39,7 +39,8 @@ from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, Traini
                               default_rate, evaluate, highest_head_rate, highest_rate, join_world)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
-TUNING_RATE, TUNING_BATCH = 0.3, 32   # with --weights: times the recipe's rate; results/README.md
+TUNING_RATE = 0.3        # with --weights: times the recipe's rate; results/README.md
+SMALL, SMALL_BATCH = 1_000, 32      # training images below which, as with --weights, a larger batch leaves too few steps
 RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 
@@ -63,7 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("recipe").add_argument
     add("--epochs", type=int, metavar="N",
         help=f"default {EPOCHS}; demo {DEMO_EPOCHS}; {LARGE_EPOCHS} from {LARGE:,} images")
-    add("--batch-size", type=int, metavar="N", help="in all processes together (default 128; demo 64)")
+    add("--batch-size", type=int, metavar="N", help="in all processes together (default 128; demo 64; fewer than 1,000 images 32)")
     add("--lr", type=float, metavar="RATE", help="default 0.01, less for few classes")
     add("--momentum", type=float, metavar="M", help="default 0.9")
     add("--weight-decay", type=float, metavar="D", help="default 0.0005; torchvision 0.0001")
@@ -183,7 +184,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         data=place(options.data or "demo"), variant=variant, image_size=image_size,
         val_fraction=options.val_fraction,
         epochs=given("epochs", DEMO_EPOCHS if demo else LARGE_EPOCHS if count >= LARGE else EPOCHS),
-        batch_size=given("batch_size", TUNING_BATCH if start else DEMO_BATCH if demo else recipe.batch_size),
+        batch_size=given("batch_size", DEMO_BATCH if demo else SMALL_BATCH if start or count < SMALL else recipe.batch_size),
         lr=lr, momentum=momentum,
         weight_decay=given("weight_decay", recipe.weight_decay), warmup=given("warmup", 0),
         schedule=given("schedule", "release" if count >= LARGE else "steps"),

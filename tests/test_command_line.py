@@ -102,6 +102,12 @@ def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, me
     assert status == 2 and message in err and err.count("\n") == 1 and "Traceback" not in err
 
 
+def test_a_small_set_is_learnt_in_small_batches(capsys, folder, place):
+    assert call(capsys, "--data", folder, "--cache", place / "cache", "--out", place / "run", "--image-size", "36",
+                "--device", "cpu", "--epochs", "1")[0] == 0
+    assert json.loads((place / "run/config.json").read_text())["settings"]["batch_size"] == 32
+
+
 def test_a_rate_that_cannot_be_stable_is_warned_of(capsys, folder, place):
     status, _, err = train(capsys, folder, place, "--lr", "0.02", "--epochs", "1")
     assert "may not be stable" in err and "0.0074" in err
