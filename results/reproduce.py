@@ -190,10 +190,11 @@ def hours(place: Place) -> list[str]:
     contents = [content for unit in all_units() if (content := place.found(unit))]
     if not contents:
         return []
-    about, dates = contents[-1]["machine"], sorted(content["date"] for content in contents)
+    dates = sorted(content["date"] for content in contents)
+    shapes = sorted({f"{about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}, torch {about['torch']}"
+                     for about in (content["machine"] for content in contents)})
     return [f"{len(contents)} runs, {sum(content['seconds'] for content in contents) / 3600:.1f} hours of one "
-            f"process each ({about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}), "
-            f"{dates[0]} to {dates[-1]}, torch {about['torch']}."]
+            f"process each ({'; '.join(shapes)}), {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}."]
 
 
 def claim_line(name: str, finding: Finding, in_chinese: bool) -> str:
