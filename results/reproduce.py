@@ -133,11 +133,11 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
 
 def table(place: Place) -> None:
     """The wall (results/README.md), the plots, the pages of the stories and the guide's boxes, from whatever was run."""
-    bars = [(name, *interval_of(place, name)) for name in CASES
+    bars = [(change(name), *interval_of(place, name)) for name in CASES
             if name != "base" and len(differences(place, name, val_error)) >= 2]
     if bars:
         figures.effects(sorted(bars, key=lambda bar: bar[1]), place.out / "ablations.png",
-                        f"Top-1 error with the change less the base's, Imagenette, {ablations.SIZE} px, "
+                        f"Top-1 error with the change less that without it, Imagenette, {ablations.SIZE} px, "
                         f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
     draw_race(place)
     stories = [line for module in STORIES.values() for line in module.report(place)]
@@ -147,6 +147,11 @@ def table(place: Place) -> None:
         for page in GUIDE:
             for name, one in CLAIMS.items():
                 fill(page, f"claim {name}", [claim_line(name, one.finding(place), page.name.endswith(".zh-CN.md"))])
+
+
+def change(name: str) -> str:
+    """A case, with what it is compared with, should that not be the base."""
+    return name if CASES[name].against == "base" else f"{name} (against {CASES[name].against})"
 
 
 def interval_of(place: Place, name: str) -> tuple[float, float, float]:
@@ -172,8 +177,7 @@ def ablation_lines(place: Place) -> list[str]:
     """The ablations sorted by effect, and figure 1."""
     effects = {name: t_interval(apart) for name in CASES
                if name != "base" and len(apart := differences(place, name, val_error)) >= 2}
-    rows = [f"| {name}{'' if CASES[name].against == 'base' else f' (against {CASES[name].against})'} | {interval.text()} | "
-            f"{interval.count} |"
+    rows = [f"| {change(name)} | {interval.text()} | {interval.count} |"
             for name, interval in sorted(effects.items(), key=lambda item: -item[1].mean)]
     race = picture(place.out, "relu.png")
     return [*(["## The ablations by their effect", "", *picture(place.out, "ablations.png"),
