@@ -321,7 +321,7 @@ def test_the_command_runs_what_it_is_told_and_no_more(tmp_path, capsys):
     assert "done    0.1 min  counting/all-0" in capsys.readouterr().out
     reproduce.main(["list", "C17", "--out", str(tmp_path)])
     listed = capsys.readouterr().out
-    assert "no-dropout-2" in listed and "C17" in listed and "cifar" not in listed and len(listed.splitlines()) == 3 + 3 + 1
+    assert "no-dropout-2" in listed and "C17" in listed and "cifar" not in listed and len(listed.splitlines()) == 4 * 3 + 1
     with pytest.raises(SystemExit) as stopped:
         reproduce.main(["run", "C99", "--out", str(tmp_path)])
     assert stopped.value.code == 2 and "nothing is called C99" in capsys.readouterr().err
