@@ -75,7 +75,7 @@ PHRASES = {
     "no colour noise": "没有颜色噪声", "no weight decay": "没有权重衰减", "fc biases 0": "全连接层偏置为 0", "biases 0": "偏置为 0",
     rf"Biases 1, rate ({NUMBER})": r"偏置为 1、学习率 \1", "constant rate": "学习率不变",
     "training error": "训练错误率", "validation": "验证错误率", "top-1 error": "top-1 错误率", "top-5 error": "top-5 错误率",
-    "without": "没有时", r"\bgap\b": "验证与训练错误率之差", r"\byes\b": "是", r"\bno\b": "否",
+    "without both": "两者都没有时", "without": "没有时", r"\bgap\b": "验证与训练错误率之差", r"\byes\b": "是", r"\bno\b": "否",
     # signs
     r" ?\(": "（", r"\)": "）", "; ": "；", ": ": "：", r"\. ": "。", r"(?<=\d), (?=\d)": "、", ", ": "，",
 }

@@ -277,7 +277,7 @@ def _(place: Place) -> Finding:
     gaps = differences(place, "no crops, no mirror images", gap)
     errors = "; ".join(f"{name}: top-1 error {t_interval(differences(place, name, val_error)).text()}"
                        for name in ("no crops, no mirror images", "no crops", "no mirror images"))
-    return Finding(f"gap {t_interval(gaps).text()}; {errors}", verdict(gaps))
+    return Finding(f"without both: gap {t_interval(gaps).text()}; {errors}", verdict(gaps))
 
 
 @claim("C14", "Ten views instead of one: 39.0 / 18.3 to 37.5 / 17.0",
