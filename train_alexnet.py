@@ -184,7 +184,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         data=place(options.data or "demo"), variant=variant, image_size=image_size,
         val_fraction=options.val_fraction,
         epochs=given("epochs", DEMO_EPOCHS if demo else LARGE_EPOCHS if count >= LARGE else EPOCHS),
-        batch_size=given("batch_size", DEMO_BATCH if demo else SMALL_BATCH if start or count < SMALL else recipe.batch_size),
+        batch_size=given("batch_size", SMALL_BATCH if start or count < SMALL else DEMO_BATCH if demo else recipe.batch_size),
         lr=lr, momentum=momentum,
         weight_decay=given("weight_decay", recipe.weight_decay), warmup=given("warmup", 0),
         schedule=given("schedule", "release" if count >= LARGE else "steps"),

@@ -2,7 +2,7 @@
 
 A network learns the first seven classes of a folder; then the other three are learnt from 50, 200 and
 all training pictures a class: with its weights (`train_alexnet.py --weights`), with its convolutions
-frozen, and from nothing in the same batches and epochs, so in the same time. Each run leaves a JSON
+frozen, and from nothing in the same batches and epochs, so in about the same time. Each run leaves a JSON
 file in results/fine-tuning/ and is skipped when that is there; the table (README.md) and the plot
 (errors.png) are made from these files alone.
 
@@ -119,7 +119,7 @@ def report(out: Path) -> None:
         f"defaults of `train_alexnet.py`. Errors are on their {runs[0]['images']['val']:,} validation pictures after "
         "the last epoch: the mean over the seeds, the lowest and the highest. A seed picks the pictures, too. The "
         "seconds are those of training, without the first network's, one thread beside other work. From scratch the "
-        "batch is that of fine-tuning, so that steps and time are the same.", "",
+        "batch is that of fine-tuning, so that the steps are as many and the time is about the same.", "",
         "![errors](errors.png)", "",
         "| pictures a class | way | epochs, batch, rate, fc8's | top-1 error | spread | seeds | seconds |",
         "|---|---|---|---|---|---|---|"]

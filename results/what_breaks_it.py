@@ -180,8 +180,8 @@ def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
     losses = [loss for row in rows for loss in row["losses"]]
     curve = [{"step": row["step"], "loss": sum(row["losses"]) / size, "firing": row["firing"],
               "seconds": row["seconds"]} for row in rows]
-    return {"result": {"precision": str(run.dtype), "guessing": guess, "alive_at": alive_at(losses, guess), "dead": dead(rows), "start": start,
-                       "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
+    return {"result": {"precision": str(run.dtype), "guessing": guess, "alive_at": alive_at(losses, guess),
+                       "dead": dead(rows), "start": start, "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
 
 
 def settled(rows: list[dict[str, Any]], guess: float) -> bool:
