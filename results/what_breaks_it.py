@@ -3,7 +3,7 @@
 Three kinds of unit. `first-steps`: standard deviation of every layer's result and of its gradient at the
 start, then the loss of each step. A run that has come off the ground (mean loss of the last 50 steps below
 0.9 ln C) ends after 200 steps, and so does one that never can, because no unit of some layer fires; any other goes on
-three to four times as long, so that "late" differs from "never".
+several times as long as the text's network needs, so that "late" differs from "never".
 `curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
 Hessian) on a fixed batch, and the rate that each predicts. `limit`: the largest rate that works, by bisection, for 2, 10 and
 200 classes.
@@ -386,7 +386,7 @@ def bracket(rows: list[dict[str, Any]]) -> tuple[int, int]:
 # ------------------------------------------------------------------- the units
 
 def first_unit(variant: str, name: str, seed: int, size: int = 64, classes: int = 10) -> Unit:
-    minutes, steps = {64: (8, 800), 128: (20, 500), 224: (45, 300)}[size]
+    minutes, steps = {64: (20, 2000), 128: (24, 600), 224: (60, 400)}[size]
     config = {"variant": variant, "difference": name, "image_size": size, "classes": classes, "batch": BATCH,
               "precision": "auto", "steps": steps, **asdict(DIFFERENCES[variant][name])}
     return Unit(f"first-steps-{size}px-{classes}", f"{variant} {name}", seed, config, first_steps, minutes,
