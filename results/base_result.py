@@ -25,7 +25,7 @@ from results.pages import fill, percent, picture
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
-EPOCHS = 60
+TITLE, EPOCHS = "The base result", 60
 OURS, THEIRS = "ours, as-trained", "torchvision, pytorch examples"
 
 
@@ -123,9 +123,17 @@ def report(place: Place) -> list[str]:
                      for name in ("top1", "top5")]
             lines.append(f"| {unit.case} | {unit.config['image_size']} | {unit.seed} | {' | '.join(cells)} | "
                          f"{content['seconds'] / 3600:.2f} |")
-    fill(out / "README.md", "runs", [*lines, "", *comparison(place)], "The base result")
-    return ["## The base result", "", *picture(place.out, "base/curves.png"), *means(place), *comparison(place), "",
+    fill(out / "README.md", "runs", [*lines, "", *comparison(place)], TITLE)
+    return [f"## {TITLE}", "", *picture(place.out, "base/curves.png"), *means(place), *comparison(place), "",
             "[Each run](base/README.md).", ""]
+
+
+def in_short(place: Place) -> str:
+    ours, theirs = ([content["result"] for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS))
+    said = [f"{name} {mean_and_spread([one[key] for one in found])}" for name, found, key in (
+        ("ours, one view", ours, "top1_error_1"), ("ten views", ours, "top1_error_10"),
+        ("torchvision's alexnet, one view", theirs, "top1_error_1")) if found]
+    return f"top-1 error after {EPOCHS} epochs of Imagenette, 128 px: {'; '.join(said)}" if said else ""
 
 
 def means(place: Place) -> list[str]:

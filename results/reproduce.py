@@ -18,7 +18,6 @@ import signal
 import sys
 import time
 import traceback
-from collections import Counter
 from pathlib import Path
 from typing import Any, Iterable
 
@@ -31,7 +30,7 @@ from results.chinese import SAYS, chinese
 from results.claims import CLAIMS, Finding, differences, val_error
 from results.pages import fill, picture
 from results.units import Place, Unit
-from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, t_interval
+from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, Interval, t_interval
 
 WAIT = 10   # seconds until we look again at what another process holds
 ORDER = sorted(CLAIMS, key=lambda name: int(name[1:]))
@@ -133,20 +132,20 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
 
 def table(place: Place) -> None:
     """The wall (results/README.md), the plots, the pages of the stories and the guide's boxes, from whatever was run."""
-    bars = [(change(name), *interval_of(place, name)) for name in CASES
-            if name != "base" and len(differences(place, name, val_error)) >= 2]
+    bars = [(change(name), 100 * one.mean, 100 * one.low, 100 * one.high) for name, one in reversed(effects(place))]
     if bars:
-        figures.effects(sorted(bars, key=lambda bar: bar[1]), place.out / "ablations.png",
+        figures.effects(bars, place.out / "ablations.png",
                         f"Top-1 error with the change less that without it, Imagenette, {ablations.SIZE} px, "
                         f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
     draw_race(place)
     stories = [line for module in STORIES.values() for line in module.report(place)]
-    fill(place.out / "README.md", "claims", [*claims_lines(place), *stories, *ablation_lines(place), *rule_lines(),
-                                             *hours(place)], "Results")
+    findings = {name: CLAIMS[name].finding(place) for name in ORDER}
+    fill(place.out / "README.md", "claims", [*in_one_minute(place, findings), *claims_lines(findings), *stories,
+                                             *ablation_lines(place), *rule_lines(), *hours(place)], "Results")
     if place.out == running.RESULTS:
         for page in GUIDE:
-            for name, one in CLAIMS.items():
-                fill(page, f"claim {name}", [claim_line(name, one.finding(place), page.name.endswith(".zh-CN.md"))])
+            for name in CLAIMS:
+                fill(page, f"claim {name}", [claim_line(name, findings[name], page.name.endswith(".zh-CN.md"))])
 
 
 def change(name: str) -> str:
@@ -154,17 +153,33 @@ def change(name: str) -> str:
     return name if CASES[name].against == "base" else f"{name} (against {CASES[name].against})"
 
 
-def interval_of(place: Place, name: str) -> tuple[float, float, float]:
-    interval = t_interval([100 * value for value in differences(place, name, val_error)])
-    return interval.mean, interval.low, interval.high
+def in_one_minute(place: Place, findings: dict[str, Finding]) -> list[str]:
+    """What was found: which claims show, what hurts most, and a sentence of each story."""
+    groups = {one: [name for name in ORDER if findings[name].verdict.split(" (")[0] == one]
+              for one in (SHOWS, NOT_HERE, OPPOSITE, UNTESTABLE, NOT_RUN)}
+    said = "; ".join(f"**{one}: {len(names)}** ({', '.join(names)})" for one, names in groups.items() if names)
+    worst = [f"{change(name)} {100 * interval.mean:+.1f}" for name, interval in effects(place) if interval.low > 0][:5]
+    return ["## In one minute", "", f"- [The paper's 27 claims](#the-papers-27-claims): {said}.",
+            *([f"- [The ablations by their effect](#the-ablations-by-their-effect), points of top-1 error, the worst: {'; '.join(worst)}."] if worst else []),
+            *(f"- [{module.TITLE}](#{anchor(module.TITLE)}): {said}." for module in STORIES.values()
+              if (said := module.in_short(place))), ""]
 
 
-def claims_lines(place: Place) -> list[str]:
-    """How many claims show, and the table of all."""
-    findings = {name: CLAIMS[name].finding(place) for name in ORDER}
-    counts = Counter(finding.verdict.split(" (")[0] for finding in findings.values())
-    said = "; ".join(f"{one}: {counts[one]}" for one in (SHOWS, NOT_HERE, OPPOSITE, UNTESTABLE, NOT_RUN) if counts[one])
-    return ["## The paper's 27 claims", "", f"**{said}.** Made by `python -m results.reproduce table` from the JSON files "
+def anchor(title: str) -> str:
+    """GitHub's, of a heading."""
+    return title.lower().replace(" ", "-")
+
+
+def effects(place: Place) -> list[tuple[str, Interval]]:
+    """Of each ablation with two pairs or more, on the validation error; the worst first."""
+    found = {name: t_interval(apart) for name in CASES
+             if name != "base" and len(apart := differences(place, name, val_error)) >= 2}
+    return sorted(found.items(), key=lambda item: -item[1].mean)
+
+
+def claims_lines(findings: dict[str, Finding]) -> list[str]:
+    """The table of all claims."""
+    return ["## The paper's 27 claims", "", f"Made by `python -m results.reproduce table` from the JSON files "
             f"in `experiments/`. Where nothing else is said, networks learnt Imagenette at {ablations.SIZE} px for "
             f"{ablations.EPOCHS} epochs. Intervals are 95% t intervals of paired differences (same seeds on both sides). How "
             "each verdict follows was fixed before the runs, but for C17, whose rule says why; it stands in [claims.py](claims.py) and below.", "",
@@ -175,10 +190,7 @@ def claims_lines(place: Place) -> list[str]:
 
 def ablation_lines(place: Place) -> list[str]:
     """The ablations sorted by effect, and figure 1."""
-    effects = {name: t_interval(apart) for name in CASES
-               if name != "base" and len(apart := differences(place, name, val_error)) >= 2}
-    rows = [f"| {change(name)} | {interval.text()} | {interval.count} |"
-            for name, interval in sorted(effects.items(), key=lambda item: -item[1].mean)]
+    rows = [f"| {change(name)} | {interval.text()} | {interval.count} |" for name, interval in effects(place)]
     race = picture(place.out, "relu.png")
     return [*(["## The ablations by their effect", "", *picture(place.out, "ablations.png"),
                "| change | top-1 error, points | seeds |", "|---|---|---|", *rows, ""] if rows else []),

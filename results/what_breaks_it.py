@@ -35,6 +35,7 @@ from results.pages import fill, picture
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
+TITLE = "What breaks AlexNet"
 BATCH, RATE, MOMENTUM = 128, 0.01, 0.9
 ALIVE, ALIVE_STEPS, PIECE = 0.9, 200, 50
 CPU = torch.device("cpu")
@@ -446,9 +447,20 @@ def report(place: Place) -> list[str]:
                           "predicted by the head, 3.8 C / |h|^2", "found by bisection")
     if not panels and not points:
         return []
-    fill(out / "README.md", "runs", page(place, out), "What breaks AlexNet")
-    return ["## What breaks AlexNet", "", *picture(place.out, "what-breaks-it/first-steps.png"),
+    fill(out / "README.md", "runs", page(place, out), TITLE)
+    return [f"## {TITLE}", "", *picture(place.out, "what-breaks-it/first-steps.png"),
             "[The runs, the reason, and advice for people who are stuck](what-breaks-it/README.md).", ""]
+
+
+def in_short(place: Place) -> str:
+    """How many runs come off the ground with each of the differences that decide, both networks together."""
+    said = []
+    for name in DECISIVE:
+        found = [content["result"]["alive_at"] for variant in DIFFERENCES for seed in range(3)
+                 if (content := place.found(first_unit(variant, name, seed)))]
+        if found:
+            said.append(f"{name} {sum(step is not None for step in found)} of {len(found)}")
+    return f"runs that come off the ground, 64 px, 10 classes: {'; '.join(said)}" if said else ""
 
 
 def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[list[tuple[float, float]]]]:

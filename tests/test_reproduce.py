@@ -288,6 +288,14 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     text = (place.out / "README.md").read_text()
     assert "| no LRN | +1.20 points" in text and (place.out / "ablations.png").exists()
     assert "6 of 16 runs done | not run yet" in text
+    minute = text.split("## In one minute")[1].split("\n## ")[0]
+    assert "**cannot be tested here: 3** (C3, C5, C26)" in minute and "the worst: no LRN +1.2." in minute
+    assert "What 14 years" not in minute
+    for case, error in (("final, 2012", 0.3), ("final, today", 0.2)):
+        for unit in modern.finals(case):
+            entered(place, unit, error)
+    reproduce.table(place)
+    assert "top-1 error 30.00% with the recipe of 2012, 20.00% with today's" in (place.out / "README.md").read_text()
 
 
 def test_every_finding_is_said_in_chinese_too(place):
