@@ -71,7 +71,7 @@ CASES = {
     # it: biases 0, weights of 1 / sqrt(inputs), which keep results near 1 (conv1 sees grey levels, some 60 times that)
     "tanh": Case({"activation": "tanh", "bias": (0,) * 8, "std": (0.001, 0.03, 0.02, 0.024, 0.024, 0.06, 0.016, 0.016)}),
 }
-TANH_RATES = (0.04, 0.02, 0.01, 0.005, 0.002)
+TANH_RATES = (0.16, 0.08, 0.04, 0.02, 0.01, 0.005, 0.002)
 SEEDS = {"base": range(5)}                       # the paper averages five networks
 SMALL = ("one column, half the maps", "no LRN", "2x2 pooling", "no colour noise", "no weight decay")
 SEEDS |= {name: range(5) for name in SMALL}      # effects of a point or so in the paper
