@@ -395,8 +395,8 @@ class Dropout(nn.Module):
     """Section 4.2: in training each value is zeroed with probability 0.5, in test all are halved.
 
     nn.Dropout instead doubles the survivors in training (`inverted`): the same function at test,
-    but activations and gradients of twice the size, with which the paper's recipe does not start
-    on ten classes (results/what-breaks-it).
+    but activations and gradients of twice the size, with which the paper's recipe starts late or
+    never on ten classes (results/what-breaks-it).
     With `generator` set, masks come from it; with `batch` set, they are drawn for so many images, of
     which this process has `rows`: several processes then draw what one would have drawn.
     """
