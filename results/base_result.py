@@ -4,7 +4,7 @@ recipe of pytorch/examples for the same epochs; and one run at 224 px.
 Ours is what `train_alexnet.py --data imagenette --image-size 128` does: last network, schedule fixed
 beforehand. The other side reads the JPEG files, as its recipe has it (RandomResizedCrop, mirror images, rate
 0.01, a tenth of it after every 30 epochs, weight decay 1e-4). It has what makes ours fast and is not of its recipe: bf16
-where the processor has it, channels last, the steps of SGD fused.
+where the processor has it, channels last, the steps of SGD fused. Two epochs without these tell what they are worth.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import asdict, replace
 from statistics import stdev
-from typing import Any
+from typing import Any, Callable
 
 import torch
 import torch.nn.functional as F
 import torchvision
+from torch import Tensor
 
 from alexnet import figures
 from alexnet.device import choose_precision, precision
@@ -29,7 +30,7 @@ from results.verdicts import t_interval
 
 CPU = torch.device("cpu")
 TITLE, EPOCHS = "The base result", 60
-OURS, THEIRS = "ours, as-trained", "torchvision, pytorch examples"
+OURS, THEIRS, PLAIN = "ours, as-trained", "torchvision, pytorch examples", "torchvision, two epochs in fp32"
 
 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
@@ -50,9 +51,14 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
     loaders = [imagefolder(place.folders["imagenette"] / part, size, batch, workers=0, train=part == "train")
                for part in ("train", "val")]
     torch.manual_seed(unit.seed)
-    network = torchvision.models.alexnet(num_classes=len(loaders[0].dataset.classes)).to(memory_format=torch.channels_last)
-    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
-    dtype = choose_precision("auto", CPU)
+    dtype, plain = choose_precision(unit.config["precision"], CPU), unit.case == PLAIN
+    form = torch.contiguous_format if plain else torch.channels_last
+    network = torchvision.models.alexnet(num_classes=len(loaders[0].dataset.classes)).to(memory_format=form)
+    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=not plain)
+
+    def answers(images: Tensor) -> Tensor:
+        with precision(CPU, dtype):
+            return network(images.contiguous(memory_format=form))
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch = len(rows)
@@ -63,14 +69,13 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
         for index, (images, labels) in enumerate(loaders[0]):
             if place.toy and index == TOY_STEPS:
                 break
-            with precision(CPU, dtype):
-                logits = network(images.contiguous(memory_format=torch.channels_last))
-            mean = F.cross_entropy(logits.float(), labels)
+            mean = F.cross_entropy(answers(images).float(), labels)
             sgd.zero_grad()
             mean.backward()
             sgd.step()
             loss, seen = loss + mean.item() * len(labels), seen + len(labels)
-        return {"epoch": epoch + 1, "train_loss": loss / seen, **errors(network, loaders[1], place, dtype)}
+        network.eval()
+        return {"epoch": epoch + 1, "train_loss": loss / seen, **errors(answers, loaders[1], place)}
 
     curve = pieces(unit, place, place.few(unit.config["epochs"]), {"network": network, "sgd": sgd}, an_epoch)
     return {"result": {"precision": str(dtype), "top1_error_1": curve[-1]["val_top1_error"], "top5_error_1": curve[-1]["val_top5_error"]},
@@ -78,16 +83,13 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def errors(network: torch.nn.Module, loader: Any, place: Place, dtype: torch.dtype) -> dict[str, float]:
-    network.eval()
+def errors(answers: Callable[[Tensor], Tensor], loader: Any, place: Place) -> dict[str, float]:
     wrong = torch.zeros(2)
     seen = 0
     for index, (images, labels) in enumerate(loader):
         if place.toy and index == TOY_STEPS:
             break
-        with precision(CPU, dtype):
-            logits = network(images.contiguous(memory_format=torch.channels_last))
-        best = logits.topk(5).indices == labels[:, None]
+        best = answers(images).topk(5).indices == labels[:, None]
         wrong += torch.tensor([(~best[:, :1].any(1)).sum().item(), (~best.any(1)).sum().item()])
         seen += len(labels)
     return {"val_top1_error": wrong[0].item() / seen, "val_top5_error": wrong[1].item() / seen}
@@ -96,14 +98,16 @@ def errors(network: torch.nn.Module, loader: Any, place: Place, dtype: torch.dty
 def side(name: str, size: int = 128, seeds: int = 3) -> list[Unit]:
     config = {**asdict(replace(BASE, image_size=size, epochs=EPOCHS))} if name == OURS else {
         "image_size": size, "epochs": EPOCHS, "rate": 0.01, "weight_decay": 1e-4, "batch": 128, "precision": "auto"}
-    minutes = (47 if name == OURS else 70) * (1 if size == 128 else 4)
+    if name == PLAIN:
+        config |= {"epochs": 2, "precision": "fp32"}
+    minutes = {OURS: 47, THEIRS: 54, PLAIN: 4}[name] * (1 if size == 128 else 4)
     return [Unit(f"base-{size}", name, seed, config, compute if name == OURS else peer, minutes, "imagenette")
             for seed in range(seeds)]
 
 
 def units() -> list[Unit]:
     """The run at 224 px comes last of all (reproduce.py)."""
-    return [unit for pair in zip(side(OURS), side(THEIRS)) for unit in pair]
+    return [*side(PLAIN, seeds=1), *(unit for pair in zip(side(OURS), side(THEIRS)) for unit in pair)]
 
 
 def large_units() -> list[Unit]:
@@ -165,23 +169,27 @@ def mean_and_spread(values: list[float]) -> str:
 
 
 def comparison(place: Place) -> list[str]:
-    """At equal epochs, and at equal time: theirs after as many seconds as ours took."""
+    """At equal epochs, and at equal time: theirs after as many seconds as ours took, with what makes ours fast and without."""
     pairs = [(ours, theirs) for ours, theirs in zip(map(place.found, side(OURS)), map(place.found, side(THEIRS)))
              if ours and theirs]
-    if len(pairs) < 2:
+    if not pairs:
         return ["The comparison: not run yet."]
     epochs = [theirs["result"]["top1_error_1"] - ours["result"]["top1_error_1"] for ours, theirs in pairs]
-    lines = [f"At equal epochs torchvision's top-1 error less ours: {t_interval(epochs).text()}.",
-             "At equal time (seconds of each epoch as they were, on a machine that others use, too):", ""]
+    plain = place.found(side(PLAIN, seeds=1)[0])
+    apart = t_interval(epochs).text() if len(epochs) > 1 else f"{100 * epochs[0]:+.2f} points (one pair)"
+    lines = [f"At equal epochs torchvision's top-1 error less ours: {apart}.", "",
+             "At equal time (seconds as they were, on a machine that others use, too), torchvision with bf16, channels last and "
+             "fused steps, as ours has them; and in plain fp32, as pytorch/examples has it:", "",
+             "| seed | minutes | ours | torchvision, made fast | torchvision, plain |", "|---|---|---|---|---|"]
     for ours, theirs in pairs:
         time = min(ours["seconds"], theirs["seconds"])
-        lines.append(f"- seed {ours['seed']}, after {time / 60:.0f} min: ours {percent(at(ours, time))}, torchvision "
-                     f"{percent(at(theirs, time))}")
+        pace = [content["seconds"] / len(content["curve"]) for content in (ours, theirs, plain) if content]
+        cells = [percent(at(content, time / one)) for content, one in zip((ours, theirs, theirs), pace)]
+        lines.append(f"| {ours['seed']} | {time / 60:.0f} | {' | '.join([*cells, 'not run yet'][:3])} |")
     return lines
 
 
-def at(content: dict[str, Any], seconds: float) -> float:
-    """The validation error after so many seconds; epochs are taken as equally long."""
+def at(content: dict[str, Any], epochs: float) -> float:
+    """The validation error after so many epochs."""
     curve = content["curve"]
-    done = max(1, min(len(curve), int(len(curve) * seconds / content["seconds"])))
-    return curve[done - 1]["val_top1_error"]
+    return curve[max(1, min(len(curve), int(epochs))) - 1]["val_top1_error"]
