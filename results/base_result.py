@@ -141,6 +141,7 @@ def report(place: Place) -> list[str]:
 
 
 def in_short(place: Place) -> str:
+    """The errors of both sides, means of the seeds so far."""
     ours, theirs = ([content["result"] for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS))
     said = [f"{name} {mean_and_spread([one[key] for one in found])}" for name, found, key in (
         ("ours, one view", ours, "top1_error_1"), ("ten views", ours, "top1_error_10"),

@@ -270,6 +270,7 @@ def both_sides(place: Place) -> list[list[float]]:
 
 
 def in_short(place: Place) -> str:
+    """The errors at both ends, once all seeds are there."""
     sides = both_sides(place)
     return "top-1 error {} with the recipe of 2012, {} with today's, {} px, {} epochs".format(
         *(percent(sum(errors) / 3) for errors in sides), SIZE, EPOCHS) if sides else ""
