@@ -17,7 +17,7 @@ from torch import nn
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import ablations, cifar_nets, modern, reproduce, units, what_breaks_it
+from results import ablations, cifar_nets, first_steps, head, modern, reproduce, units
 from results.chinese import chinese
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
@@ -204,26 +204,26 @@ def test_a_case_switches_off_only_what_it_says(place):
 # ------------------------------------------------------------------- the stories
 
 def test_a_run_is_alive_from_the_step_on_after_which_it_stays_so():
-    assert what_breaks_it.alive_at([1.0] * 100 + [0.5] * 100, 1.0) == 106   # 6 of 50 at 0.5 make 0.94
-    assert what_breaks_it.alive_at([0.5] * 60, 1.0) == 50
-    assert what_breaks_it.alive_at([0.5] * 100 + [1.0] * 100, 1.0) is None
-    assert what_breaks_it.alive_at([math.nan] * 100, 1.0) is None
+    assert first_steps.alive_at([1.0] * 100 + [0.5] * 100, 1.0) == 106   # 6 of 50 at 0.5 make 0.94
+    assert first_steps.alive_at([0.5] * 60, 1.0) == 50
+    assert first_steps.alive_at([0.5] * 100 + [1.0] * 100, 1.0) is None
+    assert first_steps.alive_at([math.nan] * 100, 1.0) is None
 
 
 def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place.folders["imagenette"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
-    run = what_breaks_it.steps_of(what_breaks_it.first_unit("as-trained", "as it is", 0, classes=2), place)
-    before = what_breaks_it.firing(run)
-    assert before == what_breaks_it.firing(run) and 0.5 < before["fc7"] <= 1   # biases of 1
+    run = first_steps.steps_of(first_steps.first_unit("as-trained", "as it is", 0, classes=2), place)
+    before = first_steps.firing(run)
+    assert before == first_steps.firing(run) and 0.5 < before["fc7"] <= 1   # biases of 1
     with torch.no_grad():
         run.model.fc7.bias.fill_(-100.0)
-    rows = [{"firing": what_breaks_it.firing(run), "losses": run.losses(0, 2)} for _ in range(2)]
+    rows = [{"firing": first_steps.firing(run), "losses": run.losses(0, 2)} for _ in range(2)]
     assert rows[1]["firing"]["fc7"] == 0 and rows[1]["firing"]["fc6"] > 0
-    assert what_breaks_it.dead(rows) == "fc7" and what_breaks_it.dead(rows[:1]) is None
-    assert what_breaks_it.dead([{"firing": before}, rows[0]]) is None   # twice in a row
+    assert first_steps.dead(rows) == "fc7" and first_steps.dead(rows[:1]) is None
+    assert first_steps.dead([{"firing": before}, rows[0]]) is None   # twice in a row
     long = [{**row, "losses": [math.log(2)] * 100} for row in rows]
-    assert what_breaks_it.settled(long, math.log(2)) and not what_breaks_it.settled(rows, math.log(2))
+    assert first_steps.settled(long, math.log(2)) and not first_steps.settled(rows, math.log(2))
 
 
 def test_the_largest_curvature_is_found():
@@ -237,13 +237,13 @@ def test_the_largest_curvature_is_found():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.fc(x)
 
-    run = object.__new__(what_breaks_it.Steps)
+    run = object.__new__(first_steps.Steps)
     run.model = Flat()
     run.optimizer = SimpleNamespace(param_groups=[{"params": [run.model.fc.weight], "factor": 1.0}])
     x = torch.tensor([[1.0, 2.0, 0.0, 2.0, 4.0]])
     labels = torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 5, 6])   # all alike would leave no gradient to start from
-    batch = what_breaks_it.Batch(x.repeat(10, 1), labels, 10, 0)
-    value, _ = what_breaks_it.largest_curvature(run, batch, None, 20)
+    batch = head.Batch(x.repeat(10, 1), labels, 10, 0)
+    value, _ = head.largest_curvature(run, batch, None, 20)
     assert value == pytest.approx(25 / 10, rel=1e-2)
 
 
@@ -255,11 +255,64 @@ def test_a_bisection_finds_the_largest_rate_that_fc7_survives(place, monkeypatch
         tried.append(rate)
         return SimpleNamespace(rate=rate, losses=lambda first, count: [2.4] * count)
 
-    monkeypatch.setattr(what_breaks_it, "steps_of", fake)
-    monkeypatch.setattr(what_breaks_it, "firing", lambda run: {"fc7": 0.8 if run.rate <= highest else 0.01})
-    content = what_breaks_it.limit(what_breaks_it.head_unit("limit", "as-trained", "as it is", 10, 0), place)
+    monkeypatch.setattr(head, "steps_of", fake)
+    monkeypatch.setattr(head, "firing", lambda run: {"fc7": 0.8 if run.rate <= highest else 0.01})
+    content = head.limit(head.limit_unit("as-trained", "as it is", 10, 0), place)
     assert content["result"]["largest_survived"] == found and len(tried) <= 5
     assert content["result"]["smallest_not_survived"] == (min((r for r in tried if r > highest), default=None))
+
+
+@pytest.mark.parametrize("classes", [20, 100])
+def test_a_head_alone_fades_as_predicted_while_classes_are_drawn_at_random(classes):
+    """Two layers in float64 whose inputs tell no picture from another: 64 units at 1, and labels by chance."""
+    rate, batch, square = 0.05, 32, 8.0
+
+    def found(even: bool) -> float:
+        chance = torch.Generator().manual_seed(0)
+        fc7 = torch.zeros(64, dtype=torch.float64, requires_grad=True)
+        fc8 = torch.zeros(classes, 64, dtype=torch.float64, requires_grad=True)
+        sgd = torch.optim.SGD([fc7, fc8], rate, momentum=head.MOMENTUM)
+        squares = []
+        for _ in range(60):
+            h = torch.relu(1 + square ** 0.5 * fc7)
+            squares.append(h.square().sum().item())
+            shares = (torch.full((classes,), 1 / classes, dtype=torch.float64) if even else torch.bincount(
+                torch.randint(classes, (batch,), generator=chance), minlength=classes).double() / batch)
+            sgd.zero_grad()
+            (-shares @ (fc8 @ h).log_softmax(0)).backward()
+            sgd.step()
+        return head.lost(squares)
+
+    assert found(False) == pytest.approx(head.fade(rate, batch, square, 1.0), rel=0.3) and abs(found(True)) < 1e-6
+
+
+def test_what_a_vector_loses_is_found_from_its_squares():
+    assert head.lost([0.95 ** (2 * step) for step in range(60)]) == pytest.approx(-math.log(0.95))
+    assert head.lost([1.0] * 10 + [0.5] * 9 + [0.01] * 41) == pytest.approx(0)   # nothing counts below a tenth
+    assert head.lost([1.0] * 5 + [0.01] * 55) is None                            # gone before there is a rate
+
+
+def test_even_batches_hold_each_class_equally_often(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = Place(tmp_path / "out", {"imagenette": make_folder(tmp_path / "pictures", {"a": 10, "b": 23, "c": 12})})
+    pack = place.pack("imagenette", 64)
+    batches = first_steps.EvenBatches(pack, 64, 6, 0, 0, first_steps.CPU)
+    labels = [batch.labels.bincount(minlength=3).tolist() for batch in batches]
+    rarest = np.bincount(pack.labels["train"]).min()
+    assert labels[:rarest // 2] == [[2, 2, 2]] * (rarest // 2) and len(batches) == len(labels) == -(-rarest // 2)
+    assert len(set(batches.order)) == 3 * rarest   # no image twice
+    assert list(batches.order) != list(first_steps.EvenBatches(pack, 64, 6, 0, 1, first_steps.CPU).order)
+
+
+def test_fading_writes_what_was_predicted_and_found(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place.folders["tiny"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
+    unit = head.fading_unit("as it is", 200, 0.01, 4, True, 0)
+    assert unit.name == "fading-200/as-trained-as-it-is-rate-0.01-batch-4-even-0"
+    content = head.fading(unit, place)
+    first = content["curve"][0]
+    assert 200 < first["square_of_h6"] < 2000 and 200 < first["square_of_h"] < 2000   # 4,096 halves of about 1
+    assert content["result"]["predicted"] == pytest.approx((0.01 * 0.5 / 0.1) ** 2 * (first["square_of_h6"] + 2) / 8)
 
 
 def test_a_change_is_kept_only_if_it_is_better(place):

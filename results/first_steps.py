@@ -1,0 +1,303 @@
+"""The first steps of the text and of the code of 2012, with one difference after another.
+
+A run gives the standard deviation of every layer's result and of its gradient at the start, then the loss of each step. One
+that has come off the ground (mean loss of the last 50 steps below 0.95 ln C) ends after 200 steps, and so does one that
+never can, because no unit of some layer fires; any other goes on, the first seed's for two thousand steps at
+64 px, so that "late" differs from "never".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from alexnet.data import Pack
+from alexnet.device import choose_precision
+from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout
+from alexnet.training import (DROPOUT, RECIPES, Batch, Recipe, TrainingBatches, World, compute_ready, generator,
+                              make_optimizer, set_rates, train_step)
+from results.units import TOY_STEPS, Place, Unit, pieces
+
+BATCH, RATE = 128, 0.01
+ALIVE, ALIVE_STEPS, PIECE = 0.95, 200, 50
+CPU = torch.device("cpu")
+
+BEFORE = {name: design.order.replace("flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
+                                     "flatten  drop6 fc6 relu6  drop7 fc7 relu7  fc8")
+          for name, design in VARIANTS.items()}
+TEXT_LAYER_1 = VARIANTS["as-trained"].order.replace("conv1 norm1 pool1 relu1", "conv1 relu1 norm1 pool1")
+NO_MAPNORM = VARIANTS["as-trained"].order.replace(" mapnorm2", "")
+CODE_STD, TEXT_STD = VARIANTS["as-trained"].std, VARIANTS["as-written"].std
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference, made in the code or in the text."""
+
+    design: dict[str, Any] = field(default_factory=dict)    # fields of model.Design
+    recipe: dict[str, Any] = field(default_factory=dict)    # fields of training.Recipe
+    rate: float = RATE
+    warmup: int = 0                                         # steps
+
+
+def habits(variant: str) -> dict[str, Difference]:
+    """What is done today, and what people try then."""
+    return {
+        "as it is": Difference(),
+        "inverted dropout": Difference({"dropout": "inverted"}),
+        "dropout before fc6, fc7": Difference({"order": BEFORE[variant]}),
+        "no dropout": Difference({"dropout": "none"}),
+        "pixels / 70": Difference({"pixel_std": (70.0,) * 3}),
+        "biases 0": Difference({"bias": (0,) * 8}),
+        "warm-up 150": Difference(warmup=150),
+        "rate 0.02": Difference(rate=0.02),
+        "rate 0.002": Difference(rate=0.002),
+        "inverted dropout, rate 0.002": Difference({"dropout": "inverted"}, rate=0.002),
+    }
+
+
+DIFFERENCES = {
+    "as-trained": habits("as-trained") | {
+        "std 0.01 in conv3-5": Difference({"std": TEXT_STD}),
+        "biases like weights": Difference(recipe={"bias_rate": 1.0, "bias_decay": True}),
+        "LRN alpha not / 5": Difference({"lrn_over_n": False}),
+        "LRN over all maps": Difference({"lrn": "all"}),
+        "layer 1 as in the text": Difference({"order": TEXT_LAYER_1}),
+        "no same-map norm": Difference({"order": NO_MAPNORM}),
+        "rate 0.005": Difference(rate=0.005),
+        "rate 0.001": Difference(rate=0.001),
+        "inverted dropout, warm-up 150": Difference({"dropout": "inverted"}, warmup=150),
+    },
+    "as-written": habits("as-written") | {
+        "std 0.03 in conv3-5": Difference({"std": CODE_STD}),
+        "biases as in the code": Difference(recipe={"bias_rate": 2.0, "bias_decay": False}),
+        "LRN per column, alpha / 5": Difference({"lrn": "column", "lrn_over_n": True}),
+    },
+}
+DECISIVE = ("as it is", "inverted dropout", "dropout before fc6, fc7", "no dropout", "pixels / 70")
+
+
+# ------------------------------------------------------------------- steps
+
+class EvenBatches(TrainingBatches):
+    """Each class as often as any other in every batch, if their size is a multiple of the number of classes."""
+
+    def __init__(self, pack: Pack, image_size: int, batch_size: int, *rest: Any, **more: Any) -> None:
+        super().__init__(pack, image_size, batch_size, *rest, **more)
+        labels = pack.labels["train"][self.order]
+        turn = np.empty(len(labels), int)   # how many of an image's class come before it
+        for label in range(len(pack.classes)):
+            turn[labels == label] = np.arange((labels == label).sum())
+        rarest = np.bincount(labels).min()
+        self.order = self.order[np.argsort(turn, kind="stable")][:rarest * len(pack.classes)]
+        self.count = math.ceil(len(self.order) / batch_size)
+
+
+class Steps:
+    """A network on its way, one batch after the other, without end."""
+
+    def __init__(self, pack: Pack, size: int, variant: str, difference: Difference, seed: int, rate: float,
+                 dtype: torch.dtype, batch: int = BATCH, even: bool = False) -> None:
+        self.pack, self.size, self.seed, self.dtype = pack, size, seed, dtype
+        self.rate, self.warmup = rate, difference.warmup
+        self.batch, self.kind = batch, EvenBatches if even else TrainingBatches
+        torch.manual_seed(seed)
+        self.model = AlexNet(len(pack.classes), size, variant, **difference.design)
+        self.model.mean.copy_(pack.mean_crop(size))
+        compute_ready(self.model, CPU, World())
+        self.recipe: Recipe = replace(RECIPES[variant], **difference.recipe)
+        self.optimizer = make_optimizer(self.model, self.recipe)
+        self.per_epoch = len(self.epoch(0))
+        self.model.train()
+
+    def epoch(self, number: int, first: int = 0) -> TrainingBatches:
+        """The batches of an epoch, from one on."""
+        return self.kind(self.pack, self.size, self.batch, self.seed, number, CPU, noise=self.recipe.noise,
+                         colour=self.recipe.colour, first=first)
+
+    def batches(self, first: int) -> Iterator[tuple[int, Batch]]:
+        """Steps from `first` on, with their batches."""
+        step = first
+        while True:
+            for batch in self.epoch(*divmod(step, self.per_epoch)):
+                yield step, batch
+                step += 1
+
+    def take(self, step: int, batch: Batch) -> float:
+        """One step; the mean loss before it."""
+        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        set_rates(self.optimizer, self.rate * warm)
+        self.seed_dropout(step)
+        return train_step(self.model, self.optimizer, batch, self.dtype)[0].item() / batch.total
+
+    def seed_dropout(self, step: int) -> None:
+        """The same masks whenever this step is looked at."""
+        dropouts = [module for module in self.model.modules() if isinstance(module, Dropout)]
+        for number, dropout in enumerate(dropouts):
+            dropout.generator = generator("cpu", self.seed, step, DROPOUT, number)
+
+    def losses(self, first: int, count: int) -> list[float]:
+        found = []
+        for step, batch in self.batches(first):
+            found.append(self.take(step, batch))
+            if len(found) == count:
+                return found
+        return found
+
+
+def steps_of(unit: Unit, place: Place, rate: float | None = None) -> Steps:
+    config = unit.config
+    difference = DIFFERENCES[config["variant"]][config["difference"]]
+    pack = some_classes(place.pack(unit.data, config["image_size"]), config["classes"])
+    return Steps(pack, config["image_size"], config["variant"], difference, unit.seed, rate or difference.rate,
+                 choose_precision(config["precision"], CPU), config["batch"], config.get("even", False))
+
+
+def some_classes(pack: Pack, count: int) -> Pack:
+    """The first `count` classes of a pack."""
+    if count >= len(pack.classes):
+        return pack
+    chosen = {part: np.flatnonzero(labels < count) for part, labels in pack.labels.items()}
+    return replace(pack, classes=pack.classes[:count],
+                   images={part: images[chosen[part]] for part, images in pack.images.items()},
+                   labels={part: labels[chosen[part]] for part, labels in pack.labels.items()})
+
+
+# ------------------------------------------------------------------- one run
+
+def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
+    """Standard deviations at the start, and the loss of each step."""
+    run = steps_of(unit, place)
+    start = deviations(run)
+    size = place.few(PIECE, TOY_STEPS)
+
+    def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        losses = run.losses(len(rows) * size, size)
+        return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run)}
+
+    guess = math.log(run.model.num_classes)
+    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE), {"model": run.model, "optimizer": run.optimizer}, a_piece,
+                  lambda rows: settled(rows, guess))
+    losses = [loss for row in rows for loss in row["losses"]]
+    curve = [{"step": row["step"], "loss": sum(row["losses"]) / size, "firing": row["firing"],
+              "seconds": row["seconds"]} for row in rows]
+    return {"result": {"precision": str(run.dtype), "guessing": guess, "alive_at": alive_at(losses, guess),
+                       "dead": dead(rows), "start": start, "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
+
+
+def settled(rows: list[dict[str, Any]], guess: float) -> bool:
+    """Whether there is no more to see: the run came off the ground some time ago, or never can, or is no number."""
+    losses = [loss for row in rows for loss in row["losses"]]
+    return bool(losses) and (not math.isfinite(losses[-1]) or len(losses) >= ALIVE_STEPS and (
+        alive_at(losses, guess) is not None or dead(rows) is not None))
+
+
+@torch.no_grad()
+def firing(run: Steps) -> dict[str, float]:
+    """The share of each layer's units that are above 0 for any image of the first batch."""
+    found: dict[str, float] = {}
+    hooks = [getattr(run.model, name).register_forward_hook(
+        lambda module, inputs, output, name=name: found.__setitem__(name, (output > 0).any(0).float().mean().item()))
+        for name in LAYERS[:-1]]
+    _, batch = next(run.batches(0))
+    run.seed_dropout(0)
+    run.model(batch.images)
+    for hook in hooks:
+        hook.remove()
+    return {name: round(share, 4) for name, share in found.items()}
+
+
+def dead(rows: list[dict[str, Any]]) -> str | None:
+    """The layer of which no unit fired, twice in a row: behind it nothing depends on the picture, and through
+    its ReLUs no gradient comes back."""
+    return next((name for name in LAYERS[:-1]
+                 if len(rows) > 1 and all(row["firing"][name] == 0 for row in rows[-2:])), None)
+
+
+def alive_at(losses: list[float], guess: float, window: int = 50) -> int | None:
+    """The step by which the mean loss of the last 50 was below 0.95 ln C, to stay there to the end seen."""
+    means = np.convolve(losses, np.ones(window) / window, "valid") if len(losses) >= window else np.array([])
+    if not len(means) or not means[-1] < ALIVE * guess:
+        return None
+    above = np.flatnonzero(~(means < ALIVE * guess))
+    return int(above[-1] + 1 + window if len(above) else window)
+
+
+def deviations(run: Steps) -> dict[str, list[float]]:
+    """Of each layer's result, and of the loss's gradient there (times the batch's size), on the first batch."""
+    model, found = run.model, {}
+    hooks = [getattr(model, name).register_forward_hook(
+        lambda module, inputs, output, name=name: (output.retain_grad(), found.__setitem__(name, output))[0])
+        for name in LAYERS]
+    _, batch = next(run.batches(0))
+    run.seed_dropout(0)
+    F.cross_entropy(model(batch.images), batch.labels, reduction="sum").backward()
+    for hook in hooks:
+        hook.remove()
+    model.zero_grad(set_to_none=True)
+    return {name: [output.std().item(), output.grad.std().item()] for name, output in found.items()}
+
+
+# ------------------------------------------------------------------- the units
+
+def first_unit(variant: str, name: str, seed: int, size: int = 64, classes: int = 10) -> Unit:
+    minutes, steps = {64: (13, 800 if seed else 2000), 128: (12, 600), 224: (20, 400)}[size]
+    config = {"variant": variant, "difference": name, "image_size": size, "classes": classes, "batch": BATCH,
+              "precision": "auto", "steps": steps, **asdict(DIFFERENCES[variant][name])}
+    return Unit(f"first-steps-{size}px-{classes}", f"{variant} {name}", seed, config, first_steps, minutes,
+                data_for(classes))
+
+
+def data_for(classes: int) -> str:
+    return "imagenette" if classes <= 10 else "tiny"
+
+
+# ------------------------------------------------------------------- for the page
+
+def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[list[tuple[float, float]]]]:
+    found = {}
+    for name in DECISIVE:
+        contents = [content for seed in range(3)
+                    if (content := place.found(first_unit(variant, name, seed, size, classes)))]
+        if contents:
+            found[name] = [loss_line(content) for content in contents]
+    return found
+
+
+def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
+    """(step, loss / ln C): the first steps one by one, then means over more and more, then over fifty."""
+    first, guess = content["result"]["first_losses"], content["result"]["guessing"]
+    ends = sorted({round(1.15 ** power) for power in range(64)} & set(range(1, len(first) + 1)))
+    line = [(end, sum(first[start:end]) / (end - start) / guess) for start, end in zip([0, *ends], ends)]
+    return line + [(row["step"], row["loss"] / guess) for row in content["curve"] if row["step"] > len(first)]
+
+
+def lives(place: Place, variant: str, name: str, size: int, classes: int) -> list[str]:
+    """When each seed came off the ground."""
+    found = []
+    for seed in range(3):
+        if content := place.found(first_unit(variant, name, seed, size, classes)):
+            result, last = content["result"], content["curve"][-1]["step"]
+            found.append(str(result["alive_at"]) if result["alive_at"] else
+                         f"never ({result['dead']} dead by {last})" if result["dead"] else f"not by {last}")
+    return found
+
+
+def start_table(place: Place) -> list[str]:
+    """Standard deviations at the start, of the two networks and of what is done to them today; seed 0."""
+    rows = []
+    for variant in DIFFERENCES:
+        for name in [*DECISIVE, *[name for name in DIFFERENCES[variant] if name.startswith("std")]]:
+            if content := place.found(first_unit(variant, name, 0)):
+                start = content["result"]["start"]
+                cells = [f"{start[layer][0]:.2g} / {start[layer][1]:.1e}" for layer in LAYERS]
+                rows.append(f"| {variant}, {name} | {' | '.join(cells)} |")
+    if not rows:
+        return []
+    return ["### At the start, 64 px: standard deviation of each layer's result / of its gradient", "",
+            f"| | {' | '.join(LAYERS)} |", "|---" * (len(LAYERS) + 1) + "|", *rows, ""]

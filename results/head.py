@@ -1,0 +1,345 @@
+"""Why the first steps break the network, and from which rate on.
+
+Biases of 1 make fc7 nearly the same vector h for every picture at first. For softmax over C classes, batches of B
+pictures and momentum m, two things can follow.
+
+The swing (DESIGN.md's idea). Along h the loss has the curvature |h|^2 / C, and descent is stable only while
+rate x curvature < 2 (1 + m). Few classes lower this limit.
+
+The fade. By chance a batch has one class more often than another. Its gradient moves the logits along h, the same way
+for every picture, and batch after batch this keeps them apart by a variance of rate |h|^2 / (2 B (1 - m)), whatever C.
+It costs loss, which a shorter h lowers: with each step fc7 loses the part
+rate^2 |h6|^2 keep^2 / (2 B (1 - m)^2) of itself, where h6 is the mean of fc6 as fc7 sees it, and keep the mean of fc7's
+mask. Nothing of this happens where every batch has each class equally often.
+
+`curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
+Hessian) on a fixed batch, and the rate that each predicts. `fading`: the first 60, with |h|^2 at each, batches
+drawn at random or evenly. `limit`: the largest rate that fc7 survives, by bisection, for 2, 10 and 200 classes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Iterable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet.model import Dropout
+from alexnet.training import Batch
+from results.first_steps import BATCH, Steps, data_for, firing, steps_of
+from results.units import TOY_STEPS, Place, Unit, pieces
+
+MOMENTUM = 0.9
+CLASSES = (2, 10, 200)
+CASES = [("as-trained", "as it is"), ("as-trained", "inverted dropout"), ("as-trained", "no dropout"),
+         ("as-written", "as it is"), ("as-written", "inverted dropout")]
+
+
+# ------------------------------------------------------------------- curvature
+
+LOOK_AT = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50)
+
+
+def curvature(unit: Unit, place: Place) -> dict[str, Any]:
+    """fc7, logits and the largest curvature on a fixed batch, over the first steps."""
+    run = steps_of(unit, place)
+    _, fixed = next(run.batches(0))
+    direction: Tensor | None = None
+    curve = []
+    coming = run.batches(0)
+    for step in range(place.few(LOOK_AT[-1], TOY_STEPS) + 1):
+        if step in LOOK_AT:
+            largest, direction = largest_curvature(run, fixed, direction, 10 if direction is None else 5)
+            curve.append({"step": step, "largest_curvature": largest, **head(run, fixed)})
+        if not math.isfinite(run.take(*next(coming))):
+            break
+    limit = 2 * (1 + MOMENTUM)
+    return {"result": {"predicted_by_head": limit / curve[0]["head_curvature"],
+                       "predicted_by_head_of_p": limit / curve[0]["head_curvature_of_p"],
+                       "predicted_by_curvature": limit / curve[0]["largest_curvature"],
+                       "highest_curvature": max(row["largest_curvature"] for row in curve)}, "curve": curve}
+
+
+@torch.no_grad()
+def head(run: Steps, batch: Batch) -> dict[str, float]:
+    """What fc8 sees, and the curvature that its mean predicts."""
+    seen: list[Tensor] = []
+    hook = run.model.fc8.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    run.seed_dropout(0)
+    logits = run.model(batch.images)
+    hook.remove()
+    mean, p = seen[0].mean(0), logits.softmax(1)
+    spread = torch.diag(p.mean(0)) - p.T @ p / len(p)   # of the classes; 1 / C times a projection while p is flat
+    square = mean.pow(2).sum().item() + run.recipe.bias_rate
+    return {"loss": F.cross_entropy(logits, batch.labels).item(), "logits_std": logits.std().item(),
+            "mean_of_fc7": seen[0].mean().item(), "square_of_mean": mean.pow(2).sum().item(),
+            "mean_square": seen[0].pow(2).sum(1).mean().item(),
+            "head_curvature": square / run.model.num_classes,
+            "head_curvature_of_p": square * torch.linalg.eigvalsh(spread)[-1].item()}
+
+
+def largest_curvature(run: Steps, batch: Batch, start: Tensor | None, iterations: int) -> tuple[float, Tensor]:
+    """The largest eigenvalue of the loss's Hessian and its direction, all parameters in one vector.
+
+    Plain power iteration would mix it with negative eigenvalues of like size. So each turn takes the best
+    direction in the plane (then space) of the present one, its residual, and the step before: LOBPCG for one
+    vector. Biases learn faster than weights: directions are scaled by the square root of each rate's factor,
+    so that the result belongs to the weights' rate.
+    """
+    if start is None:   # the gradient lies near the steepest directions; noise would take long to get there
+        start = gradient(run, batch, None)
+    v = start / start.norm()
+    basis = [(v, hessian_times(run, batch, v))]
+    for _ in range(iterations):
+        v, hv = basis[0]
+        residual = hv - (v @ hv) * v
+        if residual.norm() < 1e-4 * hv.norm():
+            break
+        residual /= residual.norm()
+        pairs = orthonormal([basis[0], (residual, hessian_times(run, batch, residual)), *basis[1:]])
+        if len(pairs) == 1:   # nowhere else to go
+            break
+        small = torch.stack([torch.stack([one @ product for _, product in pairs]) for one, _ in pairs])
+        best = torch.linalg.eigh((small + small.T) / 2).eigenvectors[:, -1]
+        basis = [mixture(pairs, best), mixture(pairs[1:], best[1:])]   # where we are, and the step that led there
+    v, hv = basis[0]
+    return (v @ hv / (v @ v)).item(), v
+
+
+Pair = tuple[Tensor, Tensor]   # a direction, and the Hessian times it
+
+
+def mixture(pairs: list[Pair], parts: Tensor) -> Pair:
+    return (sum(part * one for part, (one, _) in zip(parts, pairs)),
+            sum(part * product for part, (_, product) in zip(parts, pairs)))
+
+
+def orthonormal(pairs: list[Pair]) -> list[Pair]:
+    """Gram-Schmidt; what lies in the space of those before is left out."""
+    kept: list[Pair] = []
+    for one, product in pairs:
+        length = one.norm()
+        for other, its_product in kept:
+            part = one @ other
+            one, product = one - part * other, product - part * its_product
+        if one.norm() > 1e-3 * length:
+            kept.append((one / one.norm(), product / one.norm()))
+    return kept
+
+
+def hessian_times(run: Steps, batch: Batch, direction: Tensor, size: float = 1e-3) -> Tensor:
+    """By a difference of two gradients (the normalisations have no second derivative) with the same dropout
+    masks. Steps of 1e-3 suit the network's float32: ten times smaller ones drown in its noise."""
+    return (gradient(run, batch, size * direction) - gradient(run, batch, -size * direction)) / (2 * size)
+
+
+def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
+    """The scaled gradient, a step away; the weights are as they were, afterwards."""
+    parameters = list(run.model.parameters())
+    factors = {id(parameter): group["factor"] for group in run.optimizer.param_groups for parameter in group["params"]}
+    scale = torch.cat([torch.full((one.numel(),), factors[id(one)] ** 0.5) for one in parameters])
+    kept = [parameter.detach().clone() for parameter in parameters]
+    if step is not None:
+        with torch.no_grad():
+            for parameter, one in zip(parameters, (step * scale).split([one.numel() for one in parameters])):
+                parameter.add_(one.view(parameter.shape))
+    run.seed_dropout(0)
+    loss = F.cross_entropy(run.model(batch.images), batch.labels)
+    found = torch.autograd.grad(loss, parameters)
+    with torch.no_grad():
+        for parameter, value in zip(parameters, kept):
+            parameter.copy_(value)
+    return torch.cat([one.reshape(-1) for one in found]) * scale
+
+
+# ------------------------------------------------------------------- fading
+
+FADE_STEPS, FADE_FROM = 60, 10   # the noise needs some steps to come to its height
+
+# difference, classes, rate, batch, even
+FADES = [("no dropout", 200, 0.008, 200, False), ("no dropout", 200, 0.008, 200, True),
+         ("no dropout", 200, 0.004, 128, False), ("no dropout", 200, 0.008, 128, False),
+         ("no dropout", 200, 0.004, 32, False), ("no dropout", 50, 0.004, 128, False),
+         ("no dropout", 20, 0.004, 128, False), ("inverted dropout", 200, 0.008, 128, False),
+         ("as it is", 200, 0.016, 128, False), ("as it is", 200, 0.032, 128, False),
+         ("as it is", 200, 0.032, 200, False), ("as it is", 200, 0.032, 200, True)]
+
+
+def fading(unit: Unit, place: Place) -> dict[str, Any]:
+    """The squared length of the mean of fc7, as fc8 sees it, in each step."""
+    run, rate = steps_of(unit, place, unit.config["rate"]), unit.config["rate"]
+    seen: dict[str, Tensor] = {}
+
+    def look(name: str) -> Any:
+        return lambda module, inputs, output: seen.update(
+            {name: inputs[0].detach().float().mean(0), "logits": output.detach().float().mean(0)})
+    run.model.fc7.register_forward_hook(look("h6"))
+    run.model.fc8.register_forward_hook(look("h"))
+    curve, count = [], place.few(FADE_STEPS, TOY_STEPS)
+    for step, batch in run.batches(0):
+        if step == count:
+            break
+        loss = run.take(step, batch)
+        curve.append({"step": step, "loss": loss, "variance_of_logits": seen["logits"].var().item(),
+                      **{f"square_of_{name}": seen[name].square().sum().item() for name in ("h6", "h")}})
+    keep = Dropout.keep if run.model.design.dropout == "mask" else 1.0
+    predicted = fade(rate, run.batch, curve[0]["square_of_h6"] + run.recipe.bias_rate, keep)
+    return {"result": {"predicted": predicted, "found": lost([row["square_of_h"] for row in curve]),
+                       "firing": firing(run)["fc7"]}, "curve": curve}
+
+
+def fade(rate: float, batch: int, square: float, keep: float) -> float:
+    """The part of its length that the mean of fc7 loses in each step, from |h6|^2 and the mean of fc7's mask."""
+    return (rate * keep / (1 - MOMENTUM)) ** 2 * square / (2 * batch)
+
+
+def lost(squares: list[float]) -> float | None:
+    """The part of its length that a vector loses in each step, from the tenth to where a tenth of its square is left;
+    None if that is at once."""
+    ends = [step for step, square in enumerate(squares) if square < squares[0] / 10]
+    lengths = np.log(squares[FADE_FROM:ends[0] if ends else None]) / 2
+    return float(-np.polyfit(np.arange(len(lengths)), lengths, 1)[0]) if len(lengths) > 2 else None
+
+
+# ------------------------------------------------------------------- the largest rate that fc7 survives
+
+RATES = tuple(round(0.0005 * 2 ** (k / 2), 6) for k in range(23))   # to 1.024
+LIMIT_STEPS, SURVIVES = 100, 0.1
+
+
+def limit(unit: Unit, place: Place) -> dict[str, Any]:
+    """Bisection over `RATES`. A rate is survived if, after 100 steps, at least a tenth of fc7's units fire for some
+    image. Whether the loss falls within so few steps tells slow from fast, too, so it is kept but does not count."""
+    def a_trial(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        index = sum(bracket(rows)) // 2
+        run = steps_of(unit, place, RATES[index])
+        losses = run.losses(0, place.few(LIMIT_STEPS, TOY_STEPS))
+        last, share = losses[-50:], firing(run)["fc7"]
+        return {"index": index, "rate": RATES[index], "highest_loss": max(losses), "loss": sum(last) / len(last),
+                "firing": share, "survived": math.isfinite(losses[-1]) and share >= SURVIVES}
+
+    rows = pieces(unit, place, len(RATES), {}, a_trial, lambda rows: bracket(rows)[1] - bracket(rows)[0] == 1)
+    low, high = bracket(rows)
+    return {"result": {"largest_survived": RATES[low] if low >= 0 else None,
+                       "smallest_not_survived": RATES[high] if high < len(RATES) else None}, "curve": rows}
+
+
+def bracket(rows: list[dict[str, Any]]) -> tuple[int, int]:
+    """The indices of the largest rate survived and of the smallest that was not; -1 and 23 at first."""
+    return (max((row["index"] for row in rows if row["survived"]), default=-1),
+            min((row["index"] for row in rows if not row["survived"]), default=len(RATES)))
+
+
+# ------------------------------------------------------------------- the units
+
+def curvature_unit(variant: str, name: str, classes: int, seed: int) -> Unit:
+    return unit_of("curvature", curvature, 1.6, variant, name, classes, seed, precision="fp32")   # small differences
+
+
+def limit_unit(variant: str, name: str, classes: int, seed: int, batch: int = BATCH, even: bool = False) -> Unit:
+    return unit_of("limit", limit, 0.012 * batch, variant, name, classes, seed, batch, even)
+
+
+def fading_unit(name: str, classes: int, rate: float, batch: int, even: bool, seed: int) -> Unit:
+    return unit_of("fading", fading, 0.003 * batch, "as-trained", name, classes, seed, batch, even, rate=rate)
+
+
+def unit_of(kind: str, compute: Any, minutes: float, variant: str, name: str, classes: int, seed: int,
+            batch: int = BATCH, even: bool = False, **more: Any) -> Unit:
+    config = {"variant": variant, "difference": name, "image_size": 64, "classes": classes, "batch": batch,
+              "precision": "auto", **({"even": True} if even else {}), **more}
+    case = [f"{variant} {name}", f"rate {more['rate']:g}" if "rate" in more else "",
+            f"batch {batch}" if batch != BATCH else "", "even" if even else ""]
+    return Unit(f"{kind}-{classes}", ", ".join(part for part in case if part), seed, config, compute, minutes,
+                data_for(classes))
+
+
+def limits(variant: str, name: str, classes: int, seed: int) -> dict[str, Unit]:
+    """The bisections for one network, by how its batches are drawn."""
+    found = {"batch 128": limit_unit(variant, name, classes, seed)}
+    if classes == CLASSES[-1]:
+        found["batch 32"] = limit_unit(variant, name, classes, seed, 32)
+    whole = -(-BATCH // classes) * classes
+    return found | {"even": limit_unit(variant, name, classes, seed, whole, even=True)}
+
+
+def units(seed: int) -> list[Unit]:
+    return [*(curvature_unit(*case, classes, seed) for case in CASES for classes in CLASSES),
+            *(unit for case in CASES[:3] for classes in CLASSES for unit in limits(*case, classes, seed).values()),
+            *(fading_unit(*fade, seed) for fade in FADES)]
+
+
+# ------------------------------------------------------------------- for the page
+
+def results_of(place: Place, units: Iterable[Unit]) -> list[dict[str, Any]]:
+    """Of those that were run."""
+    return [content["result"] for unit in units if (content := place.found(unit))]
+
+
+def points(place: Place) -> dict[str, list[tuple[float, float]]]:
+    """(predicted by the swing, survived) for each case, class count and seed where both are known."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for variant, name in CASES[:3]:
+        for classes in CLASSES:
+            for seed in range(3):
+                known = results_of(place, [curvature_unit(variant, name, classes, seed), limit_unit(variant, name, classes, seed)])
+                if len(known) == 2 and known[1]["largest_survived"]:
+                    found.setdefault(f"{name}, {classes} classes", []).append(
+                        (known[0]["predicted_by_head"], known[1]["largest_survived"]))
+    return found
+
+
+def curvature_rows(place: Place) -> list[str]:
+    rows = []
+    for (variant, name), classes in ((case, classes) for case in CASES for classes in CLASSES):
+        found = results_of(place, (curvature_unit(variant, name, classes, seed) for seed in range(3)))
+        if found:
+            means = [sum(one[f"predicted_by_{what}"] for one in found) / len(found) for what in ("head", "head_of_p", "curvature")]
+            rows.append(f"| {variant}, {name} | {classes} | {' | '.join(f'{rate:.3g}' for rate in means)} |")
+    return rows
+
+
+def limit_rows(place: Place) -> list[str]:
+    """The largest rate survived by each seed, by how batches are drawn; `none` of those tried."""
+    rows = []
+    for (variant, name), classes in ((case, classes) for case in CASES[:3] for classes in CLASSES):
+        cells = []
+        for kind in ("batch 128", "batch 32", "even"):
+            drawn = [limits(variant, name, classes, seed).get(kind) for seed in range(3)]
+            found = results_of(place, (unit for unit in drawn if unit))
+            cells.append(", ".join(f"{one['largest_survived']:.2g}" if one["largest_survived"] else "none" for one in found))
+        if any(cells):
+            rows.append(f"| {variant}, {name} | {classes} | {' | '.join(cells)} |")
+    return rows
+
+
+def fading_rows(place: Place) -> list[str]:
+    rows = []
+    for fade in FADES:
+        found = results_of(place, (fading_unit(*fade, seed) for seed in range(3)))
+        if found:
+            name, classes, rate, batch, even = fade
+            predicted = "0" if even else f"{100 * sum(one['predicted'] for one in found) / len(found):.1f}"
+            cells = ", ".join("at once" if one["found"] is None else f"{100 * one['found']:.1f}" for one in found)
+            rows.append(f"| {name} | {classes} | {rate:g} | {batch} | {'evenly' if even else 'at random'} | {predicted} | {cells} |")
+    return rows
+
+
+def fading_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+    """For those that were run with batches of both kinds, |h|^2 as a part of the first."""
+    panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
+    both = [fade[:4] for fade in FADES if fade[4]]
+    for fade in FADES:
+        if fade[:4] not in both:
+            continue
+        name, classes, rate, batch, even = fade
+        for seed in range(3):
+            if content := place.found(fading_unit(*fade, seed)):
+                squares = [row["square_of_h"] for row in content["curve"]]
+                kinds = panels.setdefault(f"{name}, {classes} classes, rate {rate:g}, batch {batch}", {})
+                kinds.setdefault("each class equally often" if even else "drawn at random", []).append(
+                    [(step, square / squares[0]) for step, square in enumerate(squares)])
+    return panels
