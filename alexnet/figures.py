@@ -262,21 +262,6 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
     save(figure, path)
 
 
-def agreement(points: dict[str, list[tuple[float, float]]], path: Path, title: str, x: str, y: str) -> None:
-    """Points of two positive quantities on logarithmic axes, with the line on which they are equal."""
-    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
-    for number, (name, pairs) in enumerate(points.items()):
-        axes.scatter(*zip(*pairs), label=name, alpha=0.8, marker="os^Dv*"[number // 10 % 6], color=f"C{number % 10}")
-    values = [value for pairs in points.values() for pair in pairs for value in pair]
-    ends = [min(values) / 2, max(values) * 2]
-    axes.plot(ends, ends, color="grey", linestyle=":", linewidth=1)
-    axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel=x, ylabel=y)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    axes.set_title(title, fontsize=11)
-    save(figure, path)
-
-
 def stairs(steps: list[tuple[str, float, bool]], path: Path, title: str, axis: str) -> None:
     """A change a row, from above: (name, value, kept). A line goes down the values that were kept."""
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.42 * len(steps)), layout="constrained")

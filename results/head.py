@@ -10,7 +10,8 @@ The fade. By chance a batch has one class more often than another. Its gradient 
 for every picture, and batch after batch this keeps them apart by a variance of rate |h|^2 / (2 B (1 - m)), whatever C.
 It costs loss, which a shorter h lowers: with each step fc7 loses the part
 rate^2 |h6|^2 keep^2 / (2 B (1 - m)^2) of itself, where h6 is the mean of fc6 as fc7 sees it, and keep the mean of fc7's
-mask. Nothing of this happens where every batch has each class equally often.
+mask. If that is more than (1 - sqrt m)^2 / (1 - m), momentum carries fc7 beyond 0 (an oscillator with too little
+friction), where its units do not fire. Nothing of this happens where every batch has each class equally often.
 
 `curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
 Hessian) on a fixed batch, and the rate that each predicts. `fading`: the first 60, with |h|^2 at each, batches
@@ -20,7 +21,7 @@ drawn at random or evenly. `limit`: the largest rate that fc7 survives, by bisec
 from __future__ import annotations
 
 import math
-from typing import Any, Iterable
+from typing import Any, Iterable, NamedTuple
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from results.first_steps import BATCH, Steps, data_for, firing, steps_of
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 MOMENTUM = 0.9
+OVERSHOOT = (1 - MOMENTUM ** 0.5) ** 2 / (1 - MOMENTUM)
 CLASSES = (2, 10, 200)
 CASES = [("as-trained", "as it is"), ("as-trained", "inverted dropout"), ("as-trained", "no dropout"),
          ("as-written", "as it is"), ("as-written", "inverted dropout")]
@@ -159,13 +161,25 @@ def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
 
 FADE_STEPS, FADE_FROM = 60, 10   # the noise needs some steps to come to its height
 
-# difference, classes, rate, batch, even
-FADES = [("no dropout", 200, 0.008, 200, False), ("no dropout", 200, 0.008, 200, True),
-         ("no dropout", 200, 0.004, 128, False), ("no dropout", 200, 0.008, 128, False),
-         ("no dropout", 200, 0.004, 32, False), ("no dropout", 50, 0.004, 128, False),
-         ("no dropout", 20, 0.004, 128, False), ("inverted dropout", 200, 0.008, 128, False),
-         ("as it is", 200, 0.016, 128, False), ("as it is", 200, 0.032, 128, False),
-         ("as it is", 200, 0.032, 200, False), ("as it is", 200, 0.032, 200, True)]
+class Fade(NamedTuple):
+    """A run to follow."""
+
+    difference: str
+    classes: int
+    rate: float
+    batch: int = BATCH
+    even: bool = False   # each class equally often in every batch
+
+    def units(self) -> list[Unit]:
+        return [unit_of("fading", fading, 0.003 * self.batch, "as-trained", self.difference, self.classes, seed,
+                        self.batch, self.even, rate=self.rate) for seed in range(3)]
+
+
+FADES = [Fade("no dropout", 200, 0.008, 200), Fade("no dropout", 200, 0.008, 200, even=True),
+         Fade("no dropout", 200, 0.004), Fade("no dropout", 200, 0.008), Fade("no dropout", 200, 0.004, 32),
+         Fade("no dropout", 50, 0.004), Fade("no dropout", 20, 0.004), Fade("inverted dropout", 200, 0.008),
+         Fade("as it is", 200, 0.016), Fade("as it is", 200, 0.032),
+         Fade("as it is", 200, 0.032, 200), Fade("as it is", 200, 0.032, 200, even=True)]
 
 
 def fading(unit: Unit, place: Place) -> dict[str, Any]:
@@ -243,10 +257,6 @@ def limit_unit(variant: str, name: str, classes: int, seed: int, batch: int = BA
     return unit_of("limit", limit, 0.012 * batch, variant, name, classes, seed, batch, even)
 
 
-def fading_unit(name: str, classes: int, rate: float, batch: int, even: bool, seed: int) -> Unit:
-    return unit_of("fading", fading, 0.003 * batch, "as-trained", name, classes, seed, batch, even, rate=rate)
-
-
 def unit_of(kind: str, compute: Any, minutes: float, variant: str, name: str, classes: int, seed: int,
             batch: int = BATCH, even: bool = False, **more: Any) -> Unit:
     config = {"variant": variant, "difference": name, "image_size": 64, "classes": classes, "batch": batch,
@@ -269,7 +279,7 @@ def limits(variant: str, name: str, classes: int, seed: int) -> dict[str, Unit]:
 def units(seed: int) -> list[Unit]:
     return [*(curvature_unit(*case, classes, seed) for case in CASES for classes in CLASSES),
             *(unit for case in CASES[:3] for classes in CLASSES for unit in limits(*case, classes, seed).values()),
-            *(fading_unit(*fade, seed) for fade in FADES)]
+            *(fade.units()[seed] for fade in FADES)]
 
 
 # ------------------------------------------------------------------- for the page
@@ -277,19 +287,6 @@ def units(seed: int) -> list[Unit]:
 def results_of(place: Place, units: Iterable[Unit]) -> list[dict[str, Any]]:
     """Of those that were run."""
     return [content["result"] for unit in units if (content := place.found(unit))]
-
-
-def points(place: Place) -> dict[str, list[tuple[float, float]]]:
-    """(predicted by the swing, survived) for each case, class count and seed where both are known."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for variant, name in CASES[:3]:
-        for classes in CLASSES:
-            for seed in range(3):
-                known = results_of(place, [curvature_unit(variant, name, classes, seed), limit_unit(variant, name, classes, seed)])
-                if len(known) == 2 and known[1]["largest_survived"]:
-                    found.setdefault(f"{name}, {classes} classes", []).append(
-                        (known[0]["predicted_by_head"], known[1]["largest_survived"]))
-    return found
 
 
 def curvature_rows(place: Place) -> list[str]:
@@ -302,44 +299,72 @@ def curvature_rows(place: Place) -> list[str]:
     return rows
 
 
+def predicted(place: Place, variant: str, name: str, classes: int) -> dict[str, float]:
+    """The highest rate by each of the two, as far as their runs are there; the fade's for batches of 128."""
+    swing = results_of(place, (curvature_unit(variant, name, classes, seed) for seed in range(3)))
+    rates = {"swing": [one["predicted_by_head"] for one in swing],
+             "fade": [fade.rate * (OVERSHOOT / one["predicted"]) ** 0.5   # the part lost grows with the rate's square
+                      for fade in FADES if (fade.difference, fade.batch) == (name, BATCH) for one in results_of(place, fade.units())]}
+    return {what: sum(found) / len(found) for what, found in rates.items() if found}
+
+
+def survived(place: Place, variant: str, name: str, classes: int) -> dict[str, list[float | None]]:
+    """The largest rate that each seed survives, by how batches are drawn; None: none of those tried."""
+    drawn = [limits(variant, name, classes, seed) for seed in range(3)]
+    found = {kind: results_of(place, (units[kind] for units in drawn)) for kind in drawn[0]}
+    return {kind: [one["largest_survived"] for one in results] for kind, results in found.items() if results}
+
+
 def limit_rows(place: Place) -> list[str]:
-    """The largest rate survived by each seed, by how batches are drawn; `none` of those tried."""
     rows = []
     for (variant, name), classes in ((case, classes) for case in CASES[:3] for classes in CLASSES):
-        cells = []
-        for kind in ("batch 128", "batch 32", "even"):
-            drawn = [limits(variant, name, classes, seed).get(kind) for seed in range(3)]
-            found = results_of(place, (unit for unit in drawn if unit))
-            cells.append(", ".join(f"{one['largest_survived']:.2g}" if one["largest_survived"] else "none" for one in found))
-        if any(cells):
+        rates, found = predicted(place, variant, name, classes), survived(place, variant, name, classes)
+        if found:
+            said = {kind: ", ".join(f"{rate:.2g}" if rate else "none" for rate in rates) for kind, rates in found.items()}
+            fade = rates.get("fade")
+            cells = [f"{rates['swing']:.2g}" if "swing" in rates else "", f"{fade:.2g}" if fade else "", said.get("batch 128", ""),
+                     f"{fade / 2:.2g}" if fade and "batch 32" in found else "", said.get("batch 32", ""), said.get("even", "")]
             rows.append(f"| {variant}, {name} | {classes} | {' | '.join(cells)} |")
     return rows
+
+
+def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+    """Predicted and survived rates over the number of classes, a panel for each network."""
+    panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
+    for variant, name in CASES[:3]:
+        lines: dict[str, dict[int, list[tuple[float, float]]]] = {}
+        for classes in CLASSES:
+            for what, rate in predicted(place, variant, name, classes).items():
+                lines.setdefault(f"limit of the {what}", {}).setdefault(0, []).append((classes, rate))
+            for kind, rates in survived(place, variant, name, classes).items():
+                for seed, rate in enumerate(rates):
+                    if rate and kind != "batch 32":
+                        says = "survived" if kind == "batch 128" else "survived, classes equally often"
+                        lines.setdefault(says, {}).setdefault(seed, []).append((classes, rate))
+        if any(what.startswith("survived") for what in lines):
+            panels[name] = {what: list(seeds.values()) for what, seeds in lines.items()}
+    return panels
 
 
 def fading_rows(place: Place) -> list[str]:
     rows = []
     for fade in FADES:
-        found = results_of(place, (fading_unit(*fade, seed) for seed in range(3)))
-        if found:
-            name, classes, rate, batch, even = fade
-            predicted = "0" if even else f"{100 * sum(one['predicted'] for one in found) / len(found):.1f}"
+        if found := results_of(place, fade.units()):
+            expected = 0.0 if fade.even else 100 * sum(one["predicted"] for one in found) / len(found)
             cells = ", ".join("at once" if one["found"] is None else f"{100 * one['found']:.1f}" for one in found)
-            rows.append(f"| {name} | {classes} | {rate:g} | {batch} | {'evenly' if even else 'at random'} | {predicted} | {cells} |")
+            rows.append(f"| {fade.difference} | {fade.classes} | {fade.rate:g} | {fade.batch} | "
+                        f"{'evenly' if fade.even else 'at random'} | {expected:.1f} | {cells} |")
     return rows
 
 
 def fading_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
-    """For those that were run with batches of both kinds, |h|^2 as a part of the first."""
+    """For what was run with batches of both kinds, |h|^2 as a part of the first."""
     panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
-    both = [fade[:4] for fade in FADES if fade[4]]
     for fade in FADES:
-        if fade[:4] not in both:
-            continue
-        name, classes, rate, batch, even = fade
-        for seed in range(3):
-            if content := place.found(fading_unit(*fade, seed)):
-                squares = [row["square_of_h"] for row in content["curve"]]
-                kinds = panels.setdefault(f"{name}, {classes} classes, rate {rate:g}, batch {batch}", {})
-                kinds.setdefault("each class equally often" if even else "drawn at random", []).append(
-                    [(step, square / squares[0]) for step, square in enumerate(squares)])
+        contents = [content for unit in fade.units() if (content := place.found(unit))]
+        if contents and fade._replace(even=True) in FADES:
+            panel = panels.setdefault(f"{fade.difference}, {fade.classes} classes, rate {fade.rate:g}, batch {fade.batch}", {})
+            squares = [[row["square_of_h"] for row in content["curve"]] for content in contents]
+            panel["each class equally often" if fade.even else "classes drawn at random"] = [
+                [(step, square / values[0]) for step, square in enumerate(values)] for values in squares]
     return panels

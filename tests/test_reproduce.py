@@ -17,7 +17,7 @@ from torch import nn
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import ablations, cifar_nets, first_steps, head, modern, reproduce, units
+from results import ablations, cifar_nets, first_steps, head, modern, reproduce, units, what_breaks_it
 from results.chinese import chinese
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
@@ -307,12 +307,29 @@ def test_even_batches_hold_each_class_equally_often(tmp_path, monkeypatch):
 def test_fading_writes_what_was_predicted_and_found(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place.folders["tiny"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
-    unit = head.fading_unit("as it is", 200, 0.01, 4, True, 0)
+    unit = head.Fade("as it is", 200, 0.01, 4, even=True).units()[0]
     assert unit.name == "fading-200/as-trained-as-it-is-rate-0.01-batch-4-even-0"
     content = head.fading(unit, place)
     first = content["curve"][0]
     assert 200 < first["square_of_h6"] < 2000 and 200 < first["square_of_h"] < 2000   # 4,096 halves of about 1
     assert content["result"]["predicted"] == pytest.approx((0.01 * 0.5 / 0.1) ** 2 * (first["square_of_h6"] + 2) / 8)
+
+
+def test_the_page_says_which_rates_swing_and_fade_allow_and_which_were_survived(place):
+    for classes in head.CLASSES:
+        entered(place, head.curvature_unit("as-trained", "no dropout", classes, 0), 0, predicted_by_head=0.001 * classes,
+                predicted_by_head_of_p=1.0, predicted_by_curvature=1.0)
+        for seed in range(2):
+            for unit in head.limits("as-trained", "no dropout", classes, seed).values():
+                entered(place, unit, 0, largest_survived=None if seed else 0.004)
+    for unit in head.Fade("no dropout", 200, 0.008).units():   # as much as carries fc7 just beyond zero: 0.026334
+        entered(place, unit, 0, predicted=4 * (1 - 0.9 ** 0.5) ** 2 / 0.1, found=0.1)
+    what_breaks_it.report(place)
+    page = (place.out / "what-breaks-it" / "README.md").read_text()
+    assert "| as-trained, no dropout | 200 | 0.2 | 0.004 | 0.004, none | 0.002 | 0.004, none | 0.004, none |" in page
+    assert "| as-trained, no dropout | 2 | 0.002 | 0.004 | 0.004, none |  |  | 0.004, none |" in page
+    assert "| no dropout | 200 | 0.008 | 128 | at random | 10.5 | 10.0, 10.0, 10.0 |" in page
+    assert "![limits](limits.png)" in page and (place.out / "what-breaks-it" / "limits.png").exists()
 
 
 def test_a_change_is_kept_only_if_it_is_better(place):
