@@ -128,6 +128,11 @@ class Steps:
                 yield step, batch
                 step += 1
 
+    def sample(self) -> Batch:
+        """128 pictures to look at, the same whatever the batches of the run."""
+        return TrainingBatches(self.pack, self.size, BATCH, self.seed, 0, CPU, noise=self.recipe.noise,
+                               colour=self.recipe.colour).prepare(0)
+
     def take(self, step: int, batch: Batch) -> float:
         """One step; the mean loss before it."""
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
@@ -199,14 +204,13 @@ def settled(rows: list[dict[str, Any]], guess: float) -> bool:
 
 @torch.no_grad()
 def firing(run: Steps) -> dict[str, float]:
-    """The share of each layer's units that are above 0 for any image of the first batch."""
+    """The share of each layer's units that are above 0 for any image of the sample."""
     found: dict[str, float] = {}
     hooks = [getattr(run.model, name).register_forward_hook(
         lambda module, inputs, output, name=name: found.__setitem__(name, (output > 0).any(0).float().mean().item()))
         for name in LAYERS[:-1]]
-    _, batch = next(run.batches(0))
     run.seed_dropout(0)
-    run.model(batch.images)
+    run.model(run.sample().images)
     for hook in hooks:
         hook.remove()
     return {name: round(share, 4) for name, share in found.items()}
@@ -229,12 +233,12 @@ def alive_at(losses: list[float], guess: float, window: int = 50) -> int | None:
 
 
 def deviations(run: Steps) -> dict[str, list[float]]:
-    """Of each layer's result, and of the loss's gradient there (times the batch's size), on the first batch."""
+    """Of each layer's result, and of the loss's gradient there (times the batch's size), on the sample."""
     model, found = run.model, {}
     hooks = [getattr(model, name).register_forward_hook(
         lambda module, inputs, output, name=name: (output.retain_grad(), found.__setitem__(name, output))[0])
         for name in LAYERS]
-    _, batch = next(run.batches(0))
+    batch = run.sample()
     run.seed_dropout(0)
     F.cross_entropy(model(batch.images), batch.labels, reduction="sum").backward()
     for hook in hooks:

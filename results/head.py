@@ -1,17 +1,21 @@
 """Why the first steps break the network, and from which rate on.
 
-Biases of 1 make fc7 nearly the same vector h for every picture at first. For softmax over C classes, batches of B
-pictures and momentum m, two things can follow.
+Biases of 1 make fc7 nearly the same vector h for every picture at first, and what fc8 gets from it nearly the same
+logits. For softmax over C classes, batches of B pictures and momentum m, two things can follow.
 
 The swing (DESIGN.md's idea). Along h the loss has the curvature |h|^2 / C, and descent is stable only while
 rate x curvature < 2 (1 + m). Few classes lower this limit.
 
-The fade. By chance a batch has one class more often than another. Its gradient moves the logits along h, the same way
-for every picture, and batch after batch this keeps them apart by a variance of rate |h|^2 / (2 B (1 - m)), whatever C.
-It costs loss, which a shorter h lowers: with each step fc7 loses the part
-rate^2 |h6|^2 keep^2 / (2 B (1 - m)^2) of itself, where h6 is the mean of fc6 as fc7 sees it, and keep the mean of fc7's
-mask. If that is more than (1 - sqrt m)^2 / (1 - m), momentum carries fc7 beyond 0 (an oscillator with too little
-friction), where its units do not fire. Nothing of this happens where every batch has each class equally often.
+The fade. By chance a batch has one class more often than another, and its gradient moves the logits of all pictures
+alike, through fc8's weights along h (call them w). Noise lengthens w until descent shortens it as much. But the loss
+depends on the product of w and |h| alone, so w . dL/dw = |h| dL/d|h|: the pull that shortens w shortens h, too.
+With |dL/dw|^2 = |h|^2 (1 - 1 / C) / B from the noise, fc7 loses in each step the part
+rate^2 |h6|^2 keep^2 (1 - 1 / C) / (2 B (1 - m)^2) of its length, where h6 is the mean of fc6 as fc7 sees it and keep the mean
+of fc7's mask. If that is more than (1 - sqrt m) / (1 + sqrt m), momentum carries fc7 beyond 0, where its units do
+not fire and nothing calls them back. More classes do not help.
+
+`head_alone` has both: the two layers, without pictures. Batches with each class equally often have no such noise
+(what is left then comes from fc8's random weights, which make logits unequal at the start).
 
 `curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
 Hessian) on a fixed batch, and the rate that each predicts. `fading`: the first 60, with |h|^2 at each, batches
@@ -20,7 +24,9 @@ drawn at random or evenly. `limit`: the largest rate that fc7 survives, by bisec
 
 from __future__ import annotations
 
+import bisect
 import math
+from dataclasses import dataclass
 from typing import Any, Iterable, NamedTuple
 
 import numpy as np
@@ -34,10 +40,11 @@ from results.first_steps import BATCH, Steps, data_for, firing, steps_of
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 MOMENTUM = 0.9
-OVERSHOOT = (1 - MOMENTUM ** 0.5) ** 2 / (1 - MOMENTUM)
+BIAS_RATE = 2.0   # as-trained: biases learn at twice the rate
+OVERSHOOT = (1 - MOMENTUM ** 0.5) / (1 + MOMENTUM ** 0.5)
 CLASSES = (2, 10, 200)
-CASES = [("as-trained", "as it is"), ("as-trained", "inverted dropout"), ("as-trained", "no dropout"),
-         ("as-written", "as it is"), ("as-written", "inverted dropout")]
+NAMES = ("as it is", "inverted dropout", "no dropout")
+CASES = [*(("as-trained", name) for name in NAMES), ("as-written", "as it is"), ("as-written", "inverted dropout")]
 
 
 # ------------------------------------------------------------------- curvature
@@ -48,7 +55,7 @@ LOOK_AT = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50)
 def curvature(unit: Unit, place: Place) -> dict[str, Any]:
     """fc7, logits and the largest curvature on a fixed batch, over the first steps."""
     run = steps_of(unit, place)
-    _, fixed = next(run.batches(0))
+    fixed = run.sample()
     direction: Tensor | None = None
     curve = []
     coming = run.batches(0)
@@ -175,47 +182,95 @@ class Fade(NamedTuple):
                         self.batch, self.even, rate=self.rate) for seed in range(3)]
 
 
-FADES = [Fade("no dropout", 200, 0.008, 200), Fade("no dropout", 200, 0.008, 200, even=True),
-         Fade("no dropout", 200, 0.004), Fade("no dropout", 200, 0.008), Fade("no dropout", 200, 0.004, 32),
-         Fade("no dropout", 50, 0.004), Fade("no dropout", 20, 0.004), Fade("inverted dropout", 200, 0.008),
-         Fade("as it is", 200, 0.016), Fade("as it is", 200, 0.032),
+FADES = [Fade("no dropout", 200, 0.002), Fade("no dropout", 200, 0.004), Fade("no dropout", 200, 0.008),
+         Fade("no dropout", 200, 0.004, 32), Fade("no dropout", 50, 0.004), Fade("no dropout", 20, 0.004),
+         Fade("no dropout", 200, 0.002, 200), Fade("no dropout", 200, 0.002, 200, even=True),
+         Fade("no dropout", 200, 0.008, 200), Fade("no dropout", 200, 0.008, 200, even=True),
+         Fade("inverted dropout", 200, 0.004), Fade("inverted dropout", 200, 0.008),
+         Fade("as it is", 200, 0.01), Fade("as it is", 200, 0.032),
          Fade("as it is", 200, 0.032, 200), Fade("as it is", 200, 0.032, 200, even=True)]
 
 
 def fading(unit: Unit, place: Place) -> dict[str, Any]:
-    """The squared length of the mean of fc7, as fc8 sees it, in each step."""
-    run, rate = steps_of(unit, place, unit.config["rate"]), unit.config["rate"]
-    seen: dict[str, Tensor] = {}
+    """What fc7 and fc8 see in each step: the squared lengths of the means of fc6 and fc7; and the share of fc7's units
+    whose mean, before ReLU, is below 0."""
+    run = steps_of(unit, place, unit.config["rate"])
+    seen: dict[str, float] = {}
 
-    def look(name: str) -> Any:
-        return lambda module, inputs, output: seen.update(
-            {name: inputs[0].detach().float().mean(0), "logits": output.detach().float().mean(0)})
-    run.model.fc7.register_forward_hook(look("h6"))
-    run.model.fc8.register_forward_hook(look("h"))
+    def square(inputs: tuple[Tensor]) -> float:
+        return inputs[0].detach().float().mean(0).square().sum().item()
+
+    run.model.fc7.register_forward_hook(lambda module, inputs, output: seen.update(
+        square_of_h6=square(inputs), below=(output.detach().float().mean(0) < 0).float().mean().item()))
+    run.model.fc8.register_forward_hook(lambda module, inputs, output: seen.update(square_of_h=square(inputs)))
     curve, count = [], place.few(FADE_STEPS, TOY_STEPS)
     for step, batch in run.batches(0):
         if step == count:
             break
         loss = run.take(step, batch)
-        curve.append({"step": step, "loss": loss, "variance_of_logits": seen["logits"].var().item(),
-                      **{f"square_of_{name}": seen[name].square().sum().item() for name in ("h6", "h")}})
-    keep = Dropout.keep if run.model.design.dropout == "mask" else 1.0
-    predicted = fade(rate, run.batch, curve[0]["square_of_h6"] + run.recipe.bias_rate, keep)
-    return {"result": {"predicted": predicted, "found": lost([row["square_of_h"] for row in curve]),
+        curve.append({"step": step, "loss": loss, **seen})
+    return {"result": {"square_of_h6": curve[0]["square_of_h6"], "square_of_h": curve[0]["square_of_h"],
+                       "lost": part_lost([row["square_of_h"] for row in curve]), "below": curve[-1]["below"],
                        "firing": firing(run)["fc7"]}, "curve": curve}
 
 
-def fade(rate: float, batch: int, square: float, keep: float) -> float:
-    """The part of its length that the mean of fc7 loses in each step, from |h6|^2 and the mean of fc7's mask."""
-    return (rate * keep / (1 - MOMENTUM)) ** 2 * square / (2 * batch)
-
-
-def lost(squares: list[float]) -> float | None:
+def part_lost(squares: list[float]) -> float | None:
     """The part of its length that a vector loses in each step, from the tenth to where a tenth of its square is left;
     None if that is at once."""
     ends = [step for step, square in enumerate(squares) if square < squares[0] / 10]
     lengths = np.log(squares[FADE_FROM:ends[0] if ends else None]) / 2
     return float(-np.polyfit(np.arange(len(lengths)), lengths, 1)[0]) if len(lengths) > 2 else None
+
+
+# ------------------------------------------------------------------- what is predicted
+
+@dataclass(frozen=True)
+class Start:
+    """What the predictions need of a network as it is before the first step."""
+
+    square_of_h: float      # |h|^2, as fc8 sees it
+    square_of_h6: float     # |h6|^2, as fc7 sees it
+    keep: float             # the mean of fc7's mask; inverted or none: 1
+
+    def swing(self, classes: int) -> float:
+        """The rate above which descent along h is not stable."""
+        return 2 * (1 + MOMENTUM) * classes / (self.square_of_h + BIAS_RATE)
+
+    def part_lost(self, rate: float, batch: int, classes: int) -> float:
+        """The part of its length that fc7 loses in each step, by the noise of the classes' frequencies."""
+        return ((rate * self.keep / (1 - MOMENTUM)) ** 2 * (self.square_of_h6 + BIAS_RATE) * (1 - 1 / classes) / (2 * batch))
+
+    def fade(self, batch: int, classes: int) -> float:
+        """The rate above which fc7 fades beyond 0."""
+        return (OVERSHOOT / self.part_lost(1.0, batch, classes)) ** 0.5   # it grows with the rate's square
+
+    def alone(self, batch: int, classes: int, even: bool = False) -> float | None:
+        """The largest of `RATES` at which fc7 stays above 0 in the head alone, for most of eleven seeds."""
+        lost = bisect.bisect_left(RATES, True, key=lambda rate: not np.median(
+            head_alone(self, rate, batch, classes, even).min(0)) > 0)
+        return RATES[lost - 1] if lost else None
+
+
+def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool = False, seeds: int = 11) -> np.ndarray:
+    """fc7 and fc8 without pictures: one number for the height of fc7, 1 at first, and fc8's weights along it, with
+    std 0.01, for labels drawn by chance. The height before each step, (steps, seeds)."""
+    chance = np.random.default_rng(0)
+    weight = chance.normal(0, 0.01, (seeds, classes))
+    height, weight_speed, height_speed, heights = np.ones((seeds, 1)), 0.0, 0.0, []
+    length = start.square_of_h ** 0.5
+    shares = np.full((seeds, classes), 1 / classes)
+    for _ in range(LIMIT_STEPS):
+        heights.append(height)
+        logits = length * height.clip(0) * weight
+        p = np.exp(logits - logits.max(1, keepdims=True))
+        if not even:
+            shares = chance.multinomial(batch, np.full(classes, 1 / classes), seeds) / batch
+        wrong = p / p.sum(1, keepdims=True) - shares
+        pull = (wrong * weight).sum(1, keepdims=True) * start.keep ** 2 * (start.square_of_h6 + BIAS_RATE) / length * (height > 0)
+        weight_speed = MOMENTUM * weight_speed - rate * length * height.clip(0) * wrong
+        height_speed = MOMENTUM * height_speed - rate * pull
+        weight, height = weight + weight_speed, height + height_speed
+    return np.concatenate(heights, 1).T
 
 
 # ------------------------------------------------------------------- the largest rate that fc7 survives
@@ -253,8 +308,8 @@ def curvature_unit(variant: str, name: str, classes: int, seed: int) -> Unit:
     return unit_of("curvature", curvature, 1.6, variant, name, classes, seed, precision="fp32")   # small differences
 
 
-def limit_unit(variant: str, name: str, classes: int, seed: int, batch: int = BATCH, even: bool = False) -> Unit:
-    return unit_of("limit", limit, 0.012 * batch, variant, name, classes, seed, batch, even)
+def limit_unit(name: str, classes: int, seed: int, batch: int = BATCH, even: bool = False) -> Unit:
+    return unit_of("limit", limit, 0.012 * batch, "as-trained", name, classes, seed, batch, even)
 
 
 def unit_of(kind: str, compute: Any, minutes: float, variant: str, name: str, classes: int, seed: int,
@@ -267,18 +322,15 @@ def unit_of(kind: str, compute: Any, minutes: float, variant: str, name: str, cl
                 data_for(classes))
 
 
-def limits(variant: str, name: str, classes: int, seed: int) -> dict[str, Unit]:
-    """The bisections for one network, by how its batches are drawn."""
-    found = {"batch 128": limit_unit(variant, name, classes, seed)}
-    if classes == CLASSES[-1]:
-        found["batch 32"] = limit_unit(variant, name, classes, seed, 32)
+def drawn(classes: int) -> list[tuple[int, bool]]:
+    """The batches to find limits for: how many pictures, and whether each class is there equally often."""
     whole = -(-BATCH // classes) * classes
-    return found | {"even": limit_unit(variant, name, classes, seed, whole, even=True)}
+    return [(BATCH, False), *([(32, False), (whole, False)] if classes == CLASSES[-1] else []), (whole, True)]
 
 
 def units(seed: int) -> list[Unit]:
     return [*(curvature_unit(*case, classes, seed) for case in CASES for classes in CLASSES),
-            *(unit for case in CASES[:3] for classes in CLASSES for unit in limits(*case, classes, seed).values()),
+            *(limit_unit(name, classes, seed, *batch) for name in NAMES for classes in CLASSES for batch in drawn(classes)),
             *(fade.units()[seed] for fade in FADES)]
 
 
@@ -299,50 +351,48 @@ def curvature_rows(place: Place) -> list[str]:
     return rows
 
 
-def predicted(place: Place, variant: str, name: str, classes: int) -> dict[str, float]:
-    """The highest rate by each of the two, as far as their runs are there; the fade's for batches of 128."""
-    swing = results_of(place, (curvature_unit(variant, name, classes, seed) for seed in range(3)))
-    rates = {"swing": [one["predicted_by_head"] for one in swing],
-             "fade": [fade.rate * (OVERSHOOT / one["predicted"]) ** 0.5   # the part lost grows with the rate's square
-                      for fade in FADES if (fade.difference, fade.batch) == (name, BATCH) for one in results_of(place, fade.units())]}
-    return {what: sum(found) / len(found) for what, found in rates.items() if found}
+def start_of(place: Place, name: str) -> Start | None:
+    """From the runs with 200 classes: fc6 and fc7 hardly depend on the pictures yet."""
+    found = [one for fade in FADES if (fade.difference, fade.batch) == (name, BATCH) for one in results_of(place, fade.units())]
+    squares = [sum(one[what] for one in found) / len(found) for what in ("square_of_h", "square_of_h6") if found]
+    return Start(*squares, keep=Dropout.keep if name == "as it is" else 1.0) if found else None
 
 
-def survived(place: Place, variant: str, name: str, classes: int) -> dict[str, list[float | None]]:
-    """The largest rate that each seed survives, by how batches are drawn; None: none of those tried."""
-    drawn = [limits(variant, name, classes, seed) for seed in range(3)]
-    found = {kind: results_of(place, (units[kind] for units in drawn)) for kind in drawn[0]}
-    return {kind: [one["largest_survived"] for one in results] for kind, results in found.items() if results}
+def survived(place: Place, name: str, classes: int, batch: int, even: bool) -> list[float | None]:
+    """The largest rate that each seed survives; None: none of those tried."""
+    units = (limit_unit(name, classes, seed, batch, even) for seed in range(3))
+    return [one["largest_survived"] for one in results_of(place, units)]
 
 
 def limit_rows(place: Place) -> list[str]:
     rows = []
-    for (variant, name), classes in ((case, classes) for case in CASES[:3] for classes in CLASSES):
-        rates, found = predicted(place, variant, name, classes), survived(place, variant, name, classes)
-        if found:
-            said = {kind: ", ".join(f"{rate:.2g}" if rate else "none" for rate in rates) for kind, rates in found.items()}
-            fade = rates.get("fade")
-            cells = [f"{rates['swing']:.2g}" if "swing" in rates else "", f"{fade:.2g}" if fade else "", said.get("batch 128", ""),
-                     f"{fade / 2:.2g}" if fade and "batch 32" in found else "", said.get("batch 32", ""), said.get("even", "")]
-            rows.append(f"| {variant}, {name} | {classes} | {' | '.join(cells)} |")
+    for name in NAMES:
+        for classes in CLASSES:
+            for batch, even in drawn(classes):
+                start, found = start_of(place, name), survived(place, name, classes, batch, even)
+                if start and found:
+                    rates = [start.swing(classes), None if even else start.fade(batch, classes), start.alone(batch, classes, even)]
+                    cells = [*(f"{rate:.2g}" if rate else "" for rate in rates),
+                             ", ".join(f"{rate:.2g}" if rate else "none" for rate in found)]
+                    rows.append(f"| {name} | {classes} | {batch} | {'evenly' if even else 'at random'} | {' | '.join(cells)} |")
     return rows
 
 
 def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
     """Predicted and survived rates over the number of classes, a panel for each network."""
-    panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
-    for variant, name in CASES[:3]:
-        lines: dict[str, dict[int, list[tuple[float, float]]]] = {}
-        for classes in CLASSES:
-            for what, rate in predicted(place, variant, name, classes).items():
-                lines.setdefault(f"limit of the {what}", {}).setdefault(0, []).append((classes, rate))
-            for kind, rates in survived(place, variant, name, classes).items():
-                for seed, rate in enumerate(rates):
-                    if rate and kind != "batch 32":
-                        says = "survived" if kind == "batch 128" else "survived, classes equally often"
-                        lines.setdefault(says, {}).setdefault(seed, []).append((classes, rate))
-        if any(what.startswith("survived") for what in lines):
-            panels[name] = {what: list(seeds.values()) for what, seeds in lines.items()}
+    panels = {}
+    for name in NAMES:
+        start, lines = start_of(place, name), {}
+        found = {classes: [survived(place, name, classes, *drawn(classes)[which]) for which in (0, -1)] for classes in CLASSES}
+        for number, what in enumerate(("survived", "survived, classes equally often")):
+            seeds = [[(classes, found[classes][number][seed]) for classes in CLASSES if seed < len(found[classes][number])]
+                     for seed in range(3)]
+            lines[what] = [line for line in seeds if line and all(rate for _, rate in line)]
+        if start and any(lines.values()):
+            predicted = {"the swing": start.swing, "the fade": lambda classes: start.fade(BATCH, classes),
+                         "both: the head alone": lambda classes: start.alone(BATCH, classes)}
+            panels[name] = {what: seeds for what, seeds in lines.items() if seeds} | {
+                what: [[(classes, rate(classes)) for classes in CLASSES]] for what, rate in predicted.items()}
     return panels
 
 
@@ -350,10 +400,12 @@ def fading_rows(place: Place) -> list[str]:
     rows = []
     for fade in FADES:
         if found := results_of(place, fade.units()):
-            expected = 0.0 if fade.even else 100 * sum(one["predicted"] for one in found) / len(found)
-            cells = ", ".join("at once" if one["found"] is None else f"{100 * one['found']:.1f}" for one in found)
+            start = start_of(place, fade.difference)
+            predicted = f"{100 * start.part_lost(fade.rate, fade.batch, fade.classes):.1f}" if start and not fade.even else ""
+            lost = ", ".join("at once" if one["lost"] is None else f"{100 * one['lost']:.1f}" for one in found)
+            below = ", ".join(f"{100 * one['below']:.0f}" for one in found)
             rows.append(f"| {fade.difference} | {fade.classes} | {fade.rate:g} | {fade.batch} | "
-                        f"{'evenly' if fade.even else 'at random'} | {expected:.1f} | {cells} |")
+                        f"{'evenly' if fade.even else 'at random'} | {predicted} | {lost} | {below} |")
     return rows
 
 

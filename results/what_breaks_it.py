@@ -83,14 +83,14 @@ def page(place: Place, out: Path) -> list[str]:
                    "|h|^2 times the largest eigenvalue of the mean of diag(p) - p p'; with the largest curvature of the whole "
                    "loss. Means of the seeds.", "network | classes | by the head | by the head and p | by the largest curvature",
                    head.curvature_rows(place))
-    lines += table("The fade", "The part of its length, in %, that the mean of fc7 loses with each step: predicted at the start, "
-                   "and found for each seed (below 0: it grows).",
-                   "difference | classes | rate | batch | classes drawn | predicted | found", head.fading_rows(place))
+    lines += table("The fade", "The part of its length, in %, that the mean of fc7 loses with each step: predicted from the start, "
+                   "and found for each seed (below 0: it grows). Last: after 60 steps, how many % of its units have a mean "
+                   "below 0, before ReLU.",
+                   "difference | classes | rate | batch | classes drawn | predicted | lost | below 0", head.fading_rows(place))
     lines += picture(out, "fading.png")
-    lines += table("The largest rate that fc7 survives", "Predicted at the start, and found by bisection for each seed. Evenly: each "
-                   "class equally often in every batch (of 128, 130 and 200 pictures for 2, 10 and 200 classes).",
-                   "network | classes | by the swing | by the fade | survived | by the fade, batch 32 | survived, batch 32 | "
-                   "survived, evenly", head.limit_rows(place))
+    lines += table("The largest rate that fc7 survives", "Predicted from the start, and found by bisection for each seed.",
+                   "difference | classes | batch | classes drawn | by the swing | by the fade | by both: the head alone | survived",
+                   head.limit_rows(place))
     return [*lines, *picture(out, "limits.png")]
 
 
