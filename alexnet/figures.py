@@ -7,7 +7,7 @@ import sys
 import textwrap
 import unicodedata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Collection, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -233,9 +233,10 @@ Line = list[tuple[float, float]]
 
 
 def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: str, y: str,
-           level: float | None = None, log: tuple[bool, bool] = (False, False)) -> None:
+           level: float | None = None, log: tuple[bool, bool] = (False, False), dashed: Collection[str] = ()) -> None:
     """Panels of lines: {panel: {name: [a line of (x, y) for each seed]}}; a name has the same colour in all.
-    A dotted line at `level`; `log` says which axes are logarithmic."""
+    A dotted line at `level`; `log` says which axes are logarithmic; lines that only predict are `dashed`, and the
+    others have their points marked then."""
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(max(8.0, 3.6 * columns), 3.4 * rows), squeeze=False,
@@ -245,8 +246,8 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
     for axes, (panel, lines) in zip(grid.flat, panels.items()):
         for name, seeds in lines.items():
             for number, line in enumerate(seeds):
-                axes.plot(*zip(*line), color=colours[name], linewidth=1.2, alpha=0.8,
-                          label=name if number == 0 else None)
+                axes.plot(*zip(*line), "--" if name in dashed else "o-" if dashed else "-", color=colours[name],
+                          linewidth=1.2, alpha=0.8, label=name if number == 0 else None)
         if level is not None:
             axes.axhline(level, color="black", linestyle=":", linewidth=1)
         axes.set_title(panel, fontsize=9)

@@ -378,6 +378,9 @@ def limit_rows(place: Place) -> list[str]:
     return rows
 
 
+PREDICTED = ("by the swing", "by the fade", "by both: the head alone")
+
+
 def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
     """Predicted and survived rates over the number of classes, a panel for each network."""
     panels = {}
@@ -389,10 +392,9 @@ def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, floa
                      for seed in range(3)]
             lines[what] = [line for line in seeds if line and all(rate for _, rate in line)]
         if start and any(lines.values()):
-            predicted = {"the swing": start.swing, "the fade": lambda classes: start.fade(BATCH, classes),
-                         "both: the head alone": lambda classes: start.alone(BATCH, classes)}
+            rates = [(start.swing(classes), start.fade(BATCH, classes), start.alone(BATCH, classes)) for classes in CLASSES]
             panels[name] = {what: seeds for what, seeds in lines.items() if seeds} | {
-                what: [[(classes, rate(classes)) for classes in CLASSES]] for what, rate in predicted.items()}
+                what: [list(zip(CLASSES, predicted))] for what, predicted in zip(PREDICTED, zip(*rates))}
     return panels
 
 

@@ -47,7 +47,7 @@ def report(place: Place) -> list[str]:
                        "step", "loss / ln C", level=1.0, log=(True, True))
     if rates := head.limit_lines(place):
         figures.curves(rates, out / "limits.png", "Which rates fc7 survives, by the number of classes; dotted: the paper's",
-                       "classes", "rate", level=0.01, log=(True, True))
+                       "classes", "rate", level=0.01, log=(True, True), dashed=head.PREDICTED)
     if fades := head.fading_lines(place):
         figures.curves(fades, out / "fading.png", "fc7 fades where a batch's classes are drawn at random",
                        "step", "|h|^2, as a part of the first", level=1.0, log=(False, True))
@@ -87,11 +87,10 @@ def page(place: Place, out: Path) -> list[str]:
                    "and found for each seed (below 0: it grows). Last: after 60 steps, how many % of its units have a mean "
                    "below 0, before ReLU.",
                    "difference | classes | rate | batch | classes drawn | predicted | lost | below 0", head.fading_rows(place))
-    lines += picture(out, "fading.png")
     lines += table("The largest rate that fc7 survives", "Predicted from the start, and found by bisection for each seed.",
                    "difference | classes | batch | classes drawn | by the swing | by the fade | by both: the head alone | survived",
                    head.limit_rows(place))
-    return [*lines, *picture(out, "limits.png")]
+    return lines
 
 
 def table(title: str, says: str, columns: str, rows: list[str]) -> list[str]:
