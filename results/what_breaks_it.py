@@ -3,6 +3,7 @@ while one difference after another is made) and head.py (why, and from which rat
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 from alexnet import figures
@@ -59,14 +60,22 @@ def report(place: Place) -> list[str]:
 
 
 def in_short(place: Place) -> str:
-    """How many runs come off the ground with each of the differences that decide, both networks together."""
-    said = []
+    """How many runs come off the ground with each of the differences that decide, both networks together; and the
+    largest rates that fc7 survives (the seeds' median)."""
+    runs, rates = [], []
     for name in DECISIVE:
         found = [content["result"]["alive_at"] for variant in DIFFERENCES for seed in range(3)
                  if (content := place.found(first_unit(variant, name, seed)))]
         if found:
-            said.append(f"{name} {sum(step is not None for step in found)} of {len(found)}")
-    return f"runs that come off the ground, 64 px, 10 classes: {'; '.join(said)}" if said else ""
+            runs.append(f"{name} {sum(step is not None for step in found)} of {len(found)}")
+    for name in head.NAMES:
+        medians = [statistics.median(rate or 0 for rate in found) for classes in head.CLASSES
+                   if (found := head.survived(place, name, classes, *head.drawn(classes)[0]))]
+        if len(medians) == len(head.CLASSES):
+            rates.append(f"{name} {', '.join(f'{rate:.2g}' for rate in medians)}")
+    said = [f"runs that come off the ground, 64 px, 10 classes: {'; '.join(runs)}" if runs else "",
+            f"the largest rate that fc7 survives with {', '.join(map(str, head.CLASSES))} classes: {'; '.join(rates)}" if rates else ""]
+    return ". And ".join(part for part in said if part)
 
 
 def page(place: Place, out: Path) -> list[str]:

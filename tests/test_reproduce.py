@@ -350,6 +350,7 @@ def test_the_page_says_which_rates_are_predicted_and_which_were_survived(place):
     assert f"| no dropout | 2 | 128 | at random | 0.0013 | 0.0056 | {start.alone(128, 2):.2g} | 0.004, none |" in page
     assert f"| no dropout | 200 | 200 | evenly | 0.13 |  | {start.alone(200, 200, True):.2g} | 0.004, none |" in page
     assert "| no dropout | 200 | 0.008 | 128 | at random | 10.6 | 10.0, 10.0, 10.0 | 75, 75, 75 |" in page
+    assert what_breaks_it.in_short(place) == "the largest rate that fc7 survives with 2, 10, 200 classes: no dropout 0.002, 0.002, 0.002"
     assert "![limits](what-breaks-it/limits.png)" in lines and (place.out / "what-breaks-it" / "limits.png").exists()
 
 
