@@ -247,7 +247,8 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
         for name, seeds in lines.items():
             for number, line in enumerate(seeds):
                 axes.plot(*zip(*line), "--" if name in dashed else "o-" if dashed else "-", color=colours[name],
-                          linewidth=1.2, alpha=0.8, label=name if number == 0 else None)
+                          linewidth=1.2, alpha=0.8, label=name if number == 0 else None,
+                          zorder=3 - names.index(name) / len(names))   # the first name's on top
         if level is not None:
             axes.axhline(level, color="black", linestyle=":", linewidth=1)
         axes.set_title(panel, fontsize=9)
