@@ -67,7 +67,7 @@ def highest_rate(model: AlexNet, momentum: float, bias_rate: float) -> float:
     h, softmax over C equal classes has the curvature (|h|^2 + the bias's own rate) / C, and descent
     with momentum is stable only while rate x curvature < 2 (1 + momentum). Few classes, or dropout
     that does not halve h, lower the limit. Another does not rise with the classes, since it comes from
-    the noise of a batch (results/head.py); the network as it was trained stays below it.
+    the noise of a batch (results/head.py); as-trained, with its batches of 128, stays below it.
     """
     design = model.design
     if design.bias is None:

@@ -19,7 +19,8 @@ not fire and nothing calls them back. More classes do not help.
 
 `curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
 Hessian) on a fixed batch, and the rate that each predicts. `fading`: the first 60, with |h|^2 at each, batches
-drawn at random or evenly. `limit`: the largest rate that fc7 survives, by bisection, for 2, 10 and 200 classes.
+drawn at random or evenly (each class equally often). `limit`: the largest rate that fc7 survives, by bisection, for 2,
+10 and 200 classes and such batches.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
 
 FADE_STEPS, FADE_FROM = 60, 10   # the noise needs some steps to come to its height
 
+
 class Fade(NamedTuple):
     """A run to follow."""
 
@@ -222,6 +224,35 @@ def part_lost(squares: list[float]) -> float | None:
     return float(-np.polyfit(np.arange(len(lengths)), lengths, 1)[0]) if len(lengths) > 2 else None
 
 
+# ------------------------------------------------------------------- the largest rate that fc7 survives
+
+RATES = tuple(round(0.0005 * 2 ** (k / 2), 6) for k in range(23))   # to 1.024
+LIMIT_STEPS, SURVIVES = 100, 0.1
+
+
+def limit(unit: Unit, place: Place) -> dict[str, Any]:
+    """Bisection over `RATES`. A rate is survived if, after 100 steps, at least a tenth of fc7's units fire for some
+    image. Whether the loss falls within so few steps tells slow from fast, too, so it is kept but does not count."""
+    def a_trial(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        index = sum(bracket(rows)) // 2
+        run = steps_of(unit, place, RATES[index])
+        losses = run.losses(0, place.few(LIMIT_STEPS, TOY_STEPS))
+        last, share = losses[-50:], firing(run)["fc7"]
+        return {"index": index, "rate": RATES[index], "highest_loss": max(losses), "loss": sum(last) / len(last),
+                "firing": share, "survived": math.isfinite(losses[-1]) and share >= SURVIVES}
+
+    rows = pieces(unit, place, len(RATES), {}, a_trial, lambda rows: bracket(rows)[1] - bracket(rows)[0] == 1)
+    low, high = bracket(rows)
+    return {"result": {"largest_survived": RATES[low] if low >= 0 else None,
+                       "smallest_not_survived": RATES[high] if high < len(RATES) else None}, "curve": rows}
+
+
+def bracket(rows: list[dict[str, Any]]) -> tuple[int, int]:
+    """The indices of the largest rate survived and of the smallest that was not; -1 and 23 at first."""
+    return (max((row["index"] for row in rows if row["survived"]), default=-1),
+            min((row["index"] for row in rows if not row["survived"]), default=len(RATES)))
+
+
 # ------------------------------------------------------------------- what is predicted
 
 @dataclass(frozen=True)
@@ -251,10 +282,10 @@ class Start:
         return RATES[lost - 1] if lost else None
 
 
-def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool = False, seeds: int = 11) -> np.ndarray:
+def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool = False) -> np.ndarray:
     """fc7 and fc8 without pictures: one number for the height of fc7, 1 at first, and fc8's weights along it, with
     std 0.01, for labels drawn by chance. The height before each step, (steps, seeds)."""
-    chance = np.random.default_rng(0)
+    chance, seeds = np.random.default_rng(0), 11
     weight = chance.normal(0, 0.01, (seeds, classes))
     height, weight_speed, height_speed, heights = np.ones((seeds, 1)), 0.0, 0.0, []
     length = start.square_of_h ** 0.5
@@ -271,35 +302,6 @@ def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool =
         height_speed = MOMENTUM * height_speed - rate * pull
         weight, height = weight + weight_speed, height + height_speed
     return np.concatenate(heights, 1).T
-
-
-# ------------------------------------------------------------------- the largest rate that fc7 survives
-
-RATES = tuple(round(0.0005 * 2 ** (k / 2), 6) for k in range(23))   # to 1.024
-LIMIT_STEPS, SURVIVES = 100, 0.1
-
-
-def limit(unit: Unit, place: Place) -> dict[str, Any]:
-    """Bisection over `RATES`. A rate is survived if, after 100 steps, at least a tenth of fc7's units fire for some
-    image. Whether the loss falls within so few steps tells slow from fast, too, so it is kept but does not count."""
-    def a_trial(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        index = sum(bracket(rows)) // 2
-        run = steps_of(unit, place, RATES[index])
-        losses = run.losses(0, place.few(LIMIT_STEPS, TOY_STEPS))
-        last, share = losses[-50:], firing(run)["fc7"]
-        return {"index": index, "rate": RATES[index], "highest_loss": max(losses), "loss": sum(last) / len(last),
-                "firing": share, "survived": math.isfinite(losses[-1]) and share >= SURVIVES}
-
-    rows = pieces(unit, place, len(RATES), {}, a_trial, lambda rows: bracket(rows)[1] - bracket(rows)[0] == 1)
-    low, high = bracket(rows)
-    return {"result": {"largest_survived": RATES[low] if low >= 0 else None,
-                       "smallest_not_survived": RATES[high] if high < len(RATES) else None}, "curve": rows}
-
-
-def bracket(rows: list[dict[str, Any]]) -> tuple[int, int]:
-    """The indices of the largest rate survived and of the smallest that was not; -1 and 23 at first."""
-    return (max((row["index"] for row in rows if row["survived"]), default=-1),
-            min((row["index"] for row in rows if not row["survived"]), default=len(RATES)))
 
 
 # ------------------------------------------------------------------- the units
@@ -385,16 +387,14 @@ def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, floa
     """Predicted and survived rates over the number of classes, a panel for each network."""
     panels = {}
     for name in NAMES:
-        start, lines = start_of(place, name), {}
-        found = {classes: [survived(place, name, classes, *drawn(classes)[which]) for which in (0, -1)] for classes in CLASSES}
-        for number, what in enumerate(("survived", "survived, classes equally often")):
-            seeds = [[(classes, found[classes][number][seed]) for classes in CLASSES if seed < len(found[classes][number])]
-                     for seed in range(3)]
-            lines[what] = [line for line in seeds if line and all(rate for _, rate in line)]
-        if start and any(lines.values()):
-            rates = [(start.swing(classes), start.fade(BATCH, classes), start.alone(BATCH, classes)) for classes in CLASSES]
+        lines = {}
+        for what, which in (("survived", 0), ("survived, classes equally often", -1)):
+            found = [survived(place, name, classes, *drawn(classes)[which]) for classes in CLASSES]
+            lines[what] = [list(zip(CLASSES, rates)) for rates in zip(*found) if all(rates)]   # a line for each seed
+        if (start := start_of(place, name)) and any(lines.values()):
+            predicted = zip(*((start.swing(classes), start.fade(BATCH, classes), start.alone(BATCH, classes)) for classes in CLASSES))
             panels[name] = {what: seeds for what, seeds in lines.items() if seeds} | {
-                what: [list(zip(CLASSES, predicted))] for what, predicted in zip(PREDICTED, zip(*rates))}
+                what: [list(zip(CLASSES, rates))] for what, rates in zip(PREDICTED, predicted)}
     return panels
 
 

@@ -55,7 +55,8 @@ def report(place: Place) -> list[str]:
     if not panels and not rates and not fades:
         return []
     fill(out / "README.md", "runs", page(place, out), TITLE)
-    return [f"## {TITLE}", "", *picture(place.out, "what-breaks-it/first-steps.png"), *picture(place.out, "what-breaks-it/limits.png"),
+    return [f"## {TITLE}", "", *picture(place.out, "what-breaks-it/first-steps.png"),
+            *picture(place.out, "what-breaks-it/limits.png"),
             "[The runs, the reason, and advice for people who are stuck](what-breaks-it/README.md).", ""]
 
 
