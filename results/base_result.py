@@ -5,6 +5,7 @@ Ours is what `train_alexnet.py --data imagenette --image-size 128` does: last ne
 beforehand. The other side reads the JPEG files, as its recipe has it (RandomResizedCrop, mirror images, rate
 0.01, a tenth of it after every 30 epochs, weight decay 1e-4). It has what makes ours fast and is not of its recipe: bf16
 where the processor has it, channels last, the steps of SGD fused. Two epochs without these tell what they are worth.
+Ours is also trained with the other side's pictures instead of ours (added when that side was found to be better).
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from typing import Any, Callable
 import torch
 import torch.nn.functional as F
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet import figures
+from alexnet.data import Pack
 from alexnet.device import choose_precision, precision
-from alexnet.training import evaluate, generator
+from alexnet.model import AlexNet
+from alexnet.training import RECIPES, evaluate, generator, make_optimizer, set_rates, steps
 from results.ablations import BASE, Case, curve_of, trained
-from results.benchmark import imagefolder
+from results.benchmark import NORMALIZE, imagefolder
 from results.pages import fill, percent, picture
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
@@ -31,6 +34,8 @@ from results.verdicts import t_interval
 CPU = torch.device("cpu")
 TITLE, EPOCHS = "The base result", 60
 OURS, THEIRS, PLAIN = "ours, as-trained", "torchvision, pytorch examples", "torchvision, two epochs in fp32"
+SWAPPED = "ours, torchvision's crops"
+MEAN, STD = (torch.tensor(values)[:, None, None] for values in (NORMALIZE.mean, NORMALIZE.std))
 
 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
@@ -46,23 +51,26 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
 
 
 def peer(unit: Unit, place: Place) -> dict[str, Any]:
-    """torchvision's alexnet, a row an epoch."""
-    size, batch = unit.config["image_size"], 128
+    """torchvision's alexnet, or ours, with the pictures of pytorch/examples; a row an epoch."""
+    size, batch, epochs = unit.config["image_size"], 128, place.few(unit.config["epochs"])
     loaders = [imagefolder(place.folders["imagenette"] / part, size, batch, workers=0, train=part == "train")
                for part in ("train", "val")]
     torch.manual_seed(unit.seed)
     dtype, plain = choose_precision(unit.config["precision"], CPU), unit.case == PLAIN
     form = torch.contiguous_format if plain else torch.channels_last
-    network = torchvision.models.alexnet(num_classes=len(loaders[0].dataset.classes)).to(memory_format=form)
-    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=not plain)
+    network, sgd, set_rate = (ours(place.pack("imagenette", size), size, epochs) if unit.case == SWAPPED else
+                              theirs(len(loaders[0].dataset.classes), fused=not plain))
+    network.to(memory_format=form)
 
     def answers(images: Tensor) -> Tensor:
+        if unit.case == SWAPPED:
+            images = 255 * (images * STD + MEAN)   # grey levels again
         with precision(CPU, dtype):
             return network(images.contiguous(memory_format=form))
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch = len(rows)
-        sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
+        set_rate(epoch)
         torch.manual_seed(generator("cpu", unit.seed, epoch).initial_seed())   # crops, order, dropout
         network.train()
         loss = seen = 0
@@ -77,9 +85,27 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
         network.eval()
         return {"epoch": epoch + 1, "train_loss": loss / seen, **errors(answers, loaders[1], place)}
 
-    curve = pieces(unit, place, place.few(unit.config["epochs"]), {"network": network, "sgd": sgd}, an_epoch)
+    curve = pieces(unit, place, epochs, {"network": network, "sgd": sgd}, an_epoch)
     return {"result": {"precision": str(dtype), "top1_error_1": curve[-1]["val_top1_error"], "top5_error_1": curve[-1]["val_top5_error"]},
             "curve": curve}
+
+
+def theirs(classes: int, fused: bool) -> tuple[nn.Module, torch.optim.SGD, Callable[[int], None]]:
+    """Network, optimiser, and what sets its rate for an epoch, as pytorch/examples has them."""
+    network = torchvision.models.alexnet(num_classes=classes)
+    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=fused)
+
+    def set_rate(epoch: int) -> None:
+        sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
+    return network, sgd, set_rate
+
+
+def ours(pack: Pack, size: int, epochs: int) -> tuple[nn.Module, torch.optim.SGD, Callable[[int], None]]:
+    """The same of 2012."""
+    network = AlexNet(len(pack.classes), size)
+    network.mean.copy_(pack.mean_crop(size))
+    sgd = make_optimizer(network, RECIPES["as-trained"])
+    return network, sgd, lambda epoch: set_rates(sgd, 0.01 * steps(epoch, epochs, []).rate)
 
 
 @torch.inference_mode()
@@ -98,16 +124,15 @@ def errors(answers: Callable[[Tensor], Tensor], loader: Any, place: Place) -> di
 def side(name: str, size: int = 128, seeds: int = 3) -> list[Unit]:
     config = {**asdict(replace(BASE, image_size=size, epochs=EPOCHS))} if name == OURS else {
         "image_size": size, "epochs": EPOCHS, "rate": 0.01, "weight_decay": 1e-4, "batch": 128, "precision": "auto"}
-    if name == PLAIN:
-        config |= {"epochs": 2, "precision": "fp32"}
-    minutes = {OURS: 47, THEIRS: 54, PLAIN: 4}[name] * (1 if size == 128 else 4)
+    config |= {PLAIN: {"epochs": 2, "precision": "fp32"}, SWAPPED: {"weight_decay": 5e-4}}.get(name, {})
+    minutes = {OURS: 47, THEIRS: 54, PLAIN: 4, SWAPPED: 54}[name] * (1 if size == 128 else 4)
     return [Unit(f"base-{size}", name, seed, config, compute if name == OURS else peer, minutes, "imagenette")
             for seed in range(seeds)]
 
 
 def units() -> list[Unit]:
     """The run at 224 px comes last of all (reproduce.py)."""
-    return [*side(PLAIN, seeds=1), *(unit for pair in zip(side(OURS), side(THEIRS)) for unit in pair)]
+    return [*side(PLAIN, seeds=1), *(unit for pair in zip(side(OURS), side(THEIRS)) for unit in pair), *side(SWAPPED)]
 
 
 def large_units() -> list[Unit]:
@@ -120,7 +145,7 @@ def report(place: Place) -> list[str]:
     """Writes results/base/: the page and its figure. The lines for the page of all results."""
     out = place.out / "base"
     curves = {name: [[(row["epoch"], 100 * row["val_top1_error"]) for row in content["curve"]]
-                     for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS)}
+                     for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS, SWAPPED)}
     if not any(curves.values()):
         return []
     figures.curves({"Imagenette, 128 px": {name: some for name, some in curves.items() if some}},
@@ -129,7 +154,7 @@ def report(place: Place) -> list[str]:
              "DIR`. Last network of a schedule fixed beforehand, batch 128.", "", *picture(out, "curves.png"),
              "| network | px | seed | top-1, one view | top-5 | top-1, ten views | top-5 | hours |",
              "|---|---|---|---|---|---|---|---|"]
-    for unit in [*side(OURS), *large_units(), *side(THEIRS)]:
+    for unit in [*side(OURS), *large_units(), *side(THEIRS), *side(SWAPPED)]:
         if content := place.found(unit):
             cells = [percent(content["result"].get(f"{name}_error_{views}")) for views in (1, 10)
                      for name in ("top1", "top5")]
@@ -152,7 +177,7 @@ def in_short(place: Place) -> str:
 def means(place: Place) -> list[str]:
     """Of the seeds, with their standard deviation."""
     rows = []
-    for name, large in ((OURS, False), (OURS, True), (THEIRS, False)):
+    for name, large in ((OURS, False), (OURS, True), (THEIRS, False), (SWAPPED, False)):
         found = [content["result"] for unit in (large_units() if large else side(name)) if (content := place.found(unit))]
         cells = [mean_and_spread([one[key] for one in found if key in one]) for key in
                  ("top1_error_1", "top5_error_1", "top1_error_10", "top5_error_10")]

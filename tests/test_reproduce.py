@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import nn
 
+from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import ablations, cifar_nets, first_steps, head, modern, reproduce, units, what_breaks_it
+from results import ablations, base_result, cifar_nets, first_steps, head, modern, reproduce, units, what_breaks_it
 from results.chinese import chinese
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
@@ -362,6 +363,27 @@ def test_a_change_is_kept_only_if_it_is_better(place):
     assert list(modern.decisions(place).values()) == [True, False, True]
     assert modern.kept_before(place, 3) == modern.Today(batch_norm=True)
     assert "![steps](modern/steps.png)" in modern.report(place) and (place.out / "modern" / "steps.png").exists()
+
+
+def test_our_network_gets_the_other_sides_pictures_as_grey_levels(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place.folders["imagenette"] = make_folder(tmp_path / "pictures", {
+        f"{part}/{name}": 3 for part in ("train", "val") for name in CLASSES[:5]})
+    seen, made = [], base_result.ours
+
+    def watched(*values):
+        network, *rest = made(*values)
+        network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        return network, *rest
+
+    monkeypatch.setattr(base_result, "ours", watched)
+    unit = base_result.side(base_result.SWAPPED, 64)[0]
+    assert unit.config["weight_decay"] == 5e-4
+    found = base_result.peer(unit, place)
+    images, edge = place.pack("imagenette", 64).images["val"], (73 - 64) // 2
+    squares = torch.from_numpy(images[:, edge:edge + 64, edge:edge + 64].copy()).permute(0, 3, 1, 2)
+    assert len(found["curve"]) == 1 and seen[-1].shape == squares.shape
+    assert (seen[-1] - squares).abs().mean() < 4   # another resize
 
 
 # ------------------------------------------------------------------- the command
