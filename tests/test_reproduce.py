@@ -405,11 +405,15 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     minute = text.split("## In one minute")[1].split("\n## ")[0]
     assert "**cannot be tested here: 3** (C3, C5, C26)" in minute and "the worst: no LRN +1.2." in minute
     assert "What 14 years" not in minute
-    for case, error in (("final, 2012", 0.3), ("final, today", 0.2)):
-        for unit in modern.finals(case):
-            entered(place, unit, error)
+    for case, error in ((modern.OLD, 0.3), (modern.NEW, 0.2), (modern.ALL, 0.1)):
+        for unit in [*(modern.finals(case) if case != modern.ALL else []), *modern.finals(case, modern.LONG)]:
+            entered(place, unit, error + 0.01 * unit.seed)
+    for unit in modern.attempts("2012"):
+        entered(place, unit, 0, error=0.4)
     reproduce.table(place)
-    assert "top-1 error 30.00% with the recipe of 2012, 20.00% with today's" in (place.out / "README.md").read_text()
+    text = (place.out / "README.md").read_text()
+    assert "31.00% with the recipe of 2012, 21.00% with today's after 12 epochs; 31.00%" in text
+    assert "| all together | 60 | 11.00% | +20.00 points (+20.00 to +20.00; 3 pairs) |" in text and "| all together | 12" not in text
 
 
 def test_every_finding_is_said_in_chinese_too(place):
