@@ -269,6 +269,7 @@ def stairs(steps: list[tuple[str, float, bool]], path: Path, title: str, axis: s
     figure, axes = plt.subplots(figsize=(9, 1.2 + 0.42 * len(steps)), layout="constrained")
     kept = [(value, place) for place, (_, value, keep) in enumerate(steps) if keep]
     axes.step(*zip(*kept), where="post", color="tab:blue", linewidth=1)
+    axes.margins(x=0.12)   # for the numbers
     for place, (_, value, keep) in enumerate(steps):
         axes.plot(value, place, "o", color="tab:blue" if keep else "lightgrey")
         axes.annotate(f"{value:.1f}", (value, place), (8, -3), textcoords="offset points", fontsize=8)
