@@ -22,7 +22,7 @@ from alexnet.data import Pack
 from alexnet.model import AlexNet
 from alexnet.predict import probabilities
 from alexnet.training import Plan, Run, Settings, TrainingBatches, Watcher, evaluate
-from results.units import Place, Unit
+from results.units import CPU, Place, Unit
 
 SIZE, EPOCHS, RATE_EPOCHS = 64, 12, 6
 BASE = Settings(data="imagenette", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=EPOCHS,
@@ -128,7 +128,7 @@ def trained(unit: Unit, place: Place, case: Case, settings: Settings) -> tuple[R
     ceased to be a number."""
     settings = replace(settings, seed=unit.seed, epochs=place.few(settings.epochs), **case.settings)
     pack = place.pack(unit.data, settings.image_size, settings.val_fraction)
-    run = CaseRun(case, place.work(unit), settings, pack, torch.device("cpu"))
+    run = CaseRun(case, place.work(unit), settings, pack, CPU)
     run.restore()
     try:
         run.train(Stop(place))

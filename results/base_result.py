@@ -28,10 +28,9 @@ from alexnet.training import RECIPES, evaluate, generator, make_optimizer, set_r
 from results.ablations import BASE, Case, curve_of, trained
 from results.benchmark import NORMALIZE, imagefolder
 from results.pages import fill, percent, picture
-from results.units import TOY_STEPS, Place, Unit, pieces
+from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
-CPU = torch.device("cpu")
 TITLE, EPOCHS = "The base result", 60
 OURS, THEIRS, PLAIN = "ours, as-trained", "torchvision, pytorch examples", "torchvision, two epochs in fp32"
 SWAPPED = "ours, torchvision's crops"

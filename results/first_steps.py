@@ -21,11 +21,10 @@ from alexnet.device import choose_precision
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout
 from alexnet.training import (DROPOUT, RECIPES, Batch, Recipe, TrainingBatches, World, compute_ready, generator,
                               make_optimizer, set_rates, train_step)
-from results.units import TOY_STEPS, Place, Unit, pieces
+from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 
 BATCH, RATE = 128, 0.01
 ALIVE, ALIVE_STEPS, PIECE = 0.95, 200, 50
-CPU = torch.device("cpu")
 
 BEFORE = {name: design.order.replace("flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
                                      "flatten  drop6 fc6 relu6  drop7 fc7 relu7  fc8")

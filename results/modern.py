@@ -26,12 +26,11 @@ from alexnet.training import (AUGMENT, DROPOUT, RECIPES, Batch, TrainingBatches,
                               generator, make_optimizer, set_rates, steps)
 from results.ablations import EPOCHS, HELD_OUT, SIZE
 from results.pages import fill, percent, picture
-from results.units import Place, Unit, pieces
+from results.units import CPU, Place, Unit, pieces
 from results.verdicts import t_interval
 
 TITLE, BATCH, LONG = "What 14 years were worth", 128, 60
 OLD, NEW, ALL = "final, 2012", "final, today", "final, all together"
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)

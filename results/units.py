@@ -30,6 +30,7 @@ from alexnet.training import Stopped
 RESULTS = Path(__file__).resolve().parent
 DATA = {"imagenette": "photographs", "cifar10": "32 px", "tiny": "Tiny-ImageNet, 200 classes"}   # sets that units read
 TOY_IMAGES, TOY_STEPS = 256, 3   # of a unit that is only tried
+CPU = torch.device("cpu")        # where all units run
 
 
 @dataclass(frozen=True)

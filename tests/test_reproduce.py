@@ -319,12 +319,12 @@ def test_even_batches_hold_each_class_equally_often(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place = Place(tmp_path / "out", {"imagenette": make_folder(tmp_path / "pictures", {"a": 10, "b": 23, "c": 12})})
     pack = place.pack("imagenette", 64)
-    batches = first_steps.EvenBatches(pack, 64, 6, 0, 0, first_steps.CPU)
+    batches = first_steps.EvenBatches(pack, 64, 6, 0, 0, units.CPU)
     labels = [batch.labels.bincount(minlength=3).tolist() for batch in batches]
     rarest = np.bincount(pack.labels["train"]).min()
     assert labels[:rarest // 2] == [[2, 2, 2]] * (rarest // 2) and len(batches) == len(labels) == -(-rarest // 2)
     assert len(set(batches.order)) == 3 * rarest   # no image twice
-    assert list(batches.order) != list(first_steps.EvenBatches(pack, 64, 6, 0, 1, first_steps.CPU).order)
+    assert list(batches.order) != list(first_steps.EvenBatches(pack, 64, 6, 0, 1, units.CPU).order)
 
 
 def test_a_fading_run_says_what_fc7_and_fc8_saw(place, tmp_path, monkeypatch):
