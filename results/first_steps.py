@@ -249,7 +249,7 @@ def deviations(run: Steps) -> dict[str, list[float]]:
 # ------------------------------------------------------------------- the units
 
 def first_unit(variant: str, name: str, seed: int, size: int = 64, classes: int = 10) -> Unit:
-    minutes, steps = {64: (13, 800 if seed else 2000), 128: (12, 600), 224: (20, 400)}[size]
+    minutes, steps = {64: (3, 800) if seed else (7, 2000), 128: (12, 600), 224: (20, 400)}[size]
     config = {"variant": variant, "difference": name, "image_size": size, "classes": classes, "batch": BATCH,
               "precision": "auto", "steps": steps, **asdict(DIFFERENCES[variant][name])}
     return Unit(f"first-steps-{size}px-{classes}", f"{variant} {name}", seed, config, first_steps, minutes,
