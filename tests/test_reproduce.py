@@ -214,7 +214,7 @@ def test_a_run_is_alive_from_the_step_on_after_which_it_stays_so():
 def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place.folders["imagenette"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
-    run = first_steps.steps_of(first_steps.first_unit("as-trained", "as it is", 0, classes=2), place)
+    run = first_steps.steps_of(first_steps.first_unit("as-trained", "as it is", 0), place)
     before = first_steps.firing(run)
     assert before == first_steps.firing(run) and 0.5 < before["fc7"] <= 1   # biases of 1
     with torch.no_grad():
