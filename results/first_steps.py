@@ -75,6 +75,7 @@ DIFFERENCES = {
     "as-written": habits("as-written") | {
         "std 0.03 in conv3-5": Difference({"std": CODE_STD}),
         "biases as in the code": Difference(recipe={"bias_rate": 2.0, "bias_decay": False}),
+        "no weight decay": Difference(recipe={"weight_decay": 0.0}),
         "LRN per column, alpha / 5": Difference({"lrn": "column", "lrn_over_n": True}),
     },
 }

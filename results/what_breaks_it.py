@@ -1,5 +1,6 @@
 """What breaks AlexNet: the list of its runs, and the page about them. What a run does stands in first_steps.py (the loss
-while one difference after another is made) and head.py (why, and from which rate on)."""
+while one difference after another is made), head.py (why, and from which rate on) and growth.py (why the text does not come
+with many classes)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from alexnet import figures
-from results import head
+from results import growth, head
 from results.first_steps import DECISIVE, DIFFERENCES, first_unit, lives, loss_lines, start_table
 from results.pages import fill, picture
 from results.units import Place, Unit
@@ -31,13 +32,15 @@ def units() -> list[Unit]:
     for seed in range(3):
         found += [first_unit(variant, name, seed) for variant in DIFFERENCES for name in DIFFERENCES[variant]]
         found += head.units(seed)
-    return found + [first_unit(variant, name, seed, *setting) for setting, (names, seeds) in ELSEWHERE.items()
+    found += growth.units(0)
+    found += [first_unit(variant, name, seed, *setting) for setting, (names, seeds) in ELSEWHERE.items()
                     for seed in range(seeds) for variant in DIFFERENCES for name in names if name in DIFFERENCES[variant]]
+    return found + growth.units(1) + growth.units(2)
 
 
 def decisive(unit: Unit) -> bool:
     """Whether `run all` does it early: the five differences that decide, at 64 px, and the head."""
-    return not unit.experiment.startswith("first-steps") or (
+    return not unit.experiment.startswith(("first-steps", "growth")) or (
         unit.experiment == "first-steps-64px-10" and unit.config["difference"] in DECISIVE)
 
 
@@ -57,7 +60,10 @@ def report(place: Place) -> list[str]:
     if fades := head.fading_lines(place):
         figures.curves(fades, out / "fading.png", "fc7 fades where a batch's classes are drawn at random",
                        "step", "|h|^2, as a part of the first", level=1.0, log=(False, True))
-    if not panels and not rates and not fades:
+    if grown := growth.growth_lines(place):
+        figures.curves(grown, out / "growth.png", "How what tells pictures apart grows: fc8, standard deviation from one to the next",
+                       "step", "in fc8", log=(False, True))
+    if not (panels or rates or fades or grown):
         return []
     fill(out / "README.md", "runs", page(place, out), TITLE)
     return [f"## {TITLE}", "", *picture(place.out, "what-breaks-it/first-steps.png"),
@@ -105,6 +111,9 @@ def page(place: Place, out: Path) -> list[str]:
     lines += table("The largest rate that fc7 survives", "Predicted from the start, and found by bisection for each seed.",
                    "difference | classes | batch | classes drawn | by the swing | by the fade | by both: the head alone | survived",
                    head.limit_rows(place))
+    lines += table("How what tells pictures apart grows", "200 classes, batches of 200, rate 0.01, 64 px. Of fc7, before ReLU: standard deviation "
+                   "from picture to picture / mean; seed 0. Last: when each seed came off the ground.",
+                   "network, difference | at first | step 500 | step 1000 | step 1500 | alive by step", growth.growth_rows(place))
     return lines
 
 

@@ -18,7 +18,7 @@ from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import ablations, base_result, cifar_nets, first_steps, head, modern, reproduce, units, what_breaks_it
+from results import ablations, base_result, cifar_nets, first_steps, growth, head, modern, reproduce, units, what_breaks_it
 from results.chinese import chinese
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
@@ -225,6 +225,18 @@ def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_
     assert first_steps.dead([{"firing": before}, rows[0]]) is None   # twice in a row
     long = [{**row, "losses": [math.log(2)] * 100} for row in rows]
     assert first_steps.settled(long, math.log(2)) and not first_steps.settled(rows, math.log(2))
+
+
+def test_how_far_apart_pictures_are_is_measured_without_dropout_and_without_a_trace(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place.folders["imagenette"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
+    run = first_steps.steps_of(first_steps.first_unit("as-written", "as it is", 0), place)
+    seen = growth.apart(run)
+    assert run.model.training
+    logits = run.model.eval()(run.sample().images)
+    assert seen["apart"]["fc8"] == pytest.approx(logits.detach().numpy().std(0, ddof=1).mean(), rel=1e-3)
+    assert seen["mean_of_fc7"] == pytest.approx(1.0, abs=0.01)   # the bias, before any step
+    assert 0 < seen["apart"]["fc7"] < seen["apart"]["fc6"] < seen["apart"]["conv5"]
 
 
 def test_the_largest_curvature_is_found():

@@ -1,0 +1,107 @@
+"""How what tells pictures apart grows, from the first step until the loss sees it; and what works against it.
+
+At the start fc7 is nearly the same for every picture. In the code it differs from one to the next by a fiftieth of its
+height; in the text, whose conv3 to conv5 begin three times smaller, by a thousandth. Each layer's differences feed the next
+one's gradient, so they grow like interest, slowly at first. With many classes a step brings little to each, and it takes long.
+Two things do not wait. The fade (head.py) takes fc7 below 0; batches with each class equally often have little of it.
+And weight decay makes every layer shorter, by rate x decay / (1 - momentum) of its length with each step: after 2,000 steps
+eight layers pass on half of what they did.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+
+from alexnet.model import LAYERS
+from results.first_steps import PIECE, Steps, alive_at, firing, settled, steps_of
+from results.head import unit_of
+from results.units import TOY_STEPS, Place, Unit, pieces
+
+CLASSES, BATCH, STEPS = 200, 200, 2500   # a batch with one picture of each class
+
+
+class Growth(NamedTuple):
+    """A run to follow."""
+
+    variant: str
+    difference: str
+    even: bool = False   # each class equally often in every batch
+
+    def unit(self, seed: int) -> Unit:
+        return unit_of("growth", growth, 14, self.variant, self.difference, CLASSES, seed, BATCH, self.even, steps=STEPS)
+
+    @property
+    def title(self) -> str:
+        return f"{self.variant}, {self.difference}" + (", classes equally often" if self.even else "")
+
+
+GROWTHS = [Growth("as-trained", "as it is"), Growth("as-written", "as it is"), Growth("as-written", "no weight decay"),
+           Growth("as-written", "as it is", even=True), Growth("as-written", "no weight decay", even=True)]
+
+
+def growth(unit: Unit, place: Place) -> dict[str, Any]:
+    """The losses, and after each fifty steps what `apart` and `firing` see."""
+    run = steps_of(unit, place)
+    guess, start = math.log(run.model.num_classes), apart(run)
+    size = place.few(PIECE, TOY_STEPS)
+
+    def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        losses = run.losses(len(rows) * size, size)
+        return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run), **apart(run)}
+
+    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE), {"model": run.model, "optimizer": run.optimizer},
+                  a_piece, lambda rows: settled(rows, guess))
+    alive = alive_at([loss for row in rows for loss in row["losses"]], guess)
+    return {"result": {"alive_at": alive, "guessing": guess, "start": start},
+            "curve": [{"step": row.pop("step"), "loss": sum(row.pop("losses")) / size, **row} for row in rows]}
+
+
+@torch.no_grad()
+def apart(run: Steps) -> dict[str, Any]:
+    """The standard deviation of each layer's result from picture to picture (the mean of its units'), and the mean of
+    fc7, both before ReLU and without dropout."""
+    found: dict[str, torch.Tensor] = {}
+    hooks = [getattr(run.model, name).register_forward_hook(
+        lambda module, inputs, output, name=name: found.__setitem__(name, output)) for name in LAYERS]
+    run.model.eval()
+    run.model(run.sample().images)
+    run.model.train()
+    for hook in hooks:
+        hook.remove()
+    return {"apart": {name: float(f"{output.std(0).mean().item():.4g}") for name, output in found.items()},
+            "mean_of_fc7": round(found["fc7"].mean().item(), 4)}
+
+
+# ------------------------------------------------------------------- for the page
+
+def units(seed: int) -> list[Unit]:
+    return [one.unit(seed) for one in GROWTHS]
+
+
+def found_of(place: Place, one: Growth) -> list[dict[str, Any]]:
+    return [content for seed in range(3) if (content := place.found(one.unit(seed)))]
+
+
+def growth_rows(place: Place) -> list[str]:
+    """Seed 0's numbers on the way, and when each seed came."""
+    rows = []
+    for one in GROWTHS:
+        if contents := found_of(place, one):
+            first, cells = contents[0], []
+            for step in (0, 500, 1000, 1500):
+                row = next((row for row in [{"step": 0, **first["result"]["start"]}, *first["curve"]] if row["step"] == step), None)
+                cells.append(f"{row['apart']['fc7']:.2g} / {row['mean_of_fc7']:.2f}" if row else "")
+            came = ", ".join(str(content["result"]["alive_at"] or f"not by {content['curve'][-1]['step']}") for content in contents)
+            rows.append(f"| {one.title} | {' | '.join(cells)} | {came} |")
+    return rows
+
+
+def growth_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+    """By step, how far apart pictures are in fc8."""
+    lines = {one.title: [[(0, content["result"]["start"]["apart"]["fc8"]),
+                          *((row["step"], row["apart"]["fc8"]) for row in content["curve"])] for content in contents]
+             for one in GROWTHS if (contents := found_of(place, one))}
+    return {f"{CLASSES} classes, batch {BATCH}": lines} if lines else {}
