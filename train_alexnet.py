@@ -290,7 +290,7 @@ class Console(Watcher):
         if time.monotonic() - self.looked > 2:  # the only place where the device is waited for
             loss = totals[0].item()
             run.check(loss)
-            if run.progress.batch >= 500:
+            if run.progress.batch >= max(500, 5 * len(run.pack.classes)):   # the more classes, the later it comes
                 self.warn_if_flat(run, loss * run.world.size / run.progress.sums.seen)
             self.bar.set_postfix(loss=f"{loss * run.world.size / run.progress.sums.seen:.3f}")
             self.looked = time.monotonic()
@@ -324,9 +324,10 @@ class Console(Watcher):
         count = len(run.pack.classes)
         if not self.warned and not run.world.rank and loss > times * math.log(count):
             self.warned = True
+            # the text's small weights are what keeps it down, and a lower rate makes that worse: results/what-breaks-it
+            other = "--variant as-trained" if run.settings.variant == "as-written" else f"--lr {run.settings.lr / 3:.1g}"
             print(f"look: the training loss is no better than that of guessing (ln {count} = "
-                  f"{math.log(count):.3f}). Try --lr {run.settings.lr / 3:.1g}, and see whether the "
-                  "labels fit the images", file=sys.stderr)
+                  f"{math.log(count):.3f}). Try {other}, and see whether the labels fit the images", file=sys.stderr)
 
 
 def duration(seconds: float) -> str:

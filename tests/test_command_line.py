@@ -113,6 +113,13 @@ def test_a_rate_that_cannot_be_stable_is_warned_of(capsys, folder, place):
     assert "may not be stable" in err and "0.0074" in err
 
 
+@pytest.mark.parametrize("variant, advice", [("as-trained", "Try --lr 0.003,"), ("as-written", "Try --variant as-trained,")])
+def test_a_flat_loss_is_said_with_what_may_help(capsys, folder, place, variant, advice):
+    status, _, err = train(capsys, folder, place, "--variant", variant, "--lr", 0.01)   # too much for two classes
+    assert status == 0 and "loss is no better than that of guessing" in err and advice in err
+    assert err.count("loss is no better") == 1
+
+
 def test_classes_are_matched_by_name_in_evaluation(capsys, folder, place, tmp_path_factory):
     train(capsys, folder, place, "--epochs", "1")
     stripes = make_folder(place / "other", {"train/stripes": 20, "train/aaa": 20, "val/stripes": 5, "val/aaa": 1})
