@@ -53,6 +53,7 @@ def habits(variant: str) -> dict[str, Difference]:
         "no dropout": Difference({"dropout": "none"}),
         "pixels / 70": Difference({"pixel_std": (70.0,) * 3}),
         "biases 0": Difference({"bias": (0,) * 8}),
+        "biases 0.1": Difference({"bias": VARIANTS["caffe"].bias}),
         "warm-up 150": Difference(warmup=150),
         "rate 0.02": Difference(rate=0.02),
         "rate 0.002": Difference(rate=0.002),
