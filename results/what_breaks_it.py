@@ -62,7 +62,7 @@ def report(place: Place) -> list[str]:
                        "step", "|h|^2, as a part of the first", level=1.0, log=(False, True))
     if grown := growth.growth_lines(place):
         figures.curves(grown, out / "growth.png", "How what tells pictures apart grows: fc8, standard deviation from one to the next",
-                       "step", "in fc8", log=(False, True))
+                       "step", "in fc8", level=growth.SEEN, log=(False, True))
     if not (panels or rates or fades or grown):
         return []
     fill(out / "README.md", "runs", page(place, out), TITLE)
@@ -112,8 +112,8 @@ def page(place: Place, out: Path) -> list[str]:
                    "difference | classes | batch | classes drawn | by the swing | by the fade | by both: the head alone | survived",
                    head.limit_rows(place))
     lines += table("How what tells pictures apart grows", "200 classes, batches of 200, rate 0.01, 64 px. Of fc7, before ReLU: standard deviation "
-                   "from picture to picture / mean; seed 0. Last: when each seed came off the ground.",
-                   "network, difference | at first | step 500 | step 1000 | step 1500 | alive by step", growth.growth_rows(place))
+                   f"from picture to picture / mean; seed 0. Last: the step by which pictures are {growth.SEEN} apart in fc8, for each seed.",
+                   f"network, difference | at first | step 500 | step 1000 | step 1500 | {growth.SEEN} in fc8 by step", growth.growth_rows(place))
     return lines
 
 
