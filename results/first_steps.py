@@ -9,12 +9,14 @@ the first seed's), so that "late" differs from "never".
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from alexnet.data import Pack
 from alexnet.device import choose_precision
@@ -206,18 +208,24 @@ def settled(rows: list[dict[str, Any]], guess: float) -> bool:
         alive_at(losses, guess) is not None or dead(rows) is not None))
 
 
+@contextmanager
+def layers_seen(model: AlexNet) -> Iterator[dict[str, Tensor]]:
+    """What each layer makes of what passes meanwhile, before its ReLU."""
+    found: dict[str, Tensor] = {}
+    hooks = [getattr(model, name).register_forward_hook(
+        lambda module, inputs, output, name=name: found.__setitem__(name, output)) for name in LAYERS]
+    yield found
+    for hook in hooks:
+        hook.remove()
+
+
 @torch.no_grad()
 def firing(run: Steps) -> dict[str, float]:
     """The share of each layer's units that are above 0 for any image of the sample."""
-    found: dict[str, float] = {}
-    hooks = [getattr(run.model, name).register_forward_hook(
-        lambda module, inputs, output, name=name: found.__setitem__(name, (output > 0).any(0).float().mean().item()))
-        for name in LAYERS[:-1]]
     run.seed_dropout(0)
-    run.model(run.sample().images)
-    for hook in hooks:
-        hook.remove()
-    return {name: round(share, 4) for name, share in found.items()}
+    with layers_seen(run.model) as found:
+        run.model(run.sample().images)
+    return {name: round((found[name] > 0).any(0).float().mean().item(), 4) for name in LAYERS[:-1]}
 
 
 def dead(rows: list[dict[str, Any]]) -> str | None:
@@ -238,16 +246,14 @@ def alive_at(losses: list[float], guess: float, window: int = 50) -> int | None:
 
 def deviations(run: Steps) -> dict[str, list[float]]:
     """Of each layer's result, and of the loss's gradient there (times the batch's size), on the sample."""
-    model, found = run.model, {}
-    hooks = [getattr(model, name).register_forward_hook(
-        lambda module, inputs, output, name=name: (output.retain_grad(), found.__setitem__(name, output))[0])
-        for name in LAYERS]
     batch = run.sample()
     run.seed_dropout(0)
-    F.cross_entropy(model(batch.images), batch.labels, reduction="sum").backward()
-    for hook in hooks:
-        hook.remove()
-    model.zero_grad(set_to_none=True)
+    with layers_seen(run.model) as found:
+        logits = run.model(batch.images)
+    for output in found.values():
+        output.retain_grad()
+    F.cross_entropy(logits, batch.labels, reduction="sum").backward()
+    run.model.zero_grad(set_to_none=True)
     return {name: [output.std().item(), output.grad.std().item()] for name, output in found.items()}
 
 

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from alexnet.model import LAYERS
-from results.first_steps import PIECE, Steps, alive_at, firing, settled, steps_of
+from results.first_steps import PIECE, Steps, alive_at, firing, layers_seen, settled, steps_of
 from results.head import unit_of
 from results.units import TOY_STEPS, Place, Unit, pieces
 
@@ -64,14 +63,10 @@ def growth(unit: Unit, place: Place) -> dict[str, Any]:
 def apart(run: Steps) -> dict[str, Any]:
     """The standard deviation of each layer's result from picture to picture (the mean of its units'), and the mean of
     fc7, both before ReLU and without dropout."""
-    found: dict[str, torch.Tensor] = {}
-    hooks = [getattr(run.model, name).register_forward_hook(
-        lambda module, inputs, output, name=name: found.__setitem__(name, output)) for name in LAYERS]
     run.model.eval()
-    run.model(run.sample().images)
+    with layers_seen(run.model) as found:
+        run.model(run.sample().images)
     run.model.train()
-    for hook in hooks:
-        hook.remove()
     return {"apart": {name: float(f"{output.std(0).mean().item():.4g}") for name, output in found.items()},
             "mean_of_fc7": round(found["fc7"].mean().item(), 4)}
 
