@@ -2,8 +2,8 @@
 
 A run gives the standard deviation of every layer's result and of its gradient at the start, then the loss of each step. One
 that has come off the ground (mean loss of the last 50 steps below 0.95 ln C) ends after 200 steps, and so does one that
-never can, because no unit of some layer fires; any other goes on, at 64 px for two thousand steps (with ten classes,
-the first seed's), so that "late" differs from "never".
+never can, because no unit of some layer fires; any other goes on (`STEPS`; some of the first seed for
+`LONGER`), so that "late" differs from "never".
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
-"""How what tells pictures apart grows, from the first step until the loss sees it; and what works against it.
+"""How far apart pictures are in each layer, from the first step until the loss sees it; and what works against it.
 
 At the start fc7 is nearly the same for every picture. In the code it differs from one to the next by a fiftieth of its
-height; in the text, whose conv3 to conv5 begin three times smaller, by a thousandth. Each layer's differences feed the next
-one's gradient, so they grow like interest, slowly at first. With many classes a step brings little to each, and it takes long.
-Two things do not wait. The fade (head.py) takes fc7 below 0; batches with each class equally often have little of it.
-And weight decay makes every layer shorter, by rate x decay / (1 - momentum) of its length with each step: after 2,000 steps
-eight layers pass on half of what they did.
+height; in the text, whose conv3 to conv5 begin three times smaller, by a thousandth. Each layer's differences feed its neighbours'
+gradients, so they grow slowly at first and then all at once. Two things do not wait. The fade (head.py) lowers fc7 until little of what
+differs passes its ReLU, in the code as in the text; batches with each class equally often have less of it. And weight decay makes every layer shorter, by
+rate x decay / (1 - momentum) of its length with each step.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from results.head import unit_of
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 CLASSES, BATCH, STEPS = 200, 200, 2500   # a batch with one picture of each class
-SEEN = 0.1                               # of fc8's logits, which begin with 0.007 (code) or 0.0004 (text)
+SEEN = 0.1                               # `apart` of fc8, which begins with 0.007 (code) or 0.0004 (text)
 
 
 class Growth(NamedTuple):
@@ -43,7 +42,7 @@ GROWTHS = [Growth("as-trained", "as it is"), Growth("as-written", "as it is"), G
 
 
 def growth(unit: Unit, place: Place) -> dict[str, Any]:
-    """The losses, and after each fifty steps what `apart` and `firing` see."""
+    """The mean loss of each fifty steps, and what `apart` and `firing` see after them."""
     run = steps_of(unit, place)
     guess, start = math.log(run.model.num_classes), apart(run)
     size = place.few(PIECE, TOY_STEPS)
@@ -73,6 +72,9 @@ def apart(run: Steps) -> dict[str, Any]:
 
 # ------------------------------------------------------------------- for the page
 
+LOOK_AT = (0, 150, 250, 500, 1000, 2000)
+
+
 def units(seed: int) -> list[Unit]:
     return [one.unit(seed) for one in GROWTHS]
 
@@ -85,9 +87,9 @@ def growth_rows(place: Place) -> list[str]:
     """Seed 0's numbers on the way, and when each seed's fc8 saw the pictures."""
     rows = []
     for one in GROWTHS:
-        if contents := found_of(place, one):
-            first, cells = contents[0], []
-            for step in (0, 500, 1000, 1500):
+        if first := place.found(one.unit(0)):
+            contents, cells = found_of(place, one), []
+            for step in LOOK_AT:
                 row = next((row for row in [{"step": 0, **first["result"]["start"]}, *first["curve"]] if row["step"] == step), None)
                 cells.append(f"{row['apart']['fc7']:.2g} / {row['mean_of_fc7']:.2f}" if row else "")
             seen = ", ".join(seen_by(content["curve"]) for content in contents)
@@ -96,7 +98,7 @@ def growth_rows(place: Place) -> list[str]:
 
 
 def seen_by(curve: list[dict[str, Any]]) -> str:
-    """The step by which pictures are `SEEN` apart in fc8: from there on the loss falls."""
+    """The first step by which pictures are `SEEN` apart in fc8; about there the loss falls below guessing's."""
     return next((str(row["step"]) for row in curve if row["apart"]["fc8"] >= SEEN), f"not by {curve[-1]['step']}")
 
 

@@ -61,7 +61,7 @@ def report(place: Place) -> list[str]:
         figures.curves(fades, out / "fading.png", "fc7 fades where a batch's classes are drawn at random",
                        "step", "|h|^2, as a part of the first", level=1.0, log=(False, True))
     if grown := growth.growth_lines(place):
-        figures.curves(grown, out / "growth.png", "How what tells pictures apart grows: fc8, standard deviation from one to the next",
+        figures.curves(grown, out / "growth.png", "How far apart pictures are in fc8: standard deviation from one to the next",
                        "step", "in fc8", level=growth.SEEN, log=(False, True))
     if not (panels or rates or fades or grown):
         return []
@@ -111,9 +111,11 @@ def page(place: Place, out: Path) -> list[str]:
     lines += table("The largest rate that fc7 survives", "Predicted from the start, and found by bisection for each seed.",
                    "difference | classes | batch | classes drawn | by the swing | by the fade | by both: the head alone | survived",
                    head.limit_rows(place))
-    lines += table("How what tells pictures apart grows", "200 classes, batches of 200, rate 0.01, 64 px. Of fc7, before ReLU: standard deviation "
-                   f"from picture to picture / mean; seed 0. Last: the step by which pictures are {growth.SEEN} apart in fc8, for each seed.",
-                   f"network, difference | at first | step 500 | step 1000 | step 1500 | {growth.SEEN} in fc8 by step", growth.growth_rows(place))
+    steps = " | ".join(f"step {step}" for step in growth.LOOK_AT[1:])
+    lines += table("How far apart pictures are", "200 classes, batches of 200, rate 0.01, 64 px. Of fc7, before ReLU and without dropout: standard deviation "
+                   "from picture to picture (the mean of its units') / mean; seed 0; a run ends when it is alive. Last: the first step by which "
+                   f"the deviation is {growth.SEEN} in fc8, for each seed.",
+                   f"network, difference | at first | {steps} | {growth.SEEN} in fc8 by step", growth.growth_rows(place))
     return lines
 
 
