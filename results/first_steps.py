@@ -60,6 +60,7 @@ def habits(variant: str) -> dict[str, Difference]:
         "rate 0.02": Difference(rate=0.02),
         "rate 0.002": Difference(rate=0.002),
         "inverted dropout, rate 0.002": Difference({"dropout": "inverted"}, rate=0.002),
+        "inverted dropout, biases 0.1": Difference({"dropout": "inverted", "bias": VARIANTS["caffe"].bias}),
     }
 
 
