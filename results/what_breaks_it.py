@@ -14,7 +14,7 @@ from results.pages import fill, picture
 from results.units import Place, Unit
 
 TITLE = "What breaks AlexNet"
-MENDS = ("std 0.03 in conv3-5", "std 0.01 in conv3-5", "rate 0.002", "biases 0.1")   # with 200 classes, where the text does not come
+MENDS = ("std 0.03 in conv3-5", "std 0.01 in conv3-5", "rate 0.002", "biases 0.1", "inverted dropout, biases 0.1")   # with 200 classes
 ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten classes, and with how many seeds
     (64, 200): ((*DECISIVE, *MENDS), 3),
     (128, 10): (DECISIVE, 3),
