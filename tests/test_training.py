@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+import torch.distributed.nn   # before a group is made: training.join_world says why
 import torch.nn.functional as F
 
 from alexnet import AlexNet, augment, checkpoint, load, training
