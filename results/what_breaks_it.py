@@ -34,7 +34,7 @@ def units() -> list[Unit]:
         found += head.units(seed)
     found += growth.units(0)
     found += [first_unit(variant, name, seed, *setting) for setting, (names, seeds) in ELSEWHERE.items()
-                    for seed in range(seeds) for variant in DIFFERENCES for name in names if name in DIFFERENCES[variant]]
+              for seed in range(seeds) for variant in DIFFERENCES for name in names if name in DIFFERENCES[variant]]
     return found + growth.units(1) + growth.units(2)
 
 
