@@ -253,9 +253,12 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
             axes.axhline(level, color="black", linestyle=":", linewidth=1)
         axes.set_title(panel, fontsize=9)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
+        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(panels) == 1 else {}   # of one, it would hide lines
+        axes.legend(fontsize=7, **beside)
         axes.set_xscale("log" if log[0] else "linear")
         axes.set_yscale("log" if log[1] else "linear")
+    for axes in grid.flat[max(0, len(panels) - columns):len(panels)]:   # the lowest of each column, if nothing is below
+        axes.tick_params(labelbottom=True)
     for axes in grid.flat[len(panels):]:
         axes.set_axis_off()
     figure.supxlabel(x, fontsize=10)
