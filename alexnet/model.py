@@ -20,6 +20,7 @@ import importlib.util
 import math
 import warnings
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Callable, Iterable
 
 import torch
@@ -241,31 +242,37 @@ class _ResponseNorm(torch.autograd.Function):
     Both normalisations of the paper's network are this; they differ in W. W must be symmetric (i is
     in the window of j just as j is in the window of i), so that backward needs nothing but W:
         dx = g s^-beta - 2 alpha beta x W(g x s^-beta / s).
-    Works a few images at a time, small enough for the processor's cache, always in at least
-    32 bits; keeps only x for the way back.
+    Works a few images at a time, small enough for the processor's cache (a GPU has kernels for it),
+    always in at least 32 bits; keeps only x for the way back.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, window: Callable[[Tensor], Tensor], *constants: float) -> Tensor:
+    def forward(ctx, x: Tensor, norm: LocalResponseNorm | SameMapNorm, *constants: float) -> Tensor:
+        ctx.norm, ctx.constants = norm, constants   # k, alpha, beta
+        if kernels := _kernels_for(x):
+            x = x.contiguous(memory_format=torch.channels_last)
+            y = kernels.normalise(x, norm.axes(x), *constants)
+        else:
+            y = torch.empty_like(x)
+            with _no_autocast(x):
+                for part in _pieces(x):
+                    y[part] = _normalise(_at_least_float(x[part]), norm.window, *constants)
         ctx.save_for_backward(x)
-        ctx.window, ctx.constants = window, constants   # k, alpha, beta
-        y = torch.empty_like(x)
-        normalise = _fused(_normalise, x.device.type)
-        with _no_autocast(x):
-            for part in _pieces(x):
-                y[part] = normalise(_at_least_float(x[part]), window, *constants)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: Tensor):
         x, = ctx.saved_tensors
-        result = torch.empty_like(x)
-        go_back = _fused(_normalise_backward, x.device.type)
-        with _no_autocast(x):
-            for part in _pieces(x):
-                result[part] = go_back(_at_least_float(x[part]), _at_least_float(gradient[part]),
-                                       ctx.window, *ctx.constants)
+        if kernels := _kernels_for(x):
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            result = kernels.normalise_backward(x, gradient, ctx.norm.axes(x), *ctx.constants)
+        else:
+            result = torch.empty_like(x)
+            with _no_autocast(x):
+                for part in _pieces(x):
+                    result[part] = _normalise_backward(_at_least_float(x[part]), _at_least_float(gradient[part]),
+                                                       ctx.norm.window, *ctx.constants)
         return result, None, None, None, None
 
 
@@ -283,27 +290,25 @@ def _normalise_backward(x: Tensor, gradient: Tensor, window: Callable[[Tensor], 
     return g.addcmul_(inner, x, value=-2 * alpha * beta)
 
 
-@functools.cache
-def _fused(function: Callable[..., Tensor], device: str) -> Callable[..., Tensor]:
-    """On CUDA, where each of a dozen operations would go through the memory once more, one kernel of
-    torch.compile, if that is to be had (it needs triton and a C compiler); else as it is."""
-    if device != "cuda" or importlib.util.find_spec("triton") is None:
-        return function
-    compiled: list[Callable[..., Tensor]] = [torch.compile(function, dynamic=True)]
+def _kernels_for(x: Tensor) -> ModuleType | None:
+    """kernels.py, if x is on CUDA, of at most 32 bits, and Triton works there."""
+    fits = x.is_cuda and x.dtype != torch.float64 and 0 < x.numel() < 2 ** 31
+    return _kernels() if fits else None
 
-    def call(*arguments) -> Tensor:
-        try:
-            return compiled[0](*arguments)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # whatever is missing for compiling
-            if compiled[0] is function:
-                raise
-            compiled[0] = function
-            warnings.warn(f"torch.compile does not work here ({type(error).__name__}): the "
-                          "normalisations take longer, with the same results")
-            return function(*arguments)
-    return call
+
+@functools.cache
+def _kernels() -> ModuleType | None:
+    if importlib.util.find_spec("triton") is None:
+        return None
+    try:
+        from alexnet import kernels
+        kernels.normalise(torch.ones(1, 1, 1, 1, device="cuda"), [1, 1, 0, 1, 1, 0], 1.0, 1.0, 1.0)
+        return kernels
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:   # whatever is missing for compiling, a C compiler mostly
+        warnings.warn(f"Triton does not work here ({type(error).__name__}): the normalisations take longer, with the same results")
+        return None
 
 
 def _no_autocast(x: Tensor) -> contextlib.AbstractContextManager:
@@ -360,9 +365,13 @@ class LocalResponseNorm(nn.Module):
         """The sum over the n maps around each map, within its column."""
         return _neighbours(values.unflatten(1, (self.columns, -1)), self.n, dim=2).flatten(1, 2)
 
+    def axes(self, x: Tensor) -> list[int]:
+        """The window in the memory of x, channels_last, for kernels.py."""
+        return [1, x.shape[1] // self.columns, self.n // 2, 1, 1, 0]
+
     def forward(self, x: Tensor) -> Tensor:
         alpha = self.alpha / self.n if self.over_n else self.alpha
-        return _ResponseNorm.apply(x, self.window, self.k, alpha, self.beta)
+        return _ResponseNorm.apply(x, self, self.k, alpha, self.beta)
 
     def extra_repr(self) -> str:
         alpha = f"{self.alpha:g}" + (f" / {self.n}" if self.over_n else "")
@@ -382,8 +391,13 @@ class SameMapNorm(nn.Module):
         rows = F.avg_pool2d(values, (self.n, 1), 1, (self.n // 2, 0), divisor_override=1)
         return F.avg_pool2d(rows, (1, self.n), 1, (0, self.n // 2), divisor_override=1)
 
+    def axes(self, x: Tensor) -> list[int]:
+        """The window in the memory of x, channels_last, for kernels.py."""
+        maps, height, width = x.shape[1:]
+        return [maps, width, self.n // 2, maps * width, height, self.n // 2]
+
     def forward(self, x: Tensor) -> Tensor:
-        return _ResponseNorm.apply(x, self.window, 1.0, self.alpha / self.n ** 2, self.beta)
+        return _ResponseNorm.apply(x, self, 1.0, self.alpha / self.n ** 2, self.beta)
 
     def extra_repr(self) -> str:
         return f"k=1, n={self.n}x{self.n}, alpha={self.alpha:g} / {self.n ** 2}, beta={self.beta}"
@@ -421,6 +435,23 @@ class Dropout(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.keep}" + (", inverted" if self.inverted else "")
+
+
+class ColumnConv2d(nn.Conv2d):
+    """A convolution whose columns do not see each other (section 3.2): `groups`.
+
+    In 16 bits on CUDA, cuDNN's kernels for groups take two to four times as long as one convolution that sees
+    all maps, with weights of 0 between the columns.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.is_cuda and x.dtype in (torch.bfloat16, torch.float16)):
+            return super().forward(x)
+        own = self.in_channels // self.groups
+        columns = self.weight.to(x.dtype).chunk(self.groups)
+        wide = torch.cat([F.pad(column, (0, 0, 0, 0, own * index, own * (self.groups - 1 - index)))
+                          for index, column in enumerate(columns)])
+        return F.conv2d(x, wide, self.bias, self.stride, self.padding)
 
 
 class FarEdgeConv2d(nn.Conv2d):
@@ -486,7 +517,7 @@ class AlexNet(nn.Module):
             shape = layer.inputs, layer.shape[0], layer.kernel, layer.stride, layer.padding
             if layer.far:
                 return FarEdgeConv2d(*shape, groups=layer.groups, far=layer.far)
-            return nn.Conv2d(*shape, groups=layer.groups)
+            return (ColumnConv2d if layer.groups > 1 else nn.Conv2d)(*shape, groups=layer.groups)
         if kind == "fc":
             return nn.Linear(layer.inputs, layer.shape[0])
         if kind == "norm":

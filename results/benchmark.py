@@ -46,7 +46,8 @@ from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
 from alexnet.training import Batch, TrainingBatches
 
 HERE = Path(__file__).resolve().parent / "benchmark"
-OLDER = "without-bf16"   # a folder in it: what such a CPU measures does not take the place of what one with it does
+# Folders in it for other machines, whose numbers do not take the place of those of a CPU with bf16.
+OTHERS = {"gpu": "On a GPU", "without-bf16": "On a CPU without bf16"}
 BF16, FP32 = torch.bfloat16, torch.float32
 
 
@@ -59,6 +60,7 @@ class Side:
     name: str
     call: Callable[[], Any]   # does `work` units of what the section counts
     work: float = 1.0
+    wait: Callable[[], Any] | None = None   # until the device has done it; for another process's
 
 
 @dataclass
@@ -73,17 +75,28 @@ class Section:
 
     def compare(self, sides: list[Side], device: torch.device, rounds: int, about: str = "") -> None:
         """Each side once to warm up, then in turns. The first side is ours: the ratio of another is
-        how many times longer it takes for the same work, round by round."""
+        how many times longer it takes for the same work, round by round. A GPU needs a few calls to warm up, and
+        ends one in milliseconds: there a turn is as many as take a quarter of a second."""
+        times = {side.name: 1 for side in sides}
+
+        def turn(side: Side) -> float:
+            wait = side.wait or partial(synchronise, device)
+            wait()
+            start = time.perf_counter()
+            for _ in range(times[side.name]):
+                side.call()
+            wait()
+            return (time.perf_counter() - start) / times[side.name]
+
         for side in sides:
-            side.call()
+            seconds_each = turn(side)
+            if device.type != "cpu":
+                seconds_each = min(turn(side) for _ in range(5))
+                times[side.name] = max(1, round(0.25 / seconds_each))
         seconds: dict[str, list[float]] = {side.name: [] for side in sides}
         for _ in range(rounds):
             for side in sides:
-                synchronise(device)
-                start = time.perf_counter()
-                side.call()
-                synchronise(device)
-                seconds[side.name].append((time.perf_counter() - start) / side.work)
+                seconds[side.name].append(turn(side) / side.work)
         ours = seconds[sides[0].name]
         for side in sides:
             values = sorted(seconds[side.name] if self.unit == "s" else
@@ -111,7 +124,7 @@ def synchronise(device: torch.device) -> None:
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Operations a second of a large matrix product, two for a multiply-add; the best of several."""
     best = 0.0
-    for side in (128, 512, 2048, 4096, 4096, 4096):
+    for side in (128, 512, 2048, 4096, 4096, 4096, 8192, 8192, 8192):
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         a @ b
         synchronise(device)
@@ -344,7 +357,7 @@ class Processes:
         return self.pipes[name].recv()
 
     def sides(self, work: float = 1.0) -> list[Side]:
-        return [Side(name, partial(self.ask, name, "call"), work) for name in self.pipes]
+        return [Side(name, partial(self.ask, name, "call"), work, partial(self.ask, name, "wait")) for name in self.pipes]
 
     def peak(self, name: str) -> float:
         """GiB at most so far: of the whole process, on CUDA of its tensors."""
@@ -362,13 +375,10 @@ class Processes:
 def serve(pipe: Any, make: Callable[..., Callable[[], Any]], name: str, arguments: tuple) -> None:
     """Answers in the process of one side; its last argument is the device."""
     call, device = make(name, *arguments), arguments[-1]
+    answers = {"call": call, "wait": partial(synchronise, device), "peak": partial(peak_memory, device)}
     while True:
-        if pipe.recv() == "peak":
-            pipe.send(peak_memory(device))
-        else:
-            call()
-            synchronise(device)
-            pipe.send(None)
+        found = answers[what := pipe.recv()]()
+        pipe.send(found if what == "peak" else None)
 
 
 def peak_memory(device: torch.device) -> float:
@@ -876,7 +886,8 @@ def keep(name: str, options: argparse.Namespace, device: torch.device, section: 
     content = {"title": section.title, "command": command, "unit": section.unit, "rows": section.rows,
                "marks": section.marks, "remarks": section.remarks, "seed": 0,
                "date": date.today().isoformat(), "machine": machine(device)}
-    write_json((HERE if device.type != "cpu" or computes_in_bf16(device) else HERE / OLDER) / f"{name}.json", content)
+    folder = "gpu" if device.type != "cpu" else "" if computes_in_bf16(device) else "without-bf16"
+    write_json(HERE / folder / f"{name}.json", content)
     report()
     return content
 
@@ -921,13 +932,15 @@ def number(value: float) -> str:
 
 def report() -> None:
     """README.md and ratios.png from the JSON files of all sections that were run."""
-    found, older = ({name: read_json(folder / f"{name}.json") for name in SECTIONS if (folder / f"{name}.json").exists()}
-                    for folder in (HERE, HERE / OLDER))
+    found, *others = ({name: read_json(HERE / folder / f"{name}.json") for name in SECTIONS
+                       if (HERE / folder / f"{name}.json").exists()} for folder in ("", *OTHERS))
     head = ("# Speed\n\nMade by `python -m results.benchmark`; each table by the command above it. How cost grows, on "
             "paper: [scaling.md](scaling.md). Sides take turns; a ratio is the median of those within a round, so it is not the "
             "quotient of two medians.\n\n![ratios](ratios.png)\n\n")
-    without = ["# On a CPU without bf16\n\nAll sides in fp32, on another machine; [without-bf16/](without-bf16/).\n"] if older else []
-    write_text(HERE / "README.md", head + "\n".join([*map(table, found.values()), *without, *map(table, older.values())]))
+    parts = [*map(table, found.values())]
+    for (folder, title), other in zip(OTHERS.items(), others):
+        parts += [f"# {title}\n\nOn another machine; [{folder}/]({folder}/).\n", *map(table, other.values())] if other else []
+    write_text(HERE / "README.md", head + "\n".join(parts))
     bars = [(content["title"], f"{row['about']}: {row['name']}" if row["about"] else row["name"], row["ratio"])
             for name, content in found.items() if name not in ("profile", "scaling")
             for row in content["rows"] if row["ratio"] != 1]

@@ -135,10 +135,14 @@ def test_help_fits_on_two_screens_and_names_every_option():
         assert f"--{option}" in text
 
 
-def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA GPU"))])
+def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place, device):
+    there = ["--device", device]
+
     def command(out, *more):
         return [sys.executable, ROOT / "train_alexnet.py", "--data", folder, "--cache", place / "cache",
-                "--out", place / out, *SIZE, "--epochs", "4", *more]
+                "--out", place / out, *SIZE, *there, "--deterministic", "--epochs", "4", *more]
     process = subprocess.Popen(command("run", "--schedule", "constant"), stdout=subprocess.PIPE, text=True)
     while not process.stdout.readline().startswith("epoch"):
         assert process.poll() is None
@@ -149,7 +153,7 @@ def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place):
     stopped = torch.load(place / "run/last.pt", weights_only=True)
     assert stopped["progress"]["epoch"] < 4
     done = stopped["progress"]["epoch"] + 1
-    subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--resume", place / "run", "--cache", place / "cache"],
+    subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--resume", place / "run", "--cache", place / "cache", *there],
                    check=True, capture_output=True)
     straight = subprocess.run(command("straight", "--schedule", "constant"), capture_output=True, text=True, check=True)
     said = [line for line in straight.stderr.splitlines() if not line.startswith("look: the training loss is no better")]

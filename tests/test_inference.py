@@ -121,7 +121,7 @@ def test_truth_with_other_folders_is_refused_before_any_work(capsys, model_file,
 def test_features_are_the_activations_in_order(capsys, model_file, folder, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nothing")
     status, out, err = call(capsys, tmp_path / "bad.png", folder, "--model", model_file, "--features", "fc7",
-                            "--output", tmp_path / "f.npz", "--batch-size", 4)
+                            "--output", tmp_path / "f.npz", "--batch-size", 4, "--device", "cpu")
     assert status == 1 and "bad.png: not an image" in err
     content = np.load(tmp_path / "f.npz")
     pictures, _ = find_pictures([str(folder)])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +14,7 @@ from torch import nn
 
 from alexnet.model import (LAYERS, VARIANTS, AlexNet, Dropout, LocalResponseNorm, SameMapNorm, describe,
                            sizes)
+from conftest import ROOT
 
 
 # ------------------------------------------------------------------- counts
@@ -211,6 +216,31 @@ def test_norm_under_autocast_computes_in_32_bits():
         short = norm(x.bfloat16())
     assert short.dtype == torch.bfloat16
     torch.testing.assert_close(short.float(), norm(x), rtol=0.02, atol=0.05)
+
+
+KERNELS = """
+import torch
+from alexnet import kernels
+from alexnet.model import LocalResponseNorm, SameMapNorm
+for norm, constants in ((LocalResponseNorm(columns=2), (2.0, 1e-4)), (LocalResponseNorm(over_n=True), (2.0, 1e-4 / 5)),
+                        (SameMapNorm(), (1.0, 1e-3 / 25))):
+    for shape in ((2, 16, 5, 7), (3, 6, 1, 1), (1, 32, 33, 4)):
+        for dtype, close in ((torch.float32, 1e-6), (torch.bfloat16, 6e-3)):
+            x, gradient = ((scale * torch.randn(shape)).to(dtype).contiguous(memory_format=torch.channels_last) for scale in (300, 1))
+            exact = x.double().requires_grad_()
+            expected = norm(exact)
+            expected.backward(gradient.double())
+            y = kernels.normalise(x, norm.axes(x), *constants, 0.75)
+            back = kernels.normalise_backward(x, gradient, norm.axes(x), *constants, 0.75)
+            for own, other in ((y, expected), (back, exact.grad)):
+                assert own.dtype == dtype and (own.double() - other).norm() < close * other.norm(), (norm, shape, dtype)
+"""
+
+
+def test_the_kernels_for_a_gpu_compute_the_same():
+    """On this processor, as Triton interprets them; on a GPU: test_gpu.py."""
+    pytest.importorskip("triton")
+    subprocess.run([sys.executable, "-c", KERNELS], check=True, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"})
 
 
 # ------------------------------------------------------------------- dropout, conv1, start

@@ -597,7 +597,7 @@ def test_a_stopped_fine_tuning_goes_on_without_the_weights_file(capsys, data, pl
     straight = tune(capsys, data, place / "straight", "--weights", place / "w.pt", "--freeze", "conv2", "--schedule", "constant")
     tune(capsys, data, place / "run", "--weights", place / "w.pt", "--freeze", "conv2", "--schedule", "constant", "--epochs", 1)
     (place / "w.pt").unlink()
-    status, out, err = call(capsys, "--resume", place / "run", "--epochs", 2, main=train_alexnet.main)
+    status, out, err = call(capsys, "--resume", place / "run", "--epochs", 2, "--device", "cpu", main=train_alexnet.main)
     assert (status, straight[0]) == (0, 0) and "frozen: all up to conv2" in out
     one, two = (torch.load(place / name / "last.pt", weights_only=True)["model"] for name in ("run", "straight"))
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -1,0 +1,97 @@
+"""The normalisations on a GPU: one pass through its memory forward, two back.
+
+The arithmetic is that of model._ResponseNorm. Written out with torch's operations it takes a dozen passes,
+which on a GPU is most of a training step. Triton comes with torch where there is CUDA; it needs a C compiler.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 1024
+
+
+@triton.jit
+def _window(values, at, inside, stride_a, length_a, stride_b, length_b,
+            REACH_A: tl.constexpr, REACH_B: tl.constexpr, SQUARED: tl.constexpr, BLOCK: tl.constexpr):
+    """The sum of the values, or of their squares, in the window around each place; what is outside counts as 0."""
+    a, b = at // stride_a % length_a, at // stride_b % length_b
+    total = tl.zeros([BLOCK], tl.float32)
+    for j in tl.static_range(2 * REACH_B + 1):
+        for i in tl.static_range(2 * REACH_A + 1):
+            to_a, to_b = i - REACH_A, j - REACH_B
+            there = inside & (a + to_a >= 0) & (a + to_a < length_a) & (b + to_b >= 0) & (b + to_b < length_b)
+            value = tl.load(values + at + to_a * stride_a + to_b * stride_b, mask=there, other=0.0).to(tl.float32)
+            total += value * value if SQUARED else value
+    return total
+
+
+@triton.jit
+def _forward(x, y, count, k, alpha, beta, stride_a, length_a, stride_b, length_b,
+             REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
+    """y = x s^-beta."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    s = k + alpha * _window(x, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, True, BLOCK)
+    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(y + at, value * tl.exp2(-beta * tl.log2(s)), mask=inside)
+
+
+@triton.jit
+def _inner(x, gradient, inner, count, k, alpha, beta, stride_a, length_a, stride_b, length_b,
+           REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
+    """What the window adds up on the way back: g x s^-beta / s."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    s = k + alpha * _window(x, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, True, BLOCK)
+    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(inner + at, g * value * tl.exp2((-beta - 1) * tl.log2(s)), mask=inside)
+
+
+@triton.jit
+def _backward(x, gradient, inner, result, count, k, alpha, beta, stride_a, length_a, stride_b, length_b,
+              REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
+    """dx = g s^-beta - 2 alpha beta x W(inner)."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    s = k + alpha * _window(x, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, True, BLOCK)
+    total = _window(inner, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, False, BLOCK)
+    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(result + at, g * tl.exp2(-beta * tl.log2(s)) - 2 * alpha * beta * value * total, mask=inside)
+
+
+def _run(kernel: triton.JITFunction, tensors: list[Tensor], axes: list[int], constants: tuple[float, ...]) -> None:
+    stride_a, length_a, reach_a, stride_b, length_b, reach_b = axes
+    count = tensors[0].numel()
+    with torch.cuda.device_of(tensors[0]):
+        kernel[(triton.cdiv(count, BLOCK),)](*tensors, count, *constants, stride_a, length_a, stride_b, length_b,
+                                             reach_a, reach_b, BLOCK)
+
+
+@torch.library.custom_op("alexnet::normalise", mutates_args=())
+def normalise(x: Tensor, axes: list[int], k: float, alpha: float, beta: float) -> Tensor:
+    """x / s^beta. x: (N, maps, H, W), channels_last, at most 32 bits; computed in 32 bits, of x's type.
+
+    axes: of the window's two axes, places between neighbours in memory, their number, and how many it reaches to each side.
+    """
+    y = torch.empty_like(x)
+    _run(_forward, [x, y], axes, (k, alpha, beta))
+    return y
+
+
+@torch.library.custom_op("alexnet::normalise_backward", mutates_args=())
+def normalise_backward(x: Tensor, gradient: Tensor, axes: list[int], k: float, alpha: float, beta: float) -> Tensor:
+    """The gradient at x from that at the result; both channels_last."""
+    inner, result = torch.empty_like(x, dtype=torch.float32), torch.empty_like(x)
+    _run(_inner, [x, gradient, inner], axes, (k, alpha, beta))
+    _run(_backward, [x, gradient, inner, result], axes, (k, alpha, beta))
+    return result
+
+
+for _operation in (normalise, normalise_backward):   # what tensors without numbers get (torch.compile, FakeTensor)
+    _operation.register_fake(lambda x, *_: torch.empty_like(x))
