@@ -47,7 +47,7 @@ from alexnet.training import Batch, TrainingBatches
 
 HERE = Path(__file__).resolve().parent / "benchmark"
 # Folders in it for other machines, whose numbers do not take the place of those of a CPU with bf16.
-OTHERS = {"gpu": "On a GPU", "without-bf16": "On a CPU without bf16"}
+OTHERS = {"gpu": "# On a GPU\n\nOn", "without-bf16": "# On a CPU without bf16\n\nAll sides in fp32, on"}
 BF16, FP32 = torch.bfloat16, torch.float32
 
 
@@ -857,7 +857,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace, torch.device], Section]] = {
     "inference": inference_command, "optimizer": optimizer, "input": input_, "packing": packing, "scaling": scaling, "accuracy": accuracy}
 
 
-# Why a mark is missed where it is; from the profile.
+# Why a mark is missed on a CPU; from the profile.
 WHY = {
     "ours to the textbook network": "Without bf16 both sides wait for the same multiplications, which take five sixths of our "
         "step: what is left to gain is the textbook's time for normalisation, memory and layout.",
@@ -894,6 +894,7 @@ def keep(name: str, options: argparse.Namespace, device: torch.device, section: 
 
 def table(content: dict[str, Any]) -> str:
     """One section in Markdown."""
+    about = content["machine"]
     lines = [f"## {content['title']}", "", f"    python -m results.benchmark {content['command']}", ""]
     rows, unit = content["rows"], content["unit"]
     if "forward" in rows[0]:
@@ -917,8 +918,7 @@ def table(content: dict[str, Any]) -> str:
                   f"| {mark['value']:.3g}{'' if mark['reached'] else ', not reached'} |"
                   for mark in content["marks"]]
         lines += [f"\n*{mark['what']}*: {WHY[mark['what']]}" for mark in content["marks"]
-                  if not mark["reached"] and mark["what"] in WHY]
-    about = content["machine"]
+                  if not mark["reached"] and mark["what"] in WHY and about["device"] == "cpu"]
     lines += ["", *content["remarks"], ""] if content["remarks"] else [""]
     lines += [f"{content['date']}, {about['cores']} cores ({about['instructions']}), {about['device']}, torch "
               f"{about['torch']}; seed 0; medians of "
@@ -938,8 +938,8 @@ def report() -> None:
             "paper: [scaling.md](scaling.md). Sides take turns; a ratio is the median of those within a round, so it is not the "
             "quotient of two medians.\n\n![ratios](ratios.png)\n\n")
     parts = [*map(table, found.values())]
-    for (folder, title), other in zip(OTHERS.items(), others):
-        parts += [f"# {title}\n\nOn another machine; [{folder}/]({folder}/).\n", *map(table, other.values())] if other else []
+    for (folder, head_of), other in zip(OTHERS.items(), others):
+        parts += [f"{head_of} another machine; [{folder}/]({folder}/).\n", *map(table, other.values())] if other else []
     write_text(HERE / "README.md", head + "\n".join(parts))
     bars = [(content["title"], f"{row['about']}: {row['name']}" if row["about"] else row["name"], row["ratio"])
             for name, content in found.items() if name not in ("profile", "scaling")
