@@ -1,7 +1,7 @@
 """The normalisations on a GPU: one pass through its memory forward, two back.
 
-The arithmetic is that of model._ResponseNorm. Written out with torch's operations it takes a dozen passes,
-which on a GPU is most of a training step. Triton comes with torch where there is CUDA; it needs a C compiler.
+The arithmetic is that of model._ResponseNorm. Written out with torch's operations it takes a dozen passes each way.
+Triton comes with torch for CUDA on Linux; it needs a C compiler.
 """
 
 from __future__ import annotations

@@ -242,8 +242,8 @@ class _ResponseNorm(torch.autograd.Function):
     Both normalisations of the paper's network are this; they differ in W. W must be symmetric (i is
     in the window of j just as j is in the window of i), so that backward needs nothing but W:
         dx = g s^-beta - 2 alpha beta x W(g x s^-beta / s).
-    Works a few images at a time, small enough for the processor's cache (a GPU has kernels for it),
-    always in at least 32 bits; keeps only x for the way back.
+    Works a few images at a time, small enough for the processor's cache, always in at least 32 bits;
+    keeps only x for the way back. On CUDA kernels.py does it, with a result in channels_last.
     """
 
     @staticmethod
@@ -292,22 +292,26 @@ def _normalise_backward(x: Tensor, gradient: Tensor, window: Callable[[Tensor], 
 
 def _kernels_for(x: Tensor) -> ModuleType | None:
     """kernels.py, if x is on CUDA, of at most 32 bits, and Triton works there."""
-    fits = x.is_cuda and x.dtype != torch.float64 and 0 < x.numel() < 2 ** 31
-    return _kernels() if fits else None
+    if not x.is_cuda or x.dtype == torch.float64 or not 0 < x.numel() < 2 ** 31:
+        return None
+    # A tensor without numbers (FakeTensor) tries nothing, so nothing is known afterwards.
+    return (_kernels if type(x) is Tensor else _kernels.__wrapped__)(x.device)
 
 
 @functools.cache
-def _kernels() -> ModuleType | None:
+def _kernels(device: torch.device) -> ModuleType | None:
     if importlib.util.find_spec("triton") is None:
         return None
     try:
         from alexnet import kernels
-        kernels.normalise(torch.ones(1, 1, 1, 1, device="cuda"), [1, 1, 0, 1, 1, 0], 1.0, 1.0, 1.0)
+        kernels.normalise(torch.ones(1, 1, 1, 1, device=device), [1, 1, 0, 1, 1, 0], 1.0, 1.0, 1.0)
         return kernels
     except torch.OutOfMemoryError:
         raise
     except Exception as error:   # whatever is missing for compiling, a C compiler mostly
-        warnings.warn(f"Triton does not work here ({type(error).__name__}): the normalisations take longer, with the same results")
+        said = (str(error).splitlines() or [""])[0]
+        warnings.warn(f"Triton does not work here ({type(error).__name__}: {said}): the normalisations take longer, "
+                      "with the same results")
         return None
 
 
@@ -367,7 +371,7 @@ class LocalResponseNorm(nn.Module):
 
     def axes(self, x: Tensor) -> list[int]:
         """The window in the memory of x, channels_last, for kernels.py."""
-        return [1, x.shape[1] // self.columns, self.n // 2, 1, 1, 0]
+        return [1, x.unflatten(1, (self.columns, -1)).shape[2], self.n // 2, 1, 1, 0]
 
     def forward(self, x: Tensor) -> Tensor:
         alpha = self.alpha / self.n if self.over_n else self.alpha
@@ -440,8 +444,8 @@ class Dropout(nn.Module):
 class ColumnConv2d(nn.Conv2d):
     """A convolution whose columns do not see each other (section 3.2): `groups`.
 
-    In 16 bits on CUDA, cuDNN's kernels for groups take two to four times as long as one convolution that sees
-    all maps, with weights of 0 between the columns.
+    In 16 bits on CUDA, cuDNN's kernels for groups take up to four times as long (conv4, on an H200) as one
+    convolution that sees all maps, with weights of 0 between the columns.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -75,8 +75,8 @@ class Section:
 
     def compare(self, sides: list[Side], device: torch.device, rounds: int, about: str = "") -> None:
         """Each side once to warm up, then in turns. The first side is ours: the ratio of another is
-        how many times longer it takes for the same work, round by round. A GPU needs a few calls to warm up, and
-        ends one in milliseconds: there a turn is as many as take a quarter of a second."""
+        how many times longer it takes for the same work, round by round. On a GPU, where a step takes milliseconds,
+        it warms up longer, and a turn is as many calls as take about a quarter of a second."""
         times = {side.name: 1 for side in sides}
 
         def turn(side: Side) -> float:
@@ -89,10 +89,12 @@ class Section:
             return (time.perf_counter() - start) / times[side.name]
 
         for side in sides:
-            seconds_each = turn(side)
-            if device.type != "cpu":
-                seconds_each = min(turn(side) for _ in range(5))
-                times[side.name] = max(1, round(0.25 / seconds_each))
+            each = turn(side)
+            for _ in range(5 if device.type != "cpu" and each < 60 else 0):   # the first may have compiled something
+                each = turn(side)
+                if each > 0.25:
+                    break
+                times[side.name] = round(0.25 / each)
         seconds: dict[str, list[float]] = {side.name: [] for side in sides}
         for _ in range(rounds):
             for side in sides:
@@ -117,14 +119,16 @@ class Section:
 
 
 def synchronise(device: torch.device) -> None:
-    if device.type in ("cuda", "mps"):
-        getattr(torch, device.type).synchronize()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Operations a second of a large matrix product, two for a multiply-add; the best of several."""
     best = 0.0
-    for side in (128, 512, 2048, 4096, 4096, 4096, 8192, 8192, 8192):
+    for side in (128, 512, 2048, 4096, 4096, 4096, *([] if device.type == "cpu" else [8192] * 3)):
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         a @ b
         synchronise(device)
@@ -207,7 +211,9 @@ def short(dtype: torch.dtype) -> str:
     return {BF16: "bf16", FP32: "fp32"}[dtype]
 
 
-def without_bf16(device: torch.device, section: Section) -> None:
+def which_arithmetic(device: torch.device, section: Section) -> None:
+    if device.type == "cuda":
+        section.remarks.append("fp32 is what torch makes of it by default: convolutions in TF32, for all sides.")
     if not computes_in_bf16(device):
         section.remarks.append("This processor has no bf16 arithmetic (it emulates it, hundreds of times "
                                "slower), so all sides run in fp32 and torchvision's bf16 form is left out.")
@@ -317,7 +323,7 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
     memory = {row["name"]: row["peak_gib"] for row in section.rows}
     section.mark("peak memory, ours to torchvision, fp32",
                  section.rows[0]["peak_gib"] / memory["torchvision, fp32"], 1, at_most=True)
-    without_bf16(device, section)
+    which_arithmetic(device, section)
     return section
 
 
@@ -379,6 +385,7 @@ def serve(pipe: Any, make: Callable[..., Callable[[], Any]], name: str, argument
     while True:
         found = answers[what := pipe.recv()]()
         pipe.send(found if what == "peak" else None)
+        del found   # what a call gave must not lie in memory beside the next
 
 
 def peak_memory(device: torch.device) -> float:
@@ -479,7 +486,7 @@ def inference_network(options: argparse.Namespace, device: torch.device) -> Sect
     section.mark("ours to the textbook network", section.ratio("textbook, fp32"), 3.5)
     section.mark("ours to torchvision, fp32, channels_last",
                  section.ratio("torchvision, fp32, channels_last"), 1)
-    without_bf16(device, section)
+    which_arithmetic(device, section)
     return section
 
 
@@ -525,7 +532,7 @@ def inference_command(options: argparse.Namespace, device: torch.device) -> Sect
         ], device, options.rounds)
     section.mark("ours to the loop", section.ratio("a loop: PIL, transforms, textbook network"), 4)
     section.mark("ours to the DataLoader", section.ratio("DataLoader, 2 workers, batch 64, torchvision"), 1.7)
-    without_bf16(device, section)
+    which_arithmetic(device, section)
     return section
 
 

@@ -37,6 +37,21 @@ def test_ratios_and_rates_are_those_of_the_same_work():
     assert 600 < section.rows[0]["median"] < 1010 and section.rows[1]["low"] <= section.rows[1]["median"]
 
 
+def test_on_a_gpu_a_turn_is_many_short_calls_and_one_long_one():
+    calls = {"short": 0, "long": 0}
+
+    def side(name: str, seconds: float) -> Side:
+        def call() -> None:
+            calls[name] += 1
+            time.sleep(seconds)
+        return Side(name, call, wait=lambda: None)   # as if the device were another process's
+
+    section = Section("title", "s")
+    section.compare([side("short", 0.01), side("long", 0.3)], torch.device("cuda"), 2)
+    assert calls["long"] == 4 and calls["short"] > 6 + 2 * 10
+    assert section.ratio("long") == pytest.approx(30, rel=0.3)
+
+
 def test_both_normalisations_of_the_lrn_section_agree():
     ours, theirs = (benchmark.normalisation(name, CPU, 2)() for name in ("ours", "nn.LocalResponseNorm"))
     for a, b in zip(ours, theirs):

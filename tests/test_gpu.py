@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from alexnet import AlexNet, load, training
+from alexnet import AlexNet, load, model, training
 from alexnet.data import find_source, packed
-from alexnet.model import VARIANTS, LocalResponseNorm, SameMapNorm
+from alexnet.model import VARIANTS, ColumnConv2d, LocalResponseNorm, SameMapNorm
 from alexnet.training import Run, Settings, World, evaluate, make_optimizer, set_rates
 from conftest import make_folder
 
@@ -31,23 +32,24 @@ def apart(one: torch.Tensor, two: torch.Tensor) -> float:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_logits_and_gradients_are_those_of_float64_on_the_cpu(variant, exact):
     torch.manual_seed(0)
-    model = AlexNet(10, 96, variant, widths=(16, 32, 32, 32, 32), hidden=64).eval()
+    network = AlexNet(10, 96, variant, widths=(16, 32, 32, 32, 32), hidden=64).eval()
     images, labels = torch.randint(0, 256, (6, 3, 96, 96)).float(), torch.arange(6)
     reference = AlexNet(10, 96, variant, widths=(16, 32, 32, 32, 32), hidden=64).eval()
-    reference.load_state_dict(model.state_dict())
+    reference.load_state_dict(network.state_dict())
     reference.double()
-    training.compute_ready(model, GPU, World())
-    logits, expected = model(images.to(GPU)), reference(images.double())
+    training.compute_ready(network, GPU, World())
+    logits, expected = network(images.to(GPU)), reference(images.double())
     assert apart(logits, expected) < 1e-4
     F.cross_entropy(logits, labels.to(GPU)).backward()
     F.cross_entropy(expected, labels).backward()
-    for (name, own), other in zip(model.named_parameters(), reference.parameters()):
+    for (name, own), other in zip(network.named_parameters(), reference.parameters()):
         assert apart(own.grad, other.grad) < 1e-3, name
 
 
 @pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-5), (torch.bfloat16, 5e-3)])
 @pytest.mark.parametrize("norm", [LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75), SameMapNorm()], ids=("across", "within"))
 def test_normalisations_are_those_of_float64_on_the_cpu_for_any_shape(norm, dtype, close):
+    assert model._kernels(GPU)   # else it is not they that are tested
     for shape in ((4, 96, 27, 27), (1, 96, 55, 55), (7, 32, 13, 13), (128, 96, 7, 7)):
         values, gradient = 30 * torch.randn(shape), torch.randn(shape)
         results = []
@@ -60,6 +62,22 @@ def test_normalisations_are_those_of_float64_on_the_cpu_for_any_shape(norm, dtyp
             assert apart(own, expected) < close, shape
 
 
+def test_columns_in_16_bits_are_those_of_the_grouped_convolution():
+    torch.manual_seed(0)
+    columns = ColumnConv2d(48, 96, 5, 1, 2, groups=2).to(GPU, torch.bfloat16, memory_format=torch.channels_last)
+    grouped = nn.Conv2d(48, 96, 5, 1, 2, groups=2)
+    grouped.load_state_dict(columns.state_dict())
+    images, gradient = torch.randn(4, 48, 13, 13).bfloat16(), torch.randn(4, 96, 13, 13).bfloat16()
+    results = []
+    for layer, device, dtype in ((columns, GPU, torch.bfloat16), (grouped.double(), "cpu", torch.float64)):
+        x = images.to(device, dtype).requires_grad_()
+        y = layer(x)
+        y.backward(gradient.to(device, dtype))
+        results.append((y.detach(), x.grad, layer.weight.grad, layer.bias.grad))
+    for own, expected in zip(*results):
+        assert apart(own, expected) < 1e-2
+
+
 def test_a_run_on_the_gpu_learns_and_its_checkpoint_answers_on_the_cpu(place):
     folder = make_folder(place / "set", {"train/star": 100, "train/stripes": 100, "val/star": 25, "val/stripes": 25})
     pack = packed(find_source(str(folder)), 64, place / "cache", quiet=True)
@@ -68,26 +86,26 @@ def test_a_run_on_the_gpu_learns_and_its_checkpoint_answers_on_the_cpu(place):
     run = Run(place / "run", settings, pack, GPU, threads=3)
     run.train()
     assert min(run.progress.errors()) <= 0.2
-    model = load(place / "run/last.pt")
-    assert model.mean.device.type == "cpu"
-    on_gpu, on_cpu = evaluate(run.model, pack), evaluate(model, pack)
+    network = load(place / "run/last.pt")
+    assert network.mean.device.type == "cpu"
+    on_gpu, on_cpu = evaluate(run.model, pack), evaluate(network, pack)
     assert on_cpu["loss"] == pytest.approx(on_gpu["loss"], rel=0.02) and abs(on_cpu["top1_error"] - on_gpu["top1_error"]) <= 0.04
 
 
 def test_the_fused_step_is_the_papers_rule_across_changes_of_the_rate():
     torch.manual_seed(0)
-    models = [AlexNet(3, 36, hidden=32) for _ in range(2)]
-    models[1].load_state_dict(models[0].state_dict())
-    models[0].to(GPU)
-    models[1].double()
-    optimizers = [make_optimizer(model, training.RECIPES["as-trained"]) for model in models]
+    networks = [AlexNet(3, 36, hidden=32) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    networks[0].to(GPU)
+    networks[1].double()
+    optimizers = [make_optimizer(network, training.RECIPES["as-trained"]) for network in networks]
     for rate in (0.01, 0.01, 0.001, 0.001, 0.03):
         for optimizer in optimizers:
             set_rates(optimizer, rate)
-        for own, other in zip(models[0].parameters(), models[1].parameters()):
+        for own, other in zip(networks[0].parameters(), networks[1].parameters()):
             other.grad = torch.randn_like(other)
             own.grad = other.grad.to(GPU, torch.float32)
         for optimizer in optimizers:
             optimizer.step()
-    for (name, own), other in zip(models[0].named_parameters(), models[1].parameters()):
+    for (name, own), other in zip(networks[0].named_parameters(), networks[1].parameters()):
         assert apart(own.detach(), other.detach()) < 1e-5, name
