@@ -8,8 +8,8 @@ the others.
 
 What is ours: C8 scales pixels by 1/64 and draws weights with standard deviation 1 / sqrt(inputs), which
 suits tanh at least as well as ReLU; the paper names no initial weights. C8 trains on 10,000 images, its
-rates are chosen on 10,000 others; C10's schedule is short: 8 epochs, not hundreds. They leave both nets far
-from trained, so that 40 are run, too (`run cifar-lrn`; added when the result of the 8 was known).
+rates are chosen on 10,000 others; C10's schedule is short: 40 epochs, not hundreds. 8 were planned first and leave both
+nets far from trained; the 40 were added when their result was known.
 """
 
 from __future__ import annotations

@@ -182,7 +182,7 @@ def claims_lines(findings: dict[str, Finding]) -> list[str]:
     return ["## The paper's 27 claims", "", f"Made by `python -m results.reproduce table` from the JSON files "
             f"in `experiments/`. Where nothing else is said, networks learnt Imagenette at {ablations.SIZE} px for "
             f"{ablations.EPOCHS} epochs. Intervals are 95% t intervals of paired differences (same seeds on both sides). How "
-            "each verdict follows was fixed before the runs, but for C17, whose rule says why; it stands in [claims.py](claims.py) and below.", "",
+            "each verdict follows was fixed before the runs, but for C10 and C17, whose rules say why; it stands in [claims.py](claims.py) and below.", "",
             "| claim | the paper | found here | verdict | command |", "|---|---|---|---|---|",
             *(f"| {name} | {CLAIMS[name].says} | {one.found} | {one.verdict} | `{CLAIMS[name].how()}` |"
               for name, one in findings.items()), ""]

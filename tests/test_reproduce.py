@@ -413,7 +413,7 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     reproduce.table(place)
     text = (place.out / "README.md").read_text()
     assert "| no LRN | +1.20 points" in text and (place.out / "ablations.png").exists()
-    assert "6 of 16 runs done | not run yet" in text
+    assert "6 of 22 runs done | not run yet" in text
     minute = text.split("## In one minute")[1].split("\n## ")[0]
     assert "**cannot be tested here: 3** (C3, C5, C26)" in minute and "the worst: no LRN +1.2." in minute
     assert "What 14 years" not in minute
