@@ -30,39 +30,40 @@ def _window(values, at, inside, stride_a, length_a, stride_b, length_b,
 
 
 @triton.jit
-def _forward(x, y, count, k, alpha, beta, stride_a, length_a, stride_b, length_b,
-             REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
-    """y = x s^-beta."""
+def _here(x, count, k, alpha, stride_a, length_a, stride_b, length_b,
+          REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
+    """The places of this program, which of them there are, and x and log2 s there."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     s = k + alpha * _window(x, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, True, BLOCK)
-    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
-    tl.store(y + at, value * tl.exp2(-beta * tl.log2(s)), mask=inside)
+    return at, inside, tl.load(x + at, mask=inside, other=0.0).to(tl.float32), tl.log2(s)
+
+
+@triton.jit
+def _forward(x, y, count, k, alpha, beta, stride_a, length_a, stride_b, length_b,
+             REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
+    """y = x s^-beta."""
+    at, inside, value, log_s = _here(x, count, k, alpha, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, BLOCK)
+    tl.store(y + at, value * tl.exp2(-beta * log_s), mask=inside)
 
 
 @triton.jit
 def _inner(x, gradient, inner, count, k, alpha, beta, stride_a, length_a, stride_b, length_b,
            REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
     """What the window adds up on the way back: g x s^-beta / s."""
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < count
-    s = k + alpha * _window(x, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, True, BLOCK)
-    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    at, inside, value, log_s = _here(x, count, k, alpha, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, BLOCK)
     g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
-    tl.store(inner + at, g * value * tl.exp2((-beta - 1) * tl.log2(s)), mask=inside)
+    tl.store(inner + at, g * value * tl.exp2((-beta - 1) * log_s), mask=inside)
 
 
 @triton.jit
 def _backward(x, gradient, inner, result, count, k, alpha, beta, stride_a, length_a, stride_b, length_b,
               REACH_A: tl.constexpr, REACH_B: tl.constexpr, BLOCK: tl.constexpr):
     """dx = g s^-beta - 2 alpha beta x W(inner)."""
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside = at < count
-    s = k + alpha * _window(x, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, True, BLOCK)
+    at, inside, value, log_s = _here(x, count, k, alpha, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, BLOCK)
     total = _window(inner, at, inside, stride_a, length_a, stride_b, length_b, REACH_A, REACH_B, False, BLOCK)
-    value = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
     g = tl.load(gradient + at, mask=inside, other=0.0).to(tl.float32)
-    tl.store(result + at, g * tl.exp2(-beta * tl.log2(s)) - 2 * alpha * beta * value * total, mask=inside)
+    tl.store(result + at, g * tl.exp2(-beta * log_s) - 2 * alpha * beta * value * total, mask=inside)
 
 
 def _run(kernel: triton.JITFunction, tensors: list[Tensor], axes: list[int], constants: tuple[float, ...]) -> None:

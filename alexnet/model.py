@@ -300,6 +300,7 @@ def _kernels_for(x: Tensor) -> ModuleType | None:
 
 @functools.cache
 def _kernels(device: torch.device) -> ModuleType | None:
+    """kernels.py, tried once on the device; None, with a warning, if it does not work there."""
     if importlib.util.find_spec("triton") is None:
         return None
     try:
@@ -444,8 +445,8 @@ class Dropout(nn.Module):
 class ColumnConv2d(nn.Conv2d):
     """A convolution whose columns do not see each other (section 3.2): `groups`.
 
-    In 16 bits on CUDA, cuDNN's kernels for groups take up to four times as long (conv4, on an H200) as one
-    convolution that sees all maps, with weights of 0 between the columns.
+    In 16 bits on CUDA, cuDNN's kernels for groups take longer than one convolution that sees all maps, with
+    weights of 0 between the columns (conv4 and conv5, on an H200).
     """
 
     def forward(self, x: Tensor) -> Tensor:

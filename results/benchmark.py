@@ -47,7 +47,7 @@ from alexnet.training import Batch, TrainingBatches
 
 HERE = Path(__file__).resolve().parent / "benchmark"
 # Folders in it for other machines, whose numbers do not take the place of those of a CPU with bf16.
-OTHERS = {"gpu": "# On a GPU\n\nOn", "without-bf16": "# On a CPU without bf16\n\nAll sides in fp32, on"}
+OTHERS = {"gpu": "On a GPU", "without-bf16": "On a CPU without bf16, all sides in fp32"}
 BF16, FP32 = torch.bfloat16, torch.float32
 
 
@@ -90,7 +90,7 @@ class Section:
 
         for side in sides:
             each = turn(side)
-            for _ in range(5 if device.type != "cpu" and each < 60 else 0):   # the first may have compiled something
+            for _ in range(5 if device.type != "cpu" else 0):   # the first may have compiled something
                 each = turn(side)
                 if each > 0.25:
                     break
@@ -381,11 +381,13 @@ class Processes:
 def serve(pipe: Any, make: Callable[..., Callable[[], Any]], name: str, arguments: tuple) -> None:
     """Answers in the process of one side; its last argument is the device."""
     call, device = make(name, *arguments), arguments[-1]
-    answers = {"call": call, "wait": partial(synchronise, device), "peak": partial(peak_memory, device)}
+
+    def once() -> None:
+        call()   # what it gives goes at once: not to lie in memory beside the next
+
+    answers = {"call": once, "wait": partial(synchronise, device), "peak": partial(peak_memory, device)}
     while True:
-        found = answers[what := pipe.recv()]()
-        pipe.send(found if what == "peak" else None)
-        del found   # what a call gave must not lie in memory beside the next
+        pipe.send(answers[pipe.recv()]())
 
 
 def peak_memory(device: torch.device) -> float:
@@ -945,8 +947,8 @@ def report() -> None:
             "paper: [scaling.md](scaling.md). Sides take turns; a ratio is the median of those within a round, so it is not the "
             "quotient of two medians.\n\n![ratios](ratios.png)\n\n")
     parts = [*map(table, found.values())]
-    for (folder, head_of), other in zip(OTHERS.items(), others):
-        parts += [f"{head_of} another machine; [{folder}/]({folder}/).\n", *map(table, other.values())] if other else []
+    for (folder, title), other in zip(OTHERS.items(), others):
+        parts += [f"# {title}\n\nOn another machine; [{folder}/]({folder}/).\n", *map(table, other.values())] if other else []
     write_text(HERE / "README.md", head + "\n".join(parts))
     bars = [(content["title"], f"{row['about']}: {row['name']}" if row["about"] else row["name"], row["ratio"])
             for name, content in found.items() if name not in ("profile", "scaling")
