@@ -178,7 +178,8 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
 
     shape = outline(len(pack.classes), image_size, variant, changes)
     momentum = given("momentum", recipe.momentum)
-    lr = given("lr", recipe.rate * TUNING_RATE if start else default_rate(shape, replace(recipe, momentum=momentum)))
+    usual = recipe.rate * TUNING_RATE if start else default_rate(shape, replace(recipe, momentum=momentum))
+    lr = given("lr", usual)
     head = given("head_lr", default_head(start, pack, momentum, recipe.bias_rate, lr) if start else 1.0)
     settings = Settings(
         data=place(options.data or "demo"), variant=variant, image_size=image_size,
@@ -205,10 +206,10 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         return settings     # the limit is that of the initial weights
     if options.lr is not None and lr > 1.05 * highest / 2:
         print(f"look: --lr {lr:g} may not be stable: with {len(pack.classes)} classes the first "
-              f"steps allow at most {highest:.2g}, and half of that is safe", file=sys.stderr)
+              f"steps allow at most {highest:.2g}, by our estimate; without --lr it is {usual:g}", file=sys.stderr)
     elif options.lr is None and lr < recipe.rate:
         print(f"rate {lr:g} instead of {recipe.rate:g}: with {len(pack.classes)} classes the first "
-              f"steps allow at most {highest:.2g}, and half of that is safe")
+              f"steps allow at most {highest:.2g}, by our estimate, and this is half of it")
     return settings
 
 

@@ -276,14 +276,14 @@ def data_for(classes: int) -> str:
 
 # ------------------------------------------------------------------- for the page
 
+def found_of(place: Place, variant: str, name: str, size: int, classes: int) -> list[dict[str, Any]]:
+    """The runs there are, by seed."""
+    return [content for seed in range(3) if (content := place.found(first_unit(variant, name, seed, size, classes)))]
+
+
 def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[list[tuple[float, float]]]]:
-    found = {}
-    for name in DECISIVE:
-        contents = [content for seed in range(3)
-                    if (content := place.found(first_unit(variant, name, seed, size, classes)))]
-        if contents:
-            found[name] = [loss_line(content) for content in contents]
-    return found
+    return {name: [loss_line(content) for content in contents] for name in DECISIVE
+            if (contents := found_of(place, variant, name, size, classes))}
 
 
 def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
@@ -297,12 +297,21 @@ def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
 def lives(place: Place, variant: str, name: str, size: int, classes: int) -> list[str]:
     """When each seed came off the ground."""
     found = []
-    for seed in range(3):
-        if content := place.found(first_unit(variant, name, seed, size, classes)):
-            result, last = content["result"], content["curve"][-1]["step"]
-            found.append(str(result["alive_at"]) if result["alive_at"] else
-                         f"never ({result['dead']} dead by {last})" if result["dead"] else f"not by {last}")
+    for content in found_of(place, variant, name, size, classes):
+        result, last = content["result"], content["curve"][-1]["step"]
+        found.append(str(result["alive_at"]) if result["alive_at"] else
+                     f"never ({result['dead']} dead by {last})" if result["dead"] else f"not by {last}")
     return found
+
+
+def span(place: Place, variant: str, name: str, size: int, classes: int) -> str:
+    """The first and the last of these steps, and how many seeds have one if not all do."""
+    contents = found_of(place, variant, name, size, classes)
+    steps = sorted(step for content in contents if (step := content["result"]["alive_at"]))
+    if not steps:
+        return "no" if contents else ""
+    return (" to ".join(str(step) for step in sorted({steps[0], steps[-1]}))
+            + ("" if len(steps) == len(contents) else f" ({len(steps)} of {len(contents)})"))
 
 
 def start_table(place: Place) -> list[str]:

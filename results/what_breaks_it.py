@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alexnet import figures
 from results import growth, head
-from results.first_steps import DECISIVE, DIFFERENCES, first_unit, lives, loss_lines, start_table
+from results.first_steps import DECISIVE, DIFFERENCES, first_unit, found_of, lives, loss_lines, span, start_table
 from results.pages import fill, picture
 from results.units import Place, Unit
 
@@ -22,6 +22,7 @@ ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten clas
     (224, 10): (DECISIVE[:2], 1),
 }
 SETTINGS = [(64, 10), *ELSEWHERE]
+SHORT = [(64, 10), (128, 10), (64, 200)]   # in the table at the top of the page
 
 
 # ------------------------------------------------------------------- the units
@@ -66,6 +67,7 @@ def report(place: Place) -> list[str]:
     if not (panels or rates or fades or grown):
         return []
     fill(out / "README.md", "runs", page(place, out), TITLE)
+    fill(out / "README.md", "short", at_a_glance(place))
     return [f"## {TITLE}", "", *picture(place.out, "what-breaks-it/first-steps.png"),
             *picture(place.out, "what-breaks-it/limits.png"),
             "[The runs, the reason, and advice for people who are stuck](what-breaks-it/README.md).", ""]
@@ -76,8 +78,7 @@ def in_short(place: Place) -> str:
     largest rates that fc7 survives (the seeds' median)."""
     runs, rates = [], []
     for name in DECISIVE:
-        found = [content["result"]["alive_at"] for variant in DIFFERENCES for seed in range(3)
-                 if (content := place.found(first_unit(variant, name, seed)))]
+        found = [content["result"]["alive_at"] for variant in DIFFERENCES for content in found_of(place, variant, name, 64, 10)]
         if found:
             runs.append(f"{name} {sum(step is not None for step in found)} of {len(found)}")
     for name in head.NAMES:
@@ -88,6 +89,15 @@ def in_short(place: Place) -> str:
     said = [f"runs that come off the ground, 64 px, 10 classes: {'; '.join(runs)}" if runs else "",
             f"the largest rate that fc7 survives with {', '.join(map(str, head.CLASSES))} classes: {'; '.join(rates)}" if rates else ""]
     return ". And ".join(part for part in said if part)
+
+
+def at_a_glance(place: Place) -> list[str]:
+    """By which step each network comes off the ground with today's habits, and with what mends one of them."""
+    settings = [(variant, size, classes) for size, classes in SHORT for variant in DIFFERENCES]
+    columns = " | ".join(f"{variant}, {size} px, {classes} classes" for variant, size, classes in settings)
+    rows = [f"| {name} | {' | '.join(cells)} |" for name in (*DECISIVE, "inverted dropout, biases 0.1")
+            if any(cells := [span(place, variant, name, size, classes) for variant, size, classes in settings])]
+    return [f"| | {columns} |", "|---" * (len(settings) + 1) + "|", *rows]
 
 
 def page(place: Place, out: Path) -> list[str]:

@@ -367,6 +367,14 @@ def test_the_page_says_which_rates_are_predicted_and_which_were_survived(place):
     assert "![limits](what-breaks-it/limits.png)" in lines and (place.out / "what-breaks-it" / "limits.png").exists()
 
 
+def test_the_table_at_the_top_says_when_networks_come_and_how_many_seeds_do(place):
+    for name, steps in {"as it is": (90, 89, 91), "no dropout": (98, None, 86), "pixels / 70": (None, None, None)}.items():
+        for seed, step in enumerate(steps):
+            entered(place, first_steps.first_unit("as-trained", name, seed, 128, 10), 0, alive_at=step)
+    assert what_breaks_it.at_a_glance(place)[2:] == [
+        "| as it is |  |  | 89 to 91 |  |  |  |", "| no dropout |  |  | 86 to 98 (2 of 3) |  |  |  |", "| pixels / 70 |  |  | no |  |  |  |"]
+
+
 def test_a_change_is_kept_only_if_it_is_better(place):
     errors = {"2012": 0.40, "He init, divided pixels": 0.45, "batch norm, no LRN": 0.30}
     for name, error in errors.items():
