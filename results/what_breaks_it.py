@@ -111,14 +111,16 @@ def page(place: Place, out: Path) -> list[str]:
                         for name in DIFFERENCES[variant] if (seeds := lives(place, variant, name, size, classes))])
     lines += start_table(place)
     lines += table("The swing", "Rates above which the first step is unstable, 3.8 / curvature: with |h|^2 / C; with "
-                   "|h|^2 times the largest eigenvalue of the mean of diag(p) - p p'; with the largest curvature of the whole "
-                   "loss. Means of the seeds.", "network | classes | by the head | by the head and p | by the largest curvature",
+                   "|h|^2 times the largest eigenvalue of the mean of diag(p) - p p', p being the probabilities that the network gives a "
+                   "picture's classes; with the largest curvature of the whole loss. Means of the seeds.",
+                   "network | classes | by the head | by the head and p | by the largest curvature",
                    head.curvature_rows(place))
     lines += table("The fade", "The part of its length, in %, that the mean of fc7 loses with each step: predicted from the start, "
                    "and found for each seed (below 0: it grows). Last: after 60 steps, how many % of its units have a mean "
                    "below 0, before ReLU.",
                    "difference | classes | rate | batch | classes drawn | predicted | lost | below 0", head.fading_rows(place))
-    lines += table("The largest rate that fc7 survives", "Predicted from the start, and found by bisection for each seed.",
+    lines += table("The largest rate that fc7 survives", "Predicted from the start (the head alone: fc7 and fc8 simulated without pictures), and found by bisection for each "
+                   "seed. Evenly: each class equally often in every batch.",
                    "difference | classes | batch | classes drawn | by the swing | by the fade | by both: the head alone | survived",
                    head.limit_rows(place))
     steps = " | ".join(f"step {step}" for step in growth.LOOK_AT[1:])
