@@ -199,19 +199,29 @@ def comparison(place: Place) -> list[str]:
              if ours and theirs]
     if not pairs:
         return ["The comparison: not run yet."]
-    epochs = [theirs["result"]["top1_error_1"] - ours["result"]["top1_error_1"] for ours, theirs in pairs]
     plain = place.found(side(PLAIN, seeds=1)[0])
-    apart = t_interval(epochs).text() if len(epochs) > 1 else f"{100 * epochs[0]:+.2f} points (one pair)"
-    lines = [f"At equal epochs torchvision's top-1 error less ours: {apart}.", "",
-             "At equal time (seconds as they were, on a machine that others use, too), torchvision with bf16, channels last and "
-             "fused steps, as ours has them; and in plain fp32, as pytorch/examples has it:", "",
-             "| seed | minutes | ours | torchvision, made fast | torchvision, plain |", "|---|---|---|---|---|"]
+    lines = [f"At equal epochs torchvision's top-1 error less ours: {apart(place, THEIRS, OURS)}.", ""]
+    if swapped := apart(place, OURS, SWAPPED):
+        lines += [f"Our error less that of ours with torchvision's crops: {swapped}; torchvision's less the same: "
+                  f"{apart(place, THEIRS, SWAPPED)}.", ""]
+    lines += ["At equal time (seconds as they were, on a machine that others use, too), torchvision with bf16, channels last and "
+              "fused steps, as ours has them; and in plain fp32, as pytorch/examples has it:", "",
+              "| seed | minutes | ours | torchvision, made fast | torchvision, plain |", "|---|---|---|---|---|"]
     for ours, theirs in pairs:
         time = min(ours["seconds"], theirs["seconds"])
         pace = [content["seconds"] / len(content["curve"]) for content in (ours, theirs, plain) if content]
         cells = [percent(at(content, time / one)) for content, one in zip((ours, theirs, theirs), pace)]
         lines.append(f"| {ours['seed']} | {time / 60:.0f} | {' | '.join([*cells, 'not run yet'][:3])} |")
     return lines
+
+
+def apart(place: Place, first: str, second: str) -> str:
+    """The first side's top-1 error less the second's, at 128 px, over the seeds that both have; empty if none."""
+    pairs = zip(map(place.found, side(first)), map(place.found, side(second)))
+    differences = [one["result"]["top1_error_1"] - other["result"]["top1_error_1"] for one, other in pairs if one and other]
+    if len(differences) == 1:
+        return f"{100 * differences[0]:+.2f} points (one pair)"
+    return t_interval(differences).text() if differences else ""
 
 
 def at(content: dict[str, Any], epochs: float) -> float:

@@ -406,6 +406,15 @@ def test_our_network_gets_the_other_sides_pictures_as_grey_levels(place, tmp_pat
     assert (seen[-1] - squares).abs().mean() < 4   # another resize
 
 
+def test_the_base_result_compares_seeds_that_both_sides_have(place):
+    for name, errors in {base_result.OURS: (0.20, 0.22, 0.21), base_result.THEIRS: (0.19, 0.20, 0.20), base_result.SWAPPED: (0.18,)}.items():
+        for unit, error in zip(base_result.side(name), errors):
+            entered(place, unit, error, top1_error_1=error)
+    assert base_result.apart(place, base_result.THEIRS, base_result.OURS) == "-1.33 points (-2.77 to +0.10; 3 pairs)"
+    assert base_result.apart(place, base_result.OURS, base_result.SWAPPED) == "+2.00 points (one pair)"
+    assert base_result.apart(place, base_result.OURS, base_result.PLAIN) == ""
+
+
 # ------------------------------------------------------------------- the command
 
 def test_the_table_is_made_from_whatever_was_run(place, capsys):
