@@ -27,7 +27,8 @@ import torch
 from tqdm import tqdm
 
 from alexnet.checkpoint import find
-from alexnet.data import RowFile, open_image
+from alexnet.images import open_image
+from alexnet.pack import RowFile
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.files import CommandLine, UserError, alone, cell, end_cleanly, printable, whole_file, write_csv, write_json, writing
 from alexnet.model import AlexNet

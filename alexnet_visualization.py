@@ -25,7 +25,9 @@ from torch import Tensor
 
 from alexnet import checkpoint, figures, interpret, weights
 from alexnet.augment import centre
-from alexnet.data import Pack, find_source, packed, packed_side
+from alexnet.images import packed_side
+from alexnet.pack import Pack, packed
+from alexnet.sources import find_source
 from alexnet.device import choose_device, keep_memory
 from alexnet.files import CommandLine, UserError, end_cleanly, printable, read_csv, read_json, write_json, write_text
 from alexnet.predict import find_pictures, read, readable_names, reason

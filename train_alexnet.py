@@ -31,7 +31,8 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from alexnet import checkpoint, weights
-from alexnet.data import Pack, find_source, packed
+from alexnet.pack import Pack, packed
+from alexnet.sources import find_source
 from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
 from alexnet.files import CommandLine, UserError, alone, end_cleanly, printable, read_json, write_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes

@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from alexnet import augment
-from alexnet.data import SUFFIXES, in_order, open_image, packed_side, square, to_rgb
+from alexnet.images import SUFFIXES, in_order, open_image, packed_side, square, to_rgb
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, read_csv
 from alexnet.model import AlexNet

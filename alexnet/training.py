@@ -26,7 +26,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from alexnet import augment, checkpoint, figures
 from alexnet.augment import Draw
-from alexnet.data import Pack, in_order
+from alexnet.images import in_order
+from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, brief, printable, write_csv
 from alexnet.model import ACTIVATIONS, LAYERS, AlexNet, Dropout

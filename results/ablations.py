@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from alexnet import augment, interpret
-from alexnet.data import Pack
+from alexnet.pack import Pack
 from alexnet.model import AlexNet
 from alexnet.predict import probabilities
 from alexnet.training import Plan, Run, Settings, TrainingBatches, Watcher, evaluate

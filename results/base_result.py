@@ -21,7 +21,7 @@ import torchvision
 from torch import Tensor, nn
 
 from alexnet import figures
-from alexnet.data import Pack
+from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.training import RECIPES, evaluate, generator, make_optimizer, set_rates, steps

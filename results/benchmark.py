@@ -39,7 +39,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from alexnet import checkpoint, demo, figures, training
-from alexnet.data import Pack, find_source, open_pack, packed
+from alexnet.pack import Pack, open_pack, packed
+from alexnet.sources import find_source
 from alexnet.device import choose_device, choose_precision, keep_memory, precision
 from alexnet.files import UserError, read_json, write_json, write_text
 from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm

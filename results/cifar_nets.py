@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alexnet.data import Pack
+from alexnet.pack import Pack
 from alexnet.model import ACTIVATIONS, LocalResponseNorm
 from alexnet.training import TrainingBatches, generator, steps
 from results.ablations import squares

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from alexnet.augment import centre
-from alexnet.data import packed_side, square
+from alexnet.images import packed_side, square
 from alexnet.files import read_json
 from alexnet.model import AlexNet
 from alexnet.training import RECIPES, make_optimizer, set_rates

@@ -42,7 +42,8 @@ import alexnet_inference
 import alexnet_visualization
 import train_alexnet
 from alexnet import checkpoint, demo, figures, weights
-from alexnet.data import Pack, find_source, open_pack, packed
+from alexnet.pack import Pack, open_pack, packed
+from alexnet.sources import find_source
 from alexnet.files import UserError, read_csv, read_json, write_csv, write_json, write_text
 from alexnet.model import AlexNet
 from alexnet.training import Run, Settings, TrainingBatches, Watcher

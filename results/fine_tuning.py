@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from alexnet import figures
-from alexnet.data import images_below, subfolders
+from alexnet.sources import images_below, subfolders
 from alexnet.files import UserError, read_csv, read_json, write_json, write_text
 
 HERE = Path(__file__).resolve().parent

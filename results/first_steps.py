@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.data import Pack
+from alexnet.pack import Pack
 from alexnet.device import choose_precision
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout
 from alexnet.training import (DROPOUT, RECIPES, Batch, Recipe, TrainingBatches, World, compute_ready, generator,

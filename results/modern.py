@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from alexnet import augment, figures
-from alexnet.data import Pack
+from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.training import (AUGMENT, DROPOUT, RECIPES, Batch, TrainingBatches, World, compute_ready, evaluate,

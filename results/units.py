@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from alexnet.checkpoint import save_torch
-from alexnet.data import Pack, find_source, packed
+from alexnet.pack import Pack, packed
+from alexnet.sources import find_source
 from alexnet.files import UserError, alone, read_json, whole_file, write_json
 from alexnet.training import Stopped
 

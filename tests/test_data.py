@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet import data, demo
-from alexnet.data import find_source, from_datasets, open_image, packed
+from alexnet import demo, images, sources
+from alexnet.images import open_image
+from alexnet.pack import packed
+from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError
 from conftest import ROOT, make_folder, save_picture
 
@@ -81,16 +83,16 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale_and_looks_the_same(noise_image
     large = Image.fromarray(noise_image(1600, 2400))
     reduced = open_image(file_of(large, "JPEG", quality=95), side=146)
     assert reduced.size == (600, 400)
-    one, two = data.square(reduced, 146).astype(float), data.square(large, 146).astype(float)
+    one, two = images.square(reduced, 146).astype(float), images.square(large, 146).astype(float)
     assert np.abs(one - two).mean() < 3
 
 
 def test_square_is_the_centre_of_the_shorter_side():
     values = np.zeros((50, 150, 3), np.uint8)
     values[:, 50:100] = 200
-    assert (data.square(Image.fromarray(values), 25)[:, 2:-2] == 200).all()
+    assert (images.square(Image.fromarray(values), 25)[:, 2:-2] == 200).all()
     same = np.arange(30 * 30 * 3, dtype=np.uint32).reshape(30, 30, 3).astype(np.uint8)
-    np.testing.assert_array_equal(data.square(Image.fromarray(same), 30), same)
+    np.testing.assert_array_equal(images.square(Image.fromarray(same), 30), same)
 
 
 @pytest.mark.parametrize("size, side", [((500, 375), 256), ((146, 200), 73), ((224, 224), 146), ((100, 101), 256)])
@@ -99,19 +101,19 @@ def test_square_is_pillows_bicubic_to_a_grey_level(noise_image, size, side):
     short = min(size)
     left, top = (size[0] - short) // 2, (size[1] - short) // 2
     expected = image.resize((side, side), Image.Resampling.BICUBIC, (left, top, left + short, top + short))
-    apart = np.abs(data.square(image, side).astype(int) - np.asarray(expected))
+    apart = np.abs(images.square(image, side).astype(int) - np.asarray(expected))
     assert apart.max() <= 2 and apart.mean() < 0.1
 
 
 def test_a_picture_far_too_large_is_reduced_first_and_keeps_its_centre(noise_image):
     image = Image.fromarray(noise_image(700, 1001))
     box = (1001 - 700) // 2, 0, (1001 - 700) // 2 + 700, 700
-    expected = data.square(image.crop(box).reduce(4), 80)   # 700 // 160
-    np.testing.assert_array_equal(data.square(image, 80), expected)
+    expected = images.square(image.crop(box).reduce(4), 80)   # 700 // 160
+    np.testing.assert_array_equal(images.square(image, 80), expected)
 
 
 def test_side_is_256_for_224():
-    assert data.packed_side(224) == 256 and data.packed_side(128) == 146
+    assert images.packed_side(224) == 256 and images.packed_side(128) == 146
 
 
 # ------------------------------------------------------------------- the packed form
@@ -128,7 +130,7 @@ def test_pack_holds_the_images_and_the_statistics_of_the_training_part(tmp_path)
     assert result.images["train"].shape == (47, 41, 41, 3) and result.images["val"].shape[0] == 7
     assert isinstance(result.images["train"], np.memmap)
     first = sorted((folder / "train/disc").iterdir())[0]
-    np.testing.assert_array_equal(result.images["train"][0], data.square(open_image(first), 41))
+    np.testing.assert_array_equal(result.images["train"][0], images.square(open_image(first), 41))
     pixels = result.images["train"].astype(np.float64)
     np.testing.assert_allclose(result.mean, pixels.mean(0), rtol=1e-5)
     np.testing.assert_allclose(result.covariance, np.cov(pixels.reshape(-1, 3).T, bias=True), rtol=1e-4, atol=1e-2)
@@ -278,10 +280,10 @@ def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
     sets = {part: [(demo.draw((part, index)), index % 4) for index in range(count)]
             for part, count in (("train", 100), ("val", 8))}
     source = from_datasets("fake", sets, "fake")
-    data.examine(source)
+    sources.examine(source)
     result = packed(source, 36, tmp_path, quiet=True)
     assert len(result.labels["train"]) == 100 and result.classes == ["0", "1", "2", "3"]
-    expected = data.square(sets["train"][7][0], 41)
+    expected = images.square(sets["train"][7][0], 41)
     np.testing.assert_array_equal(result.images["train"][7], expected)
     with pytest.raises(UserError, match="cifar10 is not in .*--download"):
         find_source("cifar10", downloads=tmp_path / "downloads")

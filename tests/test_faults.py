@@ -25,7 +25,9 @@ from PIL import Image
 import alexnet_inference
 import train_alexnet
 from alexnet import checkpoint, figures, files
-from alexnet.data import find_source, open_image, open_pack, packed
+from alexnet.images import open_image
+from alexnet.pack import open_pack, packed
+from alexnet.sources import find_source
 from alexnet.device import make_deterministic
 from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, whole_file, whole_folder, write_csv,
                            write_json, write_text, writing)
@@ -667,9 +669,9 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
 
 
 def test_large_images_are_opened_one_at_a_time(tmp_path, monkeypatch):
-    from alexnet import data
+    from alexnet import images
     Image.new("RGB", (500, 400)).save(tmp_path / "a.png")
-    monkeypatch.setattr(data, "LARGE", 100_000)
+    monkeypatch.setattr(images, "LARGE", 100_000)
     inside, most = [], []
     load = Image.Image.load
 

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from alexnet import AlexNet, load, model, training
-from alexnet.data import find_source, packed
+from alexnet.pack import packed
+from alexnet.sources import find_source
 from alexnet.model import VARIANTS, ColumnConv2d, LocalResponseNorm, SameMapNorm
 from alexnet.training import Run, Settings, World, evaluate, make_optimizer, set_rates
 from conftest import make_folder

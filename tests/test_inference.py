@@ -20,7 +20,8 @@ from PIL import Image
 
 import alexnet_inference
 from alexnet import AlexNet, checkpoint, figures, load
-from alexnet.data import find_source, packed
+from alexnet.pack import packed
+from alexnet.sources import find_source
 from alexnet.files import UserError
 from alexnet.predict import CLASS_NAMES, classify, features, find_pictures, readable_names
 from alexnet.training import evaluate

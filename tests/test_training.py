@@ -16,7 +16,9 @@ import torch.distributed.nn   # before a group is made: training.join_world says
 import torch.nn.functional as F
 
 from alexnet import AlexNet, augment, checkpoint, load, training
-from alexnet.data import find_source, in_order, packed
+from alexnet.images import in_order
+from alexnet.pack import packed
+from alexnet.sources import find_source
 from alexnet.device import choose_precision
 from alexnet.files import UserError, read_json
 from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped, TrainingBatches, Watcher, World,
@@ -352,7 +354,7 @@ def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
 
 
 def share(rank: int, folder: str, pack_folder: str) -> None:
-    from alexnet.data import open_pack
+    from alexnet.pack import open_pack
     from pathlib import Path
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)

@@ -14,7 +14,8 @@ from torch import nn
 
 import alexnet_visualization
 from alexnet import AlexNet, checkpoint, figures, interpret
-from alexnet.data import find_source, packed
+from alexnet.pack import packed
+from alexnet.sources import find_source
 from alexnet.model import VARIANTS
 from conftest import make_folder, save_picture
 

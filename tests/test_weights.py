@@ -24,7 +24,8 @@ from PIL import Image
 import alexnet_inference
 import train_alexnet
 from alexnet import AlexNet, checkpoint, load, weights
-from alexnet.data import find_source, packed
+from alexnet.pack import packed
+from alexnet.sources import find_source
 from alexnet.files import UserError, read_json, write_json
 from alexnet.model import VARIANTS, Dropout
 from alexnet.predict import CLASS_NAMES

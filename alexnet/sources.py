@@ -1,123 +1,35 @@
-"""Where images come from, how any of them is opened, and the packed form the network trains on.
+"""Where images and labels come from: folders, lists of labels, torchvision; and what looks wrong.
 
     source = find_source("path/to/images")     # classes, files, labels; what looks odd
-    pack = packed(source, image_size=128)      # written once, then memory-mapped
-    pack.images["train"][0]                    # (side, side, 3) uint8
-
-The packed form is section 2 of the paper: the shorter side to 256, the central 256 x 256, kept as
-it is, and the mean image over the training set. For another input size S the side is S * 256 / 224.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import inspect
-import math
 import os
 import re
-import shutil
-import sys
-import threading
-import warnings
-from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any, Callable, Iterable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from PIL import Image, ImageOps
-from torch import Tensor
-from tqdm import tqdm
+from PIL import Image
 
 from alexnet import demo
-from alexnet.augment import centre
-from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folder, write_json
+from alexnet.files import UserError
+from alexnet.images import SUFFIXES, open_image, to_rgb
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 PARTS = ("train", "val")
 VAL_NAMES = ("val", "validation", "valid", "test")
 VAL_FRACTION = 0.2   # held out where a source has no validation part
 SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
 FEW = 20             # training images a class below which we warn
-FORMAT = 1           # of the packed form; an older one is packed anew
-LARGE = 20_000_000   # pixels from which an image has to wait for its turn
-
-one_at_a_time = threading.Lock()
 
 Item = tuple[Any, int]   # what `Source.open` takes, and the label
 
-
-# ------------------------------------------------------------------- opening any image
-
-def open_image(file: Any, side: int | None = None) -> Image.Image:
-    """Any image file as RGB, turned as its EXIF data say; the first frame of several.
-
-    Transparent parts become white, 16 bits become 8. With `side`, a JPEG far larger than that is
-    decoded at reduced scale, never below twice the side. Whatever pillow raises comes through:
-    among it DecompressionBombError from 179 million pixels on. Of images with more than LARGE
-    pixels, one at a time is opened, so that many threads do not take many times the memory.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata; what cannot be read raises all the same
-        with Image.open(file, formats=formats()) as image:
-            if side:
-                image.draft(None, (2 * side, 2 * side))
-            with one_at_a_time if math.prod(image.size) > LARGE else nullcontext():
-                image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
-
-
-def formats() -> list[str]:
-    """Those of pillow's formats that are pictures to it, too: for EPS it would start Ghostscript."""
-    Image.init()
-    return [name for name in Image.OPEN if name not in ("EPS", "WMF", "FPX", "MIC")]
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with 8 bits, from any mode of pillow."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.float64)
-        top = np.nanmax(values, initial=0)
-        scale = 1 / 257 if image.mode.startswith("I") and top > 255 else 255 if top <= 1 else 1
-        values = np.nan_to_num(values * scale).clip(0, 255).round().astype(np.uint8)
-        return Image.fromarray(values).convert("RGB")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def square(image: Image.Image, side: int) -> np.ndarray:
-    """Section 2: the shorter side to `side`, the central square; (side, side, 3) uint8 from RGB.
-
-    A picture far larger than that is first reduced by a whole factor, as `open_image` does with JPEG: never
-    below twice the side. torch's bicubic then gives what Pillow's does, to a grey level, in a fraction of
-    the time.
-    """
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
-    pixels = np.array(image.reduce(max(1, short // (2 * side)), (left, top, left + short, top + short)))
-    if len(pixels) == side:
-        return pixels
-    resized = F.interpolate(torch.from_numpy(pixels)[None].permute(0, 3, 1, 2), (side, side), mode="bicubic", antialias=True)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
-
-
-def packed_side(image_size: int) -> int:
-    """256 for 224, and in proportion."""
-    return round(image_size * 256 / 224)
-
-
-# ------------------------------------------------------------------- sources
 
 @dataclass
 class Source:
@@ -424,233 +336,3 @@ def several_classes(folder: Path) -> bool:
     except OSError:
         return False
     return len(holding) > 1 or not inside and len(by_class(folder)) > 1
-
-
-# ------------------------------------------------------------------- the packed form
-
-@dataclass
-class Pack:
-    """Images ready for training, memory-mapped."""
-
-    folder: Path
-    name: str
-    classes: list[str]
-    side: int
-    images: dict[str, np.ndarray]    # part: (N, side, side, 3) uint8
-    labels: dict[str, np.ndarray]    # part: (N,) int64
-    mean: np.ndarray                 # (side, side, 3) float32, over the training images
-    covariance: np.ndarray           # (3, 3) float64, of their RGB values
-    findings: list[str]
-    skipped: list[str]               # unreadable files, each with a reason
-    identity: str
-
-    def mean_crop(self, image_size: int) -> Tensor:
-        """(3, S, S): the centre crop, which the release subtracts from every crop."""
-        return centre(torch.from_numpy(self.mean).permute(2, 0, 1), image_size)
-
-    def check(self) -> None:
-        """UserError if somebody has cut an array's file short: to read on would kill the process."""
-        for part, images in self.images.items():
-            mapped = getattr(images, "_mmap", None)   # numpy's map of the file
-            if mapped is not None and mapped.size() < len(mapped):
-                raise UserError(f"{self.folder / part}.npy was cut short while it was used: delete {self.folder}, "
-                                "and the images are packed anew")
-
-
-def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), strict: bool = False,
-           threads: int | None = None, quiet: bool = False) -> Pack:
-    """The source in packed form: the one on disk if it is of this source as it is now, else new."""
-    side = packed_side(image_size)
-    place = hashlib.sha256(source.place.encode("utf-8", "surrogateescape"))
-    folder = cache / f"{source.name}-{side}px-{place.hexdigest()[:8]}"
-    if os.access(cache, os.W_OK):
-        sweep(cache, "*px-????????")
-    if pack := usable(folder, source, strict):
-        return pack
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(cache).free
-    except OSError as error:
-        raise UserError(f"cannot write to {cache} ({error.strerror}); --cache names another "
-                        "folder") from None
-    need = sum(map(len, source.parts.values())) * side * side * 3
-    if need > free:
-        raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "
-                        f"{free / 2**30:.1f} GiB free; --cache names another folder")
-    with alone(folder, wait=f"another process is packing {source.name} into {folder}: waiting for it") as held:
-        if pack := usable(folder, source, strict, say=True):   # the other has just made it
-            return pack
-        with whole_folder(folder, held) as temporary:
-            write_pack(source, temporary, side, strict, threads or os.cpu_count() or 1, quiet)
-        return open_pack(folder)
-
-
-def usable(folder: Path, source: Source, strict: bool, say: bool = False) -> Pack | None:
-    """The pack in a folder, if it is whole and of this source as it is now."""
-    if not (folder / "pack.json").is_file():
-        return None
-    try:
-        pack = open_pack(folder)
-    except UserError as error:
-        if say:
-            print(f"look: {error}: packing anew", file=sys.stderr)
-        return None
-    return pack if pack.identity == source.identity and not (strict and pack.skipped) else None
-
-
-def open_pack(folder: Path) -> Pack:
-    """A packed data set from its folder; UserError if something in it is missing, damaged or of
-    another version."""
-    try:
-        before = folder.stat()
-        about = read_json(folder / "pack.json")
-        pack = Pack(folder, about["name"], about["classes"], about["side"],
-                    {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
-                    {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
-                    np.load(folder / "mean.npy"), np.array(about["covariance"]),
-                    about["findings"], about["skipped"], about["identity"])
-        if not os.path.samestat(before, folder.stat()):   # another process has just replaced it
-            return open_pack(folder)
-        whole = about["format"] == FORMAT and pack.mean.shape == (pack.side, pack.side, 3) and all(
-            pack.images[part].shape == (len(pack.labels[part]), pack.side, pack.side, 3) for part in PARTS)
-    except (UserError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise UserError(f"the packed images in {folder} are damaged ({brief(error)})") from None
-    if not whole:
-        raise UserError(f"the packed images in {folder} are damaged, or of another version")
-    return pack
-
-
-def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int,
-               quiet: bool) -> None:
-    """Opens every image on all cores, in order, a bounded number at a time."""
-    total, product, count = np.zeros((side, side, 3)), np.zeros((3, 3)), 0
-    seen: dict[bytes, Any] = {}   # digest of the pixels: item
-    skipped: list[str] = []
-    twins: list[str] = []
-    progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
-                    disable=True if quiet else None, leave=False)
-    for part in PARTS:
-        labels = []
-        with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
-            for opened in read_all(source, source.parts[part], side, threads):
-                progress.update()
-                if opened.error:
-                    # Pillow's own errors have no number: this one is the system's, and the rest may fail, too.
-                    if getattr(opened.error, "errno", None) not in (None, errno.EACCES, errno.EPERM, errno.EISDIR):
-                        raise UserError(f"{opened.item} was there a moment ago ({opened.error.strerror}): is {source.place} "
-                                        "being changed, or its drive gone? Start again when it is at rest")
-                    if strict:
-                        raise UserError(f"{opened.item} cannot be read ({opened.error}); without "
-                                        "--strict it is left out")
-                    skipped.append(f"{opened.item}: {opened.error}")
-                    continue
-                file.append(opened.image)
-                labels.append(opened.label)
-                if part == "train":
-                    total += opened.image
-                    product += opened.product
-                    count += 1
-                    seen[opened.digest] = opened.item
-                elif opened.digest in seen:
-                    twins.append(f"{opened.item} = {seen[opened.digest]}")
-        if not labels:
-            raise UserError(f"no image of the {part} part of {source.name} can be read "
-                            f"({skipped[0] if skipped else 'it is empty'})")
-        np.save(folder / f"{part}_labels.npy", np.array(labels, np.int64))
-    progress.close()
-    mean = total / count
-    centre = mean.mean((0, 1))
-    covariance = product / (count * side * side) - np.outer(centre, centre)
-    np.save(folder / "mean.npy", mean.astype(np.float32))
-    findings = list(source.findings)
-    if twins:
-        findings.append(f"{len(twins)} validation image(s) are in the training part, too "
-                        f"(such as {twins[0]}): the errors will look better than they are")
-    write_json(folder / "pack.json", {
-        "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
-        "classes": source.classes, "covariance": covariance.tolist(), "findings": findings,
-        "skipped": skipped})
-
-
-@dataclass
-class Opened:
-    """An image on its way into a pack, with what is worked out while it is at hand."""
-
-    item: Any
-    label: int
-    error: Exception | None = None
-    image: np.ndarray | None = None      # (side, side, 3) uint8
-    digest: bytes = b""                  # of its pixels
-    product: np.ndarray | None = None    # (3, 3): R, G, B times R, G, B, added up over its pixels
-
-
-def read_all(source: Source, items: list[Item], side: int, threads: int) -> Iterator[Opened]:
-    """The items, opened; pillow, torch, numpy and hashlib all work without Python's lock."""
-    def read(item: Item) -> Opened:
-        try:
-            image = square(source.open(item[0], side), side)
-        except Exception as error:  # pillow raises nearly anything for a damaged file
-            return Opened(*item, error)
-        colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
-        product = np.array([[a @ b for b in colours] for a in colours], np.float64)
-        return Opened(*item, None, image, hashlib.sha256(image).digest(), product)
-
-    return in_order(read, items, threads, 4 * threads)
-
-
-def in_order(function: Callable[[Any], Any], items: Iterable[Any], threads: int,
-             ahead: int) -> Iterator[Any]:
-    """`function` of each item, in the order of the items, worked out by threads, at most `ahead`
-    items before they are asked for."""
-    coming = iter(items)
-    first = list(islice(coming, ahead))
-    threads = max(1, min(threads, len(first)))
-    main_threads = torch.get_num_threads()
-    ready = threading.Barrier(threads + 1)
-
-    def start() -> None:
-        """Such a thread computes alone, like those of torch's loader: with helpers of its own there would be
-        more threads than cores, and the network's would wait for each other asleep, at half the speed."""
-        torch.get_num_threads()   # torch sets a thread up when it is first asked, with the number last set by any
-        torch.set_num_threads(1)
-        ready.wait()
-
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for _ in range(threads):   # each waits for all, so each has a thread to itself
-            pool.submit(start)
-        ready.wait()
-        torch.set_num_threads(main_threads)   # the last word: a part of the setting is everybody's
-        waiting = deque(pool.submit(function, item) for item in first)
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(coming, 1))
-            yield result
-    finally:
-        ready.abort()   # for those that would wait for ever, should we have been interrupted before
-        pool.shutdown(cancel_futures=True)
-
-
-class RowFile:
-    """A .npy file of rows whose number is not known beforehand: rows, then the header."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...], kind: str = "|u1") -> None:
-        self.shape, self.kind, self.count = shape, kind, 0
-        self.file = open(path, "wb")
-
-    def __enter__(self) -> RowFile:
-        self._header()
-        return self
-
-    def append(self, row: np.ndarray) -> None:
-        self.file.write(row.tobytes())
-        self.count += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self.file.seek(0)
-        self._header()  # numpy leaves room for the first axis to grow
-        self.file.close()
-
-    def _header(self) -> None:
-        np.lib.format.write_array_header_1_0(self.file, {
-            "descr": self.kind, "fortran_order": False, "shape": (self.count, *self.shape)})
