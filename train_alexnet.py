@@ -119,9 +119,9 @@ def load_data(where: str, image_size: int, val_fraction: float | None, options: 
     pack = pack or get(quiet=True)
     if world.rank == 0:
         for finding in pack.findings:
-            print(f"look: {printable(finding)}", file=sys.stderr)
+            print(f"warning: {printable(finding)}", file=sys.stderr)
         if pack.skipped:
-            print(f"look: {len(pack.skipped)} image(s) cannot be read and are left out, such as "
+            print(f"warning: {len(pack.skipped)} image(s) cannot be read and are left out, such as "
                   f"{printable(pack.skipped[0])} (all of them in {pack.folder / 'pack.json'})", file=sys.stderr)
     return pack
 
@@ -206,7 +206,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
     if world.rank or start or options.quiet and options.lr is None:
         return settings     # the limit is that of the initial weights
     if options.lr is not None and lr > 1.05 * highest / 2:
-        print(f"look: --lr {lr:g} may not be stable: with {len(pack.classes)} classes the first "
+        print(f"warning: --lr {lr:g} may not be stable: with {len(pack.classes)} classes the first "
               f"steps allow at most {highest:.2g}, by our estimate; without --lr it is {usual:g}", file=sys.stderr)
     elif options.lr is None and lr < recipe.rate:
         print(f"rate {lr:g} instead of {recipe.rate:g}: with {len(pack.classes)} classes the first "
@@ -328,7 +328,7 @@ class Console(Watcher):
             self.warned = True
             # the text's small weights are what keeps it down, and a lower rate makes that worse: results/what-breaks-it
             other = "--variant as-trained" if run.settings.variant == "as-written" else f"--lr {run.settings.lr / 3:.1g}"
-            print(f"look: the training loss is no better than that of guessing (ln {count} = "
+            print(f"warning: the training loss is no better than that of guessing (ln {count} = "
                   f"{math.log(count):.3f}). Try {other}, and see whether the labels fit the images", file=sys.stderr)
 
 
@@ -434,10 +434,10 @@ def write_config(run: Run, options: argparse.Namespace) -> None:
         changed = [f"{name} {before.get(name)} is now {value}" for name, value in now["surroundings"].items()
                    if name not in ("processes", "cores", "system") and before.get(name) != value]
         if changed:
-            print(f"look: {', '.join(changed)}: not the same bits as without a stop", file=sys.stderr)
+            print(f"warning: {', '.join(changed)}: not the same bits as without a stop", file=sys.stderr)
         config["resumed"].append({"epoch": run.progress.epoch, "batch": run.progress.batch, **now})
         if config["identity_of_data"] != pack.identity:
-            print(f"look: the images of {pack.name} have changed since the run was started",
+            print(f"warning: the images of {pack.name} have changed since the run was started",
                   file=sys.stderr)
     else:
         config = {"settings": asdict(run.settings), "classes": pack.classes,

@@ -95,7 +95,7 @@ def usable(folder: Path, source: Source, strict: bool, say: bool = False) -> Pac
         pack = open_pack(folder)
     except UserError as error:
         if say:
-            print(f"look: {error}: packing anew", file=sys.stderr)
+            print(f"warning: {error}: packing anew", file=sys.stderr)
         return None
     return pack if pack.identity == source.identity and not (strict and pack.skipped) else None
 

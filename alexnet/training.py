@@ -579,7 +579,7 @@ class Run:
                 self.good = False
                 continue
             for look in looks if self.world.rank == 0 else ():
-                print(f"look: {printable(look)}; going on from {path.name}", file=sys.stderr)
+                print(f"warning: {printable(look)}; going on from {path.name}", file=sys.stderr)
             found = True
             break
         if looks and not found:

@@ -52,7 +52,7 @@ class Hints:
 
 
 def say(text: str) -> None:
-    print(f"look: {text}", file=sys.stderr)
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def package(name: str) -> Any:

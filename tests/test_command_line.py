@@ -42,7 +42,7 @@ def train(capsys, folder, place, *more):
 
 def test_train_evaluate_and_resume(capsys, folder, place):
     status, out, err = train(capsys, folder, place)
-    assert status == 0 and err.startswith("look: the training loss is no better") and err.count("\n") == 1   # six steps
+    assert status == 0 and err.startswith("warning: the training loss is no better") and err.count("\n") == 1   # six steps
     lines = [line for line in out.splitlines() if line.startswith("epoch")]
     assert len(lines) == 2 and re.search(
         r"loss [\d.]+ train, [\d.]+ val  error [\d.]+% train, [\d.]+% val  rate 0.0037  "
@@ -157,7 +157,7 @@ def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place, device
     subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--resume", place / "run", "--cache", place / "cache", *there],
                    check=True, capture_output=True)
     straight = subprocess.run(command("straight", "--schedule", "constant"), capture_output=True, text=True, check=True)
-    said = [line for line in straight.stderr.splitlines() if not line.startswith("look: the training loss is no better")]
+    said = [line for line in straight.stderr.splitlines() if not line.startswith("warning: the training loss is no better")]
     assert "\r" not in straight.stdout + straight.stderr and not said   # no progress bar in a log file
     one, two = (list(csv.DictReader(open(place / name / "metrics.csv"))) for name in ("run", "straight"))
     assert done <= len(one) == len(two) == 4

@@ -321,7 +321,7 @@ def test_a_damaged_last_pt_falls_back_to_the_one_before_and_says_so(pack, place,
         again = small(place / "run", pack)
         assert again.restore() and again.progress.epoch == 1
         err = capsys.readouterr().err
-        assert err.startswith("look: ") and err.endswith("; going on from previous.pt\n") and err.count("\n") == 1
+        assert err.startswith("warning: ") and err.endswith("; going on from previous.pt\n") and err.count("\n") == 1
     again.train()
     assert_same(state_of(again), state_of(straight))
     for name in ("last.pt", "previous.pt"):
