@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -109,10 +109,10 @@ class Steps:
     """A network on its way, one batch after the other, without end."""
 
     def __init__(self, pack: Pack, size: int, variant: str, difference: Difference, seed: int, rate: float,
-                 dtype: torch.dtype, batch: int = BATCH, even: bool = False) -> None:
+                 dtype: torch.dtype, batch: int = BATCH, kind: type[TrainingBatches] = TrainingBatches) -> None:
         self.pack, self.size, self.seed, self.dtype = pack, size, seed, dtype
         self.rate, self.warmup = rate, difference.warmup
-        self.batch, self.kind = batch, EvenBatches if even else TrainingBatches
+        self.batch, self.kind = batch, kind
         torch.manual_seed(seed)
         self.model = AlexNet(len(pack.classes), size, variant, **difference.design)
         self.model.mean.copy_(pack.mean_crop(size))
@@ -165,19 +165,21 @@ class Steps:
 def steps_of(unit: Unit, place: Place, rate: float | None = None) -> Steps:
     config = unit.config
     difference = DIFFERENCES[config["variant"]][config["difference"]]
-    pack = some_classes(place.pack(unit.data, config["image_size"]), config["classes"])
+    pack = place.pack(unit.data, config["image_size"])
+    pack = some_classes(pack, range(min(config["classes"], len(pack.classes))))
     return Steps(pack, config["image_size"], config["variant"], difference, unit.seed, rate or difference.rate,
-                 choose_precision(config["precision"], CPU), config["batch"], config.get("even", False))
+                 choose_precision(config["precision"], CPU), config["batch"],
+                 EvenBatches if config.get("even") else TrainingBatches)
 
 
-def some_classes(pack: Pack, count: int) -> Pack:
-    """The first `count` classes of a pack."""
-    if count >= len(pack.classes):
+def some_classes(pack: Pack, classes: Sequence[int]) -> Pack:
+    """Some classes of a pack, given by number in rising order; the mean image stays that of all."""
+    if len(classes) == len(pack.classes):
         return pack
-    chosen = {part: np.flatnonzero(labels < count) for part, labels in pack.labels.items()}
-    return replace(pack, classes=pack.classes[:count],
+    chosen = {part: np.flatnonzero(np.isin(labels, classes)) for part, labels in pack.labels.items()}
+    return replace(pack, classes=[pack.classes[label] for label in classes],
                    images={part: images[chosen[part]] for part, images in pack.images.items()},
-                   labels={part: labels[chosen[part]] for part, labels in pack.labels.items()})
+                   labels={part: np.searchsorted(classes, labels[chosen[part]]) for part, labels in pack.labels.items()})
 
 
 # ------------------------------------------------------------------- one run

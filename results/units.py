@@ -8,6 +8,7 @@ stop lies in its work folder, which goes when the JSON file is written.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -21,11 +22,13 @@ from typing import Any, Callable
 
 import numpy as np
 import torch
+from PIL import Image
 
 from alexnet.checkpoint import save_torch
 from alexnet.pack import Pack, packed
 from alexnet.sources import find_source
-from alexnet.files import UserError, alone, read_json, whole_file, write_json
+from alexnet.files import UserError, alone, read_json, whole_file, write_text
+from alexnet.images import square
 from alexnet.training import Stopped
 
 RESULTS = Path(__file__).resolve().parent
@@ -71,9 +74,13 @@ class Place:
         """What the unit found out, or None if it was not run."""
         return read_json(self.file(unit)) if self.file(unit).exists() else None
 
-    def pack(self, data: str, image_size: int, val_fraction: float | None = None) -> Pack:
-        """A data set in packed form."""
+    def pack(self, data: str, image_size: int, val_fraction: float | None = None, through: int | None = None) -> Pack:
+        """A data set in packed form; its images are brought to squares of `through` px first."""
         source = find_source(str(self.folders[data]), val_fraction)
+        if through:
+            open_large = source.open
+            source = replace(source, place=f"{source.place} through {through} px", open=lambda item, side: Image.fromarray(
+                square(open_large(item, through), through)))
         pack = packed(source, image_size, quiet=True, threads=torch.get_num_threads())
         return part_of(pack, TOY_IMAGES) if self.toy else pack
 
@@ -107,12 +114,18 @@ def run(unit: Unit, place: Place) -> bool:
         found = unit.compute(unit, place)
         curve = found.get("curve", [])
         seconds = sum(row.pop("seconds", 0.0) for row in curve) or time.perf_counter() - start
-        write_json(place.file(unit), {
-            "experiment": unit.experiment, "case": unit.case, "seed": unit.seed, "config": unit.config,
-            "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
-            "date": date.today().isoformat(), "toy": place.toy, "machine": machine()})
+        write_text(place.file(unit), readable({
+            "experiment": unit.experiment, "case": unit.case, "seed": unit.seed, "data": unit.data,
+            "config": unit.config, "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
+            "date": date.today().isoformat(), "toy": place.toy, "machine": machine()}))
         shutil.rmtree(place.work(unit), ignore_errors=True)
         return True
+
+
+def readable(content: dict[str, Any]) -> str:
+    """JSON with one value on each line, but a list of numbers on one."""
+    text = json.dumps(content, indent=2)
+    return re.sub(r"\[\s*[-\d.][-\d.,\seE+]*\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text) + "\n"
 
 
 def machine() -> dict[str, Any]:

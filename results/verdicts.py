@@ -44,6 +44,13 @@ def t_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, count)
 
 
+def wilson(count: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95% interval of a share (Wilson 1927): it stays within 0 and 1, also for none or all of few."""
+    share, extra = count / of, z * z / of
+    middle, half = share + extra / 2, z * math.sqrt(share * (1 - share) / of + extra / of / 4)
+    return max(0.0, (middle - half) / (1 + extra)), min(1.0, (middle + half) / (1 + extra))
+
+
 def verdict(differences: Sequence[float]) -> str:
     """Of paired differences, counted so that the paper's statement makes them positive: whether the
     interval lies on the paper's side of 0, across 0, or on the other side. Three pairs at least."""

@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from alexnet import figures
-from results import growth, head
+from results import growth, head, starting
 from results.first_steps import DECISIVE, DIFFERENCES, first_unit, found_of, lives, loss_lines, span, start_table
 from results.pages import fill, picture
 from results.units import Place, Unit
@@ -36,7 +36,7 @@ def units() -> list[Unit]:
     found += growth.units(0)
     found += [first_unit(variant, name, seed, *setting) for setting, (names, seeds) in ELSEWHERE.items()
               for seed in range(seeds) for variant in DIFFERENCES for name in names if name in DIFFERENCES[variant]]
-    return found + growth.units(1) + growth.units(2)
+    return found + growth.units(1) + growth.units(2) + starting.units()
 
 
 def decisive(unit: Unit) -> bool:

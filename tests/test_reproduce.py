@@ -12,17 +12,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import ablations, base_result, cifar_nets, first_steps, growth, head, modern, reproduce, units, what_breaks_it
+from results import ablations, base_result, cifar_nets, first_steps, growth, head, modern, reproduce, starting, units, what_breaks_it
 from results.chinese import chinese
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
-from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict
+from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict, wilson
 
 
 @pytest.fixture
@@ -58,6 +59,12 @@ def test_the_t_interval_is_the_one_computed_by_hand():
     assert t_interval([5.0]).low == -math.inf
     many = t_interval([0.0, 1.0] * 500)      # normal, by now: 1.96 x 0.5 / sqrt(1000)
     assert many.high - many.mean == pytest.approx(1.962 * 0.50025 / 1000 ** 0.5, rel=1e-3)
+
+
+def test_wilsons_interval_is_the_one_computed_by_hand():
+    low, high = wilson(5, 10)   # (0.5 + 0.19208 -+ 1.96 sqrt(0.025 + 0.009604)) / 1.38416
+    assert low == pytest.approx(0.23659, abs=1e-5) and high == pytest.approx(0.76341, abs=1e-5)
+    assert wilson(0, 10) == (0.0, pytest.approx(0.27754, abs=1e-5)) and wilson(10, 10)[1] == 1.0
 
 
 def entered(place: Place, unit: Unit, val_error: float, **more: float) -> None:
@@ -491,3 +498,63 @@ def test_chosen_rates_come_before_what_needs_them():
     order = [unit.name for unit in reproduce.all_units()]
     for unit in reproduce.all_units():
         assert all(order.index(need.name) < order.index(unit.name) for need in unit.needs)
+
+
+# ------------------------------------------------------------------- whether learning starts
+
+STARTING = sorted((units.RESULTS / "experiments" / "starting").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", STARTING, ids=lambda path: path.stem)
+def test_the_step_at_which_learning_starts_follows_from_the_stored_losses(path):
+    content = read_json(path)
+    result, steps = content["result"], content["config"]["steps"]
+    losses, guess = result["losses"], math.log(len(result["classes"]))
+    below = [sum(losses[end - 50:end]) / 50 < 0.95 * guess for end in range(50, len(losses) + 1)]
+    starts_at = next((50 + index for index in range(len(below)) if all(below[index:])), None)
+    assert result["starts_at"] == starts_at
+    if starts_at:   # watched for 200 steps more, or to the last one
+        assert len(losses) >= starts_at + 200 or len(losses) == steps
+    else:
+        assert len(losses) == steps or result["dead"]
+    assert content["config"]["data_set"] in starting.SETS and result["precision"] == "torch.float32"
+
+
+def test_a_run_ends_200_steps_after_learning_starts_and_not_before():
+    guess = math.log(10)
+    flat, low = ({"losses": [loss] * 50, "firing": dict.fromkeys(first_steps.LAYERS[:-1], 1.0)} for loss in (guess, 1.0))
+    assert not starting.over([flat] * 4 + [low] * 4, guess)         # learning starts a few steps behind step 200
+    assert starting.over([flat] * 4 + [low] * 5, guess)
+    assert not starting.over([flat] * 4 + [low] * 4 + [flat], guess)   # at chance level again: it had not started
+    dead = {**flat, "firing": {**flat["firing"], "fc7": 0.0}}
+    assert not starting.over([flat, dead], guess) and starting.over([flat, dead, dead], guess)
+
+
+def test_the_survival_curve_falls_where_a_run_starts():
+    line = starting.survival([100, None, 300, 5000])
+    assert line == [(1, 1), (100, 1), (100, 0.75), (300, 0.75), (300, 0.5), (2000, 0.5)]
+
+
+def test_a_draw_of_classes_keeps_their_images_and_numbers_them_anew(place, monkeypatch):
+    monkeypatch.chdir(place.out.parent)
+    folder = make_folder(place.out / "data", {f"{part}/c{label}": 3 for part in ("train", "val") for label in range(6)})
+    whole = Place(place.out, {"imagenette": folder}).pack("imagenette", 36)
+    some = first_steps.some_classes(whole, [1, 4])
+    assert some.classes == ["c1", "c4"] and some.labels["train"].tolist() == [0] * 3 + [1] * 3
+    np.testing.assert_array_equal(some.images["val"], whole.images["val"][[3, 4, 5, 12, 13, 14]])
+    draws = [starting.drawn_classes(starting.SETS["Tiny-ImageNet, 10 classes"], draw) for draw in range(3)]
+    assert all(len(set(draw)) == 10 and draw == sorted(draw) for draw in draws) and draws[0] != draws[1] != draws[2]
+
+
+def test_images_through_fewer_pixels_lose_what_is_fine(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part in ("train", "val"):
+        for name in "ab":
+            (tmp_path / part / name).mkdir(parents=True)
+            for index in range(2):
+                noise = np.random.default_rng(index).integers(0, 256, (128, 128, 3), np.uint8)
+                Image.fromarray(noise).save(tmp_path / part / name / f"{index}.png")
+    there = Place(tmp_path / "out", {"imagenette": tmp_path})
+    fine, coarse = there.pack("imagenette", 64).images["train"], there.pack("imagenette", 64, through=16).images["train"]
+    roughness = [np.abs(np.diff(images.astype(float), axis=2)).mean() for images in (fine, coarse)]
+    assert fine.shape == coarse.shape and roughness[1] < 0.3 * roughness[0]

@@ -1,0 +1,256 @@
+"""Does learning start, and what becomes of a network in which it starts late? Rules fixed before the first run.
+
+first_steps.py has few seeds, and every run with ten classes there is Imagenette, every run with more Tiny-ImageNet. Here
+one thing changes at a time:
+
+- the data set: ten classes of Tiny-ImageNet (three draws of ten: seed s has draw s modulo 3), fifty (draw 0), all 200;
+  Imagenette; and Imagenette brought to 64 px first, as Tiny-ImageNet's images are (their JPEG compression is not imitated);
+- ten seeds for the networks as they are with Imagenette, ten and 200 classes of Tiny-ImageNet; nine with ten classes of
+  Tiny-ImageNet, three with Imagenette at 64 px for the practices (first_steps.py has Imagenette itself);
+- CaffeNet's constants (train_val.prototxt of BVLC's reference CaffeNet at commit 74bf4b7), three seeds.
+
+Learning **starts** at the step by which the mean loss of the last 50 steps is below 0.95 ln C, to stay there to the end of
+the run, which is at least 200 steps later. A run ends then; or after 2,000 steps (10,000: `as-written`, 200 classes, seeds 7,
+8, 9); or when some layer is dead: none of its units fired for any of 128 images, twice, 50 steps apart; or when the loss
+is no number. The loss of every step is stored. All batches have the same size: what is left at the end of an epoch is
+left out. The mean image and the colour components are those of the whole data set. Computed in fp32.
+
+`endings`: 12 epochs of Imagenette with the base's schedule (ablations.py), for the two networks as they are and with each practice:
+errors at the end, and how many units of fc7 fire for any validation image.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import asdict, replace
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from alexnet.model import AlexNet
+from alexnet.pack import Pack
+from alexnet.training import TrainingBatches, evaluate
+from results import ablations
+from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, PIECE, RATE, Difference, Steps, alive_at, dead,
+                                 firing, some_classes)
+from results.units import TOY_STEPS, Place, Unit, pieces
+from results.verdicts import wilson
+
+STEPS, LONG_STEPS, BEYOND = 2_000, 10_000, 200
+DRAWS, SEEDS, FEW_SEEDS = 3, 10, 3
+STEP_MINUTES = {64: 0.006, 128: 0.02}   # of 128 images, in fp32
+
+CAFFENET = Difference({
+    "order": ("conv1 relu1 pool1 norm1  conv2 relu2 pool2 norm2  conv3 relu3  conv4 relu4 "
+              " conv5 relu5 pool5  flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8"),
+    "bias": (0, 1, 0, 1, 1, 1, 1, 0)})   # its weights are those of `caffe`
+ALL = {**DIFFERENCES, "caffe": {"CaffeNet": CAFFENET, "as it is": Difference()}}
+
+
+class DataSet(NamedTuple):
+    """A data set, or some classes of it."""
+
+    data: str             # of units.DATA
+    classes: int
+    all_classes: int
+    through: int | None = None   # px to which its images are brought first
+
+
+SETS = {
+    "Imagenette": DataSet("imagenette", 10, 10),
+    "Imagenette through 64 px": DataSet("imagenette", 10, 10, 64),
+    "Tiny-ImageNet, 10 classes": DataSet("tiny", 10, 200),
+    "Tiny-ImageNet, 50 classes": DataSet("tiny", 50, 200),
+    "Tiny-ImageNet": DataSet("tiny", 200, 200),
+}
+
+
+class WholeBatches(TrainingBatches):
+    """Only batches of full size."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.count = max(1, len(self.order) // self.batch_size)
+
+
+def drawn_classes(data_set: DataSet, draw: int) -> list[int]:
+    """The classes of a draw, in their order."""
+    chance = np.random.default_rng(draw)
+    return sorted(chance.choice(data_set.all_classes, data_set.classes, replace=False).tolist())
+
+
+def pack_of(unit: Unit, place: Place) -> Pack:
+    data_set = SETS[unit.config["data_set"]]
+    pack = place.pack(data_set.data, unit.config["image_size"], through=data_set.through)
+    return some_classes(pack, drawn_classes(data_set, unit.config["draw"]))
+
+
+# ------------------------------------------------------------------- whether learning starts
+
+def starting(unit: Unit, place: Place) -> dict[str, Any]:
+    """The loss of each step, and what fires after each fifty."""
+    config = unit.config
+    pack, difference = pack_of(unit, place), ALL[config["variant"]][config["difference"]]
+    run = Steps(pack, config["image_size"], config["variant"], difference, unit.seed, RATE, torch.float32,
+                config["batch"], WholeBatches)
+    guess, size = math.log(len(pack.classes)), place.few(PIECE, TOY_STEPS)
+
+    def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        losses = [round(loss, 4) for loss in run.losses(len(rows) * size, size)]
+        return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run)}
+
+    rows = pieces(unit, place, place.few(config["steps"] // PIECE), {"model": run.model, "optimizer": run.optimizer},
+                  a_piece, lambda rows: over(rows, guess))
+    losses = list(takewhile(math.isfinite, losses_of(rows)))
+    finite = len(losses) == len(rows) * size
+    for row in rows:
+        del row["losses"]
+    return {"result": {"precision": str(run.dtype), "guessing": guess, "finite": finite, "dead": dead(rows),
+                       "starts_at": alive_at(losses, guess) if finite else None, "classes": pack.classes, "losses": losses},
+            "curve": rows}
+
+
+def losses_of(rows: list[dict[str, Any]]) -> list[float]:
+    return [loss for row in rows for loss in row["losses"]]
+
+
+def over(rows: list[dict[str, Any]], guess: float) -> bool:
+    """Whether a run has no more to show (above)."""
+    losses = losses_of(rows)
+    if not losses:
+        return False
+    starts_at = alive_at(losses, guess)
+    return (not math.isfinite(losses[-1]) or dead(rows) is not None
+            or starts_at is not None and len(losses) >= starts_at + BEYOND)
+
+
+# ------------------------------------------------------------------- what becomes of it
+
+def ending(unit: Unit, place: Place) -> dict[str, Any]:
+    """Errors after 12 epochs, and the share of fc7's units that fire for any validation image."""
+    config = unit.config
+    case = ablations.Case(DIFFERENCES[config["variant"]][config["difference"]].design)
+    settings = replace(ablations.BASE, variant=config["variant"], precision="fp32")
+    run, pack, finite = ablations.trained(unit, place, case, settings)
+    result: dict[str, Any] = {"precision": str(run.dtype), "finite": finite}
+    for part in ("train", "val"):
+        found = evaluate(run.model, pack, part=part) if finite else ablations.guessing(pack)
+        result |= {f"{part}_{name}": found[name] for name in ("loss", "top1_error", "top5_error")}
+    return {"result": {**result, "fc7_firing": fc7_firing(run.model, pack)}, "curve": ablations.curve_of(run)}
+
+
+@torch.inference_mode()
+def fc7_firing(model: AlexNet, pack: Pack, at_once: int = 128) -> float:
+    model.eval()
+    edge = (pack.side - model.image_size) // 2
+    inside = slice(edge, edge + model.image_size)
+    images = pack.images["val"][:, inside, inside]
+    fired = torch.zeros(model.design.hidden, dtype=torch.bool)
+    for first in range(0, len(images), at_once):
+        batch = ablations.squares(images[first:first + at_once])
+        fired |= (model.activations(batch, ["fc7"])["fc7"] > 0).any(0)
+    return fired.float().mean().item()
+
+
+# ------------------------------------------------------------------- the units
+
+def start_unit(name: str, variant: str, difference: str, seed: int, size: int = 64) -> Unit:
+    data_set = SETS[name]
+    long = name == "Tiny-ImageNet" and (variant, difference) == ("as-written", "as it is") and seed >= 7
+    draw = seed % DRAWS if data_set.classes == 10 and data_set.all_classes > 10 else 0
+    batch, steps = 2 * BATCH if variant == "caffe" else BATCH, LONG_STEPS if long else STEPS
+    config = {"data_set": name, "draw": draw, "variant": variant, "difference": difference, "image_size": size, "batch": batch,
+              "steps": steps, "precision": "fp32", **asdict(ALL[variant][difference])}
+    case = f"{name}, {variant}, {difference}" + (f", {size} px" if size != 64 else "")
+    return Unit("starting", case, seed, config, starting, steps * STEP_MINUTES[size] * batch / BATCH, data_set.data)
+
+
+def end_unit(variant: str, difference: str, seed: int) -> Unit:
+    config = {**asdict(ablations.BASE), "variant": variant, "precision": "fp32", "difference": difference,
+              **asdict(DIFFERENCES[variant][difference])}
+    return Unit("endings", f"{variant}, {difference}", seed, config, ending, 6, "imagenette")
+
+
+CELLS = [(variant, difference) for difference in DECISIVE for variant in DIFFERENCES]
+HEADLINE = ("Imagenette", "Tiny-ImageNet, 10 classes", "Tiny-ImageNet")   # with ten seeds, as they are
+CONTROLS = ("Tiny-ImageNet, 10 classes", "Imagenette through 64 px")
+
+
+def units() -> list[Unit]:
+    """The control with three seeds first, then more seeds, then what takes long."""
+    few, more = range(FEW_SEEDS), range(FEW_SEEDS, SEEDS)
+    found = [start_unit(name, *cell, seed) for seed in few for name in CONTROLS for cell in CELLS]
+    found += [start_unit("Tiny-ImageNet, 50 classes", variant, "as it is", seed) for seed in few for variant in DIFFERENCES]
+    found += [start_unit(name, variant, "as it is", seed) for seed in range(SEEDS) for name in HEADLINE for variant in DIFFERENCES
+              if seed not in few or name not in CONTROLS]
+    found += [end_unit(*cell, seed) for seed in few for cell in CELLS]
+    found += [start_unit(name, "caffe", "CaffeNet", seed, size) for size in (64, 128) for name in ("Imagenette", "Tiny-ImageNet")
+              for seed in few]
+    return found + [start_unit("Tiny-ImageNet, 10 classes", *cell, seed) for seed in more if seed < 3 * DRAWS
+                    for cell in CELLS if cell[1] != "as it is"]
+
+
+# ------------------------------------------------------------------- for the page
+
+def found_of(place: Place, name: str, variant: str, difference: str, size: int = 64) -> list[dict[str, Any]]:
+    return [content for seed in range(SEEDS) if (content := place.found(start_unit(name, variant, difference, seed, size)))]
+
+
+def start_rows(place: Place) -> list[str]:
+    """Of each cell: how many runs start within 2,000 steps, the share's interval, when, and what fires at the end."""
+    rows = []
+    cells = [(name, *cell, 64) for name in SETS for cell in CELLS]
+    cells += [(name, "caffe", "CaffeNet", size) for size in (64, 128) for name in SETS]
+    for name, variant, difference, size in cells:
+        contents = found_of(place, name, variant, difference, size)
+        if not contents:
+            continue
+        steps = sorted(at for content in contents if (at := content["result"]["starts_at"]) and at <= STEPS)
+        low, high = wilson(len(steps), len(contents))
+        when = f"{statistics.median(steps):g} ({steps[0]} to {steps[-1]})" if steps else ""
+        fires = statistics.median(content["curve"][-1]["firing"]["fc7"] for content in contents)
+        rows.append(f"| {name} | {size} | {variant} | {difference} | {len(steps)} of {len(contents)} | "
+                    f"{100 * low:.0f}% to {100 * high:.0f}% | {when} | {100 * fires:.0f}% |")
+    return rows
+
+
+def late_rows(place: Place) -> list[str]:
+    """Runs that went on beyond 2,000 steps."""
+    return [f"| {content['seed']} | {content['result']['starts_at'] or 'not by ' + str(len(content['result']['losses']))} |"
+            for content in found_of(place, "Tiny-ImageNet", "as-written", "as it is")
+            if len(content["result"]["losses"]) > STEPS]
+
+
+def survival(steps: list[int | None], end: int = STEPS) -> list[tuple[float, float]]:
+    """(step, share of the runs in which learning has not started by then), as stairs."""
+    line, left = [(1.0, 1.0)], len(steps)
+    for at in sorted(at for at in steps if at and at <= end):
+        line += [(at, left / len(steps)), (at, (left - 1) / len(steps))]
+        left -= 1
+    return [*line, (end, left / len(steps))]
+
+
+def survival_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+    """For the data sets that the headline needs: the networks as they are."""
+    panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
+    for name in SETS:
+        for variant in DIFFERENCES:
+            if contents := found_of(place, name, variant, "as it is"):
+                line = survival([content["result"]["starts_at"] for content in contents])
+                panels.setdefault(name, {})[variant] = [line]
+    return panels
+
+
+def end_rows(place: Place) -> list[str]:
+    rows = []
+    for variant, difference in CELLS:
+        contents = [content["result"] for seed in range(FEW_SEEDS)
+                    if (content := place.found(end_unit(variant, difference, seed)))]
+        if contents:
+            cells = [", ".join(f"{100 * one[name]:.1f}" for one in contents)
+                     for name in ("val_top1_error", "train_top1_error", "fc7_firing")]
+            rows.append(f"| {variant} | {difference} | {' | '.join(cells)} |")
+    return rows
