@@ -30,7 +30,7 @@ from alexnet.checkpoint import find
 from alexnet.images import open_image
 from alexnet.pack import RowFile
 from alexnet.device import choose_device, choose_precision, keep_memory
-from alexnet.files import CommandLine, UserError, alone, cell, end_cleanly, printable, whole_file, write_csv, write_json, writing
+from alexnet.files import CommandLine, UserError, alone, cell, end_cleanly, lines_of, printable, whole_file, write_csv, write_json, writing
 from alexnet.model import AlexNet
 from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
 from alexnet.weights import load
@@ -102,7 +102,7 @@ def list_pictures(paths: list[str]) -> list[Path]:
     places: list[str] = []
     for path in paths or [str(SAMPLES)]:
         if path == "-":   # what is missing from a list is said in its turn
-            places += [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+            places += standard_input()
         elif os.path.lexists(path):
             places.append(path)
         else:
@@ -114,6 +114,13 @@ def list_pictures(paths: list[str]) -> list[Path]:
     if others:
         say(f"{others} file(s) that are no pictures by their names were left alone")
     return pictures
+
+
+def standard_input() -> list[str]:
+    """A path per line, or with NUL between them."""
+    content = getattr(sys.stdin, "buffer", sys.stdin).read()   # a notebook's stdin gives text only
+    return lines_of(content if isinstance(content, bytes) else os.fsencode(content), "standard input, of which a list of "
+                    "paths is expected,", file_names=True)
 
 
 def say(text: str) -> None:

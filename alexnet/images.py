@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cache
 from itertools import islice
 from typing import Any, Callable, Iterable, Iterator
 
@@ -20,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 LARGE = 20_000_000   # pixels from which an image has to wait for its turn
 
 one_at_a_time = threading.Lock()
@@ -48,6 +48,15 @@ def formats() -> list[str]:
     """Those of pillow's formats that are pictures to it, too: for EPS it would start Ghostscript."""
     Image.init()
     return [name for name in Image.OPEN if name not in ("EPS", "WMF", "FPX", "MIC")]
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """How the names of image files end, in lower case: for all `formats()` but films and measurements, which
+    pillow does not decode; and for HEIC, whose package may be missing (whoever opens one is told)."""
+    decoded = set(formats()) - {"BUFR", "GRIB", "HDF5", "MPEG"}
+    endings = {suffix for suffix, name in Image.registered_extensions().items() if name in decoded}
+    return frozenset(endings | {".heic", ".heif", ".hif"})
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -22,13 +22,12 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from alexnet import augment
-from alexnet.images import SUFFIXES, in_order, open_image, packed_side, square, to_rgb
+from alexnet.images import in_order, open_image, packed_side, square, suffixes, to_rgb
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, read_csv
 from alexnet.model import AlexNet
 
 CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
-LIKE_PICTURES = SUFFIXES | {".heic", ".heif", ".avif", ".jp2", ".jfif", ".ico", ".tga"}
 
 Picture = Path | str | Image.Image
 
@@ -64,7 +63,7 @@ def find_pictures(places: Iterable[str]) -> tuple[list[Path], int]:
         for root, folders, files in os.walk(path):
             folders[:] = [name for name in folders if not name.startswith(".")]
             inside += [Path(root, name) for name in files if not name.startswith(".")]
-        pictures = [file for file in inside if file.suffix.lower() in LIKE_PICTURES]
+        pictures = [file for file in inside if file.suffix.lower() in suffixes()]
         others += len(inside) - len(pictures)
         found |= dict.fromkeys(sorted(pictures, key=as_people_sort))
     return list(found), others

@@ -20,7 +20,7 @@ from PIL import Image
 
 from alexnet import demo
 from alexnet.files import UserError
-from alexnet.images import SUFFIXES, open_image, to_rgb
+from alexnet.images import open_image, suffixes, to_rgb
 
 PARTS = ("train", "val")
 VAL_NAMES = ("val", "validation", "valid", "test")
@@ -93,7 +93,7 @@ def images_below(folder: Path) -> list[Path]:
     for root, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(root, name) for name in files
-                  if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")]
+                  if Path(name).suffix.lower() in suffixes() and not name.startswith(".")]
     return sorted(found)
 
 
@@ -117,7 +117,7 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     findings = [f"class {name} is empty: left out" for name, files in classes.items() if not files]
     classes = {name: files for name, files in classes.items() if files}
     names = sorted(classes)
-    loose = [path for path in sorted(train.iterdir()) if path.suffix.lower() in SUFFIXES
+    loose = [path for path in sorted(train.iterdir()) if path.suffix.lower() in suffixes()
              and not path.name.startswith(".") and not path.is_dir()]
     if loose and (stray := sorted({*loose}.difference(*classes.values()))):
         findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left out (a class "
@@ -160,7 +160,7 @@ def by_class(folder: Path, apart: Iterable[str] = ()) -> dict[str, list[Path]]:
     flat: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         match = re.fullmatch(r"(.*[^\W\d_].*?)[._-]?\d+", path.stem)
-        if match and path.suffix.lower() in SUFFIXES:
+        if match and path.suffix.lower() in suffixes():
             flat.setdefault(match[1].rstrip("._- "), []).append(path)
     return flat or classes
 
@@ -332,7 +332,7 @@ def several_classes(folder: Path) -> bool:
     """Whether it holds class folders, or files named by class; looks no deeper."""
     try:
         inside = subfolders(folder).values()
-        holding = [one for one in inside if any(path.suffix.lower() in SUFFIXES for path in one.iterdir())]
+        holding = [one for one in inside if any(path.suffix.lower() in suffixes() for path in one.iterdir())]
     except OSError:
         return False
     return len(holding) > 1 or not inside and len(by_class(folder)) > 1

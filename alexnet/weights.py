@@ -27,7 +27,7 @@ from torch import Tensor
 from alexnet import checkpoint
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, is_whole, shape_text
-from alexnet.files import CommandLine, UserError, brief, read_csv, whole_file
+from alexnet.files import CommandLine, UserError, brief, lines_of, read_csv, whole_file
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
 from alexnet.predict import CLASS_NAMES
 
@@ -240,8 +240,8 @@ def class_names(count: int, path: Path, hints: Hints) -> list[str]:
     order of the outputs), or numbers."""
     if hints.classes:
         try:
-            names = [line.strip() for line in hints.classes.read_text("utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
+            names = [line.strip() for line in lines_of(hints.classes.read_bytes(), f"--classes {hints.classes}")]
+        except OSError as error:
             raise UserError(f"--classes {hints.classes} cannot be read ({error})") from None
         if len(names) != count or len(set(names)) != count:
             raise UserError(f"--classes {hints.classes} has {len(set(names))} different names, {path} has {count} "

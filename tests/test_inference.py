@@ -181,6 +181,34 @@ def test_a_list_on_standard_input_and_what_is_missing_from_it(capsys, monkeypatc
     assert "gone.png: No such file" in err
 
 
+@pytest.mark.parametrize("kind, encode", [
+    ("utf-8 with a mark", lambda text: text.encode("utf-8-sig")), ("PowerShell's utf-16", lambda text: text.encode("utf-16")),
+    ("utf-16 without a mark", lambda text: text.encode("utf-16-le")), ("utf-32", lambda text: text.encode("utf-32")),
+    ("Windows' line ends", lambda text: text.replace("\n", "\r\n").encode()),
+    ("find -print0", lambda text: text.replace("\n", "\0").encode())])
+def test_lists_of_every_kind_are_read(monkeypatch, tmp_path, kind, encode):
+    paths = [save_picture(tmp_path / name, 0) for name in ("2.png", "Stra\xdfe \u732b.png", " blank .png")]
+    text = "".join(f"{path}\n" for path in paths)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(encode(text))))
+    assert alexnet_inference.list_pictures(["-"]) == paths
+
+
+def test_names_that_are_not_utf8_are_read_from_a_list(monkeypatch, tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Path(os.fsdecode(path)).write_bytes(b"")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path + b"\n")))
+    assert [os.fsencode(found) for found in alexnet_inference.list_pictures(["-"])] == [path]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_an_image_in_the_place_of_a_list_gets_one_line(capsys, monkeypatch, model_file, noise_image, kind):
+    buffer = io.BytesIO()
+    Image.fromarray(noise_image(20, 30)).save(buffer, kind)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
+    status, _, err = call(capsys, "-", "--model", model_file)
+    assert status == 2 and "standard input" in err and "not a text but binary data" in err and err.count("\n") == 1
+
+
 def test_wrong_calls_get_a_line(capsys, monkeypatch, model_file, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, words in (

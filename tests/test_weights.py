@@ -228,6 +228,17 @@ def test_torchvisions_file_gives_torchvisions_logits(place, theirs, form):
     assert model.variant == "torchvision" and model.classes == ["0", "1", "2", "3", "4"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_class_names_are_read_in_every_encoding_of_unicode(tmp_path, encoding):
+    path = tmp_path / "names.txt"
+    path.write_bytes("猫\r\nStraße\r\n\r\nsea side\r\n".encode(encoding))
+    assert weights.class_names(3, Path("x.pt"), weights.Hints(classes=path)) == ["猫", "Straße", "sea side"]
+    for content, reason in (("猫\n".encode("gbk"), "not UTF-8 .line 1.: save it as UTF-8"), (b"\x89PNG\r\n\x1a\n\0", "not a text")):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=f"--classes .*names.txt is {reason}"):
+            weights.class_names(1, Path("x.pt"), weights.Hints(classes=path))
+
+
 # ------------------------------------------------------------------- ours to others
 
 def ours(size: int, variant: str, **changes) -> AlexNet:
