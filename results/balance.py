@@ -43,7 +43,7 @@ from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
 TITLE, WAYS = "Classes of unequal size", ("plain", "weights", "sampling")
-SIZE, EPOCHS, BATCH, RATE, PART, SEEDS = 64, 16, 128, 0.01, 10, 4
+SIZE, EPOCHS, BATCH, RATE, PART, SEEDS = 64, 10, 128, 0.01, 10, 3
 
 
 def unequal(pack: Pack, seed: int) -> Pack:
