@@ -4,7 +4,7 @@ recipe of pytorch/examples for the same epochs; and one run at 224 px.
 Ours is what `train_alexnet.py --data imagenette --image-size 128` does: last network, schedule fixed
 beforehand. The other side reads the JPEG files, as its recipe has it (RandomResizedCrop, mirror images, rate
 0.01, a tenth of it after every 30 epochs, weight decay 1e-4). It has what makes ours fast and is not of its recipe: bf16
-where the processor has it, channels last, the steps of SGD fused. Two epochs without these tell what they are worth.
+where the processor has it, channels last, the steps of SGD fused.
 Ours is also trained with the other side's pictures instead of ours (added when that side was found to be better).
 """
 
@@ -32,7 +32,7 @@ from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
 TITLE, EPOCHS = "The base result", 60
-OURS, THEIRS, PLAIN = "ours, as-trained", "torchvision, pytorch examples", "torchvision, two epochs in fp32"
+OURS, THEIRS = "ours, as-trained", "torchvision, pytorch examples"
 SWAPPED = "ours, torchvision's crops"
 MEAN, STD = (torch.tensor(values)[:, None, None] for values in (NORMALIZE.mean, NORMALIZE.std))
 
@@ -55,17 +55,16 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
     loaders = [imagefolder(place.folders["imagenette"] / part, size, batch, workers=0, train=part == "train")
                for part in ("train", "val")]
     torch.manual_seed(unit.seed)
-    dtype, plain = choose_precision(unit.config["precision"], CPU), unit.case == PLAIN
-    form = torch.contiguous_format if plain else torch.channels_last
+    dtype = choose_precision(unit.config["precision"], CPU)
     network, sgd, set_rate = (ours(place.pack("imagenette", size), size, epochs) if unit.case == SWAPPED else
-                              theirs(len(loaders[0].dataset.classes), fused=not plain))
-    network.to(memory_format=form)
+                              theirs(len(loaders[0].dataset.classes)))
+    network.to(memory_format=torch.channels_last)
 
     def answers(images: Tensor) -> Tensor:
         if unit.case == SWAPPED:
             images = 255 * (images * STD + MEAN)   # grey levels again
         with precision(CPU, dtype):
-            return network(images.contiguous(memory_format=form))
+            return network(images.contiguous(memory_format=torch.channels_last))
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch = len(rows)
@@ -89,10 +88,10 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
             "curve": curve}
 
 
-def theirs(classes: int, fused: bool) -> tuple[nn.Module, torch.optim.SGD, Callable[[int], None]]:
+def theirs(classes: int) -> tuple[nn.Module, torch.optim.SGD, Callable[[int], None]]:
     """Network, optimiser, and what sets its rate for an epoch, as pytorch/examples has them."""
     network = torchvision.models.alexnet(num_classes=classes)
-    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=fused)
+    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
 
     def set_rate(epoch: int) -> None:
         sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
@@ -123,15 +122,15 @@ def errors(answers: Callable[[Tensor], Tensor], loader: Any, place: Place) -> di
 def side(name: str, size: int = 128, seeds: int = 3) -> list[Unit]:
     config = {**asdict(replace(BASE, image_size=size, epochs=EPOCHS))} if name == OURS else {
         "image_size": size, "epochs": EPOCHS, "rate": 0.01, "weight_decay": 1e-4, "batch": 128, "precision": "auto"}
-    config |= {PLAIN: {"epochs": 2, "precision": "fp32"}, SWAPPED: {"weight_decay": 5e-4}}.get(name, {})
-    minutes = {OURS: 47, THEIRS: 54, PLAIN: 4, SWAPPED: 54}[name] * (1 if size == 128 else 4)
+    config |= {"weight_decay": 5e-4} if name == SWAPPED else {}
+    minutes = {OURS: 47, THEIRS: 54, SWAPPED: 54}[name] * (1 if size == 128 else 4)
     return [Unit(f"base-{size}", name, seed, config, compute if name == OURS else peer, minutes, "imagenette")
             for seed in range(seeds)]
 
 
 def units() -> list[Unit]:
     """The run at 224 px comes last of all (reproduce.py)."""
-    return [*side(PLAIN, seeds=1), *(unit for pair in zip(side(OURS), side(THEIRS)) for unit in pair), *side(SWAPPED)]
+    return [*(unit for pair in zip(side(OURS), side(THEIRS)) for unit in pair), *side(SWAPPED)]
 
 
 def large_units() -> list[Unit]:
@@ -166,7 +165,7 @@ def report(place: Place) -> list[str]:
 
 def in_short(place: Place) -> str:
     """The errors of both sides, means of the seeds so far."""
-    ours, theirs = ([content["result"] for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS))
+    ours, theirs = ([content["result"] for content in place.found_all(side(name))] for name in (OURS, THEIRS))
     said = [f"{name} {mean_and_spread([one[key] for one in found])}" for name, found, key in (
         ("ours, one view", ours, "top1_error_1"), ("ten views", ours, "top1_error_10"),
         ("torchvision's alexnet, one view", theirs, "top1_error_1")) if found]
@@ -177,7 +176,7 @@ def means(place: Place) -> list[str]:
     """Of the seeds, with their standard deviation."""
     rows = []
     for name, large in ((OURS, False), (OURS, True), (THEIRS, False), (SWAPPED, False)):
-        found = [content["result"] for unit in (large_units() if large else side(name)) if (content := place.found(unit))]
+        found = [content["result"] for content in place.found_all(large_units() if large else side(name))]
         cells = [mean_and_spread([one[key] for one in found if key in one]) for key in
                  ("top1_error_1", "top5_error_1", "top1_error_10", "top5_error_10")]
         if found:
@@ -194,31 +193,28 @@ def mean_and_spread(values: list[float]) -> str:
 
 
 def comparison(place: Place) -> list[str]:
-    """At equal epochs, and at equal time: theirs after as many seconds as ours took, with what makes ours fast and without."""
-    pairs = [(ours, theirs) for ours, theirs in zip(map(place.found, side(OURS)), map(place.found, side(THEIRS)))
-             if ours and theirs]
+    """At equal epochs, and at equal time: each side after as many seconds as the faster one took."""
+    pairs = [contents for units in zip(side(OURS), side(THEIRS)) if len(contents := place.found_all(units)) == 2]
     if not pairs:
         return ["The comparison: not run yet."]
-    plain = place.found(side(PLAIN, seeds=1)[0])
     lines = [f"At equal epochs torchvision's top-1 error less ours: {apart(place, THEIRS, OURS)}.", ""]
     if swapped := apart(place, OURS, SWAPPED):
         lines += [f"Our error less that of ours with torchvision's crops: {swapped}; torchvision's less the same: "
                   f"{apart(place, THEIRS, SWAPPED)}.", ""]
     lines += ["At equal time (seconds as they were, on a machine that others use, too), torchvision with bf16, channels last and "
-              "fused steps, as ours has them; and in plain fp32, as pytorch/examples has it:", "",
-              "| seed | minutes | ours | torchvision, made fast | torchvision, plain |", "|---|---|---|---|---|"]
-    for ours, theirs in pairs:
-        time = min(ours["seconds"], theirs["seconds"])
-        pace = [content["seconds"] / len(content["curve"]) for content in (ours, theirs, plain) if content]
-        cells = [percent(at(content, time / one)) for content, one in zip((ours, theirs, theirs), pace)]
-        lines.append(f"| {ours['seed']} | {time / 60:.0f} | {' | '.join([*cells, 'not run yet'][:3])} |")
+              "fused steps, as ours has them. In plain fp32, as pytorch/examples has it, it was not run.", "",
+              "| seed | minutes | ours | torchvision, made fast |", "|---|---|---|---|"]
+    for pair in pairs:
+        time = min(content["seconds"] for content in pair)
+        cells = [percent(at(content, time / (content["seconds"] / len(content["curve"])))) for content in pair]
+        lines.append(f"| {pair[0]['seed']} | {time / 60:.0f} | {' | '.join(cells)} |")
     return lines
 
 
 def apart(place: Place, first: str, second: str) -> str:
     """The first side's top-1 error less the second's, at 128 px, over the seeds that both have; empty if none."""
-    pairs = zip(map(place.found, side(first)), map(place.found, side(second)))
-    differences = [one["result"]["top1_error_1"] - other["result"]["top1_error_1"] for one, other in pairs if one and other]
+    pairs = [contents for units in zip(side(first), side(second)) if len(contents := place.found_all(units)) == 2]
+    differences = [one["result"]["top1_error_1"] - other["result"]["top1_error_1"] for one, other in pairs]
     if len(differences) == 1:
         return f"{100 * differences[0]:+.2f} points (one pair)"
     return t_interval(differences).text() if differences else ""

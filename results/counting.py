@@ -22,9 +22,9 @@ GTX_580 = 1.581e12                        # operations a second, single precisio
 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
     with torch.device("meta"):
-        model = AlexNet()
+        model, written = AlexNet(), AlexNet(variant="as-written")
     return {"result": {"C1": parameters(model), "C2": neurons(model), "C6": conv_shares(model), "C7": pictures(),
-                       "C12": shapes(model), "C16": input_wait(), "C18": update_rule(), "C22": days(model)}}
+                       "C12": shapes(written), "C12 order": written.design.steps(), "C16": input_wait(), "C18": update_rule(), "C22": days(model)}}
 
 
 def parameters(model: AlexNet) -> int:
@@ -61,13 +61,15 @@ def shapes(model: AlexNet) -> list[list[int]]:
             for layer in model.layers if layer.weights]
 
 
-def input_wait() -> float | None:
-    """The throughput of training lost to reading and augmentation, as results.benchmark measured it."""
+def input_wait() -> tuple[float, bool] | None:
+    """The part of training's throughput that is lost to reading and augmentation, as results.benchmark measured it, and whether
+    the ranges of its rounds overlap."""
     path = RESULTS / "benchmark" / "input.json"
     if not path.exists():
         return None
     rows = [row for row in read_json(path)["rows"] if row["about"].startswith("training")]
-    return 1 - rows[1]["ratio"]   # 1: as fast with batches prepared in the background as with none to prepare
+    prepared, ready = rows   # in the background; one batch, ready beforehand
+    return 1 - ready["ratio"], prepared["high"] >= ready["low"]
 
 
 def update_rule(steps: int = 20) -> float:

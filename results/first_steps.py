@@ -280,7 +280,7 @@ def data_for(classes: int) -> str:
 
 def found_of(place: Place, variant: str, name: str, size: int, classes: int) -> list[dict[str, Any]]:
     """The runs there are, by seed."""
-    return [content for seed in range(3) if (content := place.found(first_unit(variant, name, seed, size, classes)))]
+    return place.found_all(first_unit(variant, name, seed, size, classes) for seed in range(3))
 
 
 def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[list[tuple[float, float]]]]:

@@ -80,7 +80,7 @@ def units(seed: int) -> list[Unit]:
 
 
 def found_of(place: Place, one: Growth) -> list[dict[str, Any]]:
-    return [content for seed in range(3) if (content := place.found(one.unit(seed)))]
+    return place.found_all(one.unit(seed) for seed in range(3))
 
 
 def growth_rows(place: Place) -> list[str]:

@@ -340,7 +340,7 @@ def units(seed: int) -> list[Unit]:
 
 def results_of(place: Place, units: Iterable[Unit]) -> list[dict[str, Any]]:
     """Of those that were run."""
-    return [content["result"] for unit in units if (content := place.found(unit))]
+    return [content["result"] for content in place.found_all(units)]
 
 
 def curvature_rows(place: Place) -> list[str]:
@@ -415,7 +415,7 @@ def fading_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, flo
     """For what was run with batches of both kinds, |h|^2 as a part of the first."""
     panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
     for fade in FADES:
-        contents = [content for unit in fade.units() if (content := place.found(unit))]
+        contents = place.found_all(fade.units())
         if contents and fade._replace(even=True) in FADES:
             panel = panels.setdefault(f"{fade.difference}, {fade.classes} classes, rate {fade.rate:g}, batch {fade.batch}", {})
             squares = [[row["square_of_h"] for row in content["curve"]] for content in contents]

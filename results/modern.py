@@ -200,8 +200,9 @@ def final(unit: Unit, place: Place) -> dict[str, Any]:
 
 def error(place: Place, name: str) -> float | None:
     """The mean error of a change on held-out images, once all its seeds are there."""
-    contents = [place.found(unit) for unit in attempts(name)]
-    return None if None in contents else sum(one["result"]["error"] for one in contents) / len(contents)
+    wanted = attempts(name)
+    contents = place.found_all(wanted)
+    return None if len(contents) < len(wanted) else sum(one["result"]["error"] for one in contents) / len(contents)
 
 
 def decisions(place: Place) -> dict[str, bool]:
@@ -274,8 +275,9 @@ def report(place: Place) -> list[str]:
 
 def errors_of(place: Place, case: str, epochs: int = EPOCHS) -> list[float]:
     """On the validation part, by seed; empty until all are there."""
-    contents = [place.found(unit) for unit in finals(case, epochs)]
-    return [] if None in contents else [content["result"]["val_top1_error"] for content in contents]
+    wanted = finals(case, epochs)
+    contents = place.found_all(wanted)
+    return [] if len(contents) < len(wanted) else [content["result"]["val_top1_error"] for content in contents]
 
 
 def in_short(place: Place) -> str:

@@ -196,7 +196,7 @@ def units() -> list[Unit]:
 # ------------------------------------------------------------------- for the page
 
 def found_of(place: Place, name: str, variant: str, difference: str, size: int = 64) -> list[dict[str, Any]]:
-    return [content for seed in range(SEEDS) if (content := place.found(start_unit(name, variant, difference, seed, size)))]
+    return place.found_all(start_unit(name, variant, difference, seed, size) for seed in range(SEEDS))
 
 
 def start_rows(place: Place) -> list[str]:
@@ -247,8 +247,7 @@ def survival_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, f
 def end_rows(place: Place) -> list[str]:
     rows = []
     for variant, difference in CELLS:
-        contents = [content["result"] for seed in range(FEW_SEEDS)
-                    if (content := place.found(end_unit(variant, difference, seed)))]
+        contents = [content["result"] for content in place.found_all(end_unit(variant, difference, seed) for seed in range(FEW_SEEDS))]
         if contents:
             cells = [", ".join(f"{100 * one[name]:.1f}" for one in contents)
                      for name in ("val_top1_error", "train_top1_error", "fc7_firing")]

@@ -18,13 +18,14 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Iterable
 
 import numpy as np
 import torch
 from PIL import Image
 
 from alexnet.checkpoint import save_torch
+from alexnet.device import choose_precision
 from alexnet.pack import Pack, packed
 from alexnet.sources import find_source
 from alexnet.files import UserError, alone, read_json, whole_file, write_text
@@ -74,6 +75,17 @@ class Place:
         """What the unit found out, or None if it was not run."""
         return read_json(self.file(unit)) if self.file(unit).exists() else None
 
+    def found_all(self, units: Iterable[Unit]) -> list[dict[str, Any]]:
+        """What those that were run found out. UserError where one was computed in bf16 and another was not: such numbers are
+        not compared."""
+        contents = [(self.file(unit), content) for unit in units if (content := self.found(unit))]
+        kinds = {kind: path for path, content in contents if (kind := precision_of(content))}
+        if len(kinds) > 1:
+            (one, path), (other, other_path) = list(kinds.items())[:2]
+            raise UserError(f"{path} was computed in {one}, {other_path}, which it is compared with, in {other}: delete one, and "
+                            "run it on the other's kind of machine")
+        return [content for _, content in contents]
+
     def pack(self, data: str, image_size: int, val_fraction: float | None = None, through: int | None = None) -> Pack:
         """A data set in packed form; its images are brought to squares of `through` px first."""
         source = find_source(str(self.folders[data]), val_fraction)
@@ -87,6 +99,12 @@ class Place:
     def few(self, count: int, toy: int = 1) -> int:
         """A number of epochs or steps, less where things are only tried."""
         return min(count, toy) if self.toy else count
+
+
+def precision_of(content: dict[str, Any]) -> str | None:
+    """In which precision a unit was computed; None in the oldest files of those that do not say it."""
+    rows = content["curve"] or [{}]
+    return content["result"].get("precision") or rows[-1].get("precision") or content.get("precision")
 
 
 def part_of(pack: Pack, images: int, first: int = 0) -> Pack:
@@ -116,6 +134,7 @@ def run(unit: Unit, place: Place) -> bool:
         seconds = sum(row.pop("seconds", 0.0) for row in curve) or time.perf_counter() - start
         write_text(place.file(unit), readable({
             "experiment": unit.experiment, "case": unit.case, "seed": unit.seed, "data": unit.data,
+            **({"precision": str(choose_precision(unit.config["precision"], CPU))} if "precision" in unit.config else {}),
             "config": unit.config, "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
             "date": date.today().isoformat(), "toy": place.toy, "machine": machine()}))
         shutil.rmtree(place.work(unit), ignore_errors=True)

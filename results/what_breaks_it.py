@@ -64,7 +64,10 @@ def report(place: Place) -> list[str]:
     if grown := growth.growth_lines(place):
         figures.curves(grown, out / "growth.png", "How far apart pictures are in fc8: standard deviation from one to the next",
                        "step", "in fc8", level=growth.SEEN, log=(False, True))
-    if not (panels or rates or fades or grown):
+    if shares := starting.survival_lines(place):
+        figures.curves(shares, out / "starting.png", "Learning starts as a matter of chance: the share of runs in which it has not yet",
+                       "step", "share of runs", level=0.5, log=(True, False))
+    if not (panels or rates or fades or grown or shares):
         return []
     fill(out / "README.md", "runs", page(place, out), TITLE)
     fill(out / "README.md", "short", at_a_glance(place))
@@ -102,8 +105,21 @@ def at_a_glance(place: Place) -> list[str]:
 
 def page(place: Place, out: Path) -> list[str]:
     lines = ["Made by `python -m results.reproduce table`; the runs by `python -m "
-             "results.reproduce run what-breaks-it --imagenette DIR --tiny DIR`. A run is alive when the mean loss "
-             "of 50 steps stays below 0.95 ln C; the numbers are the steps by which it is, for seeds 0, 1, 2.", ""]
+             "results.reproduce run what-breaks-it --imagenette DIR --tiny DIR`.", ""]
+    lines += table("Does learning start?", "Up to 2,000 steps, fp32, the loss of every step stored, each start watched for 200 steps more. "
+                   "Share: of the runs in which learning starts, with Wilson's 95% interval. Last: the median share of fc7's units that fire "
+                   "at the end of the run for any of 128 images.",
+                   "data | px | network | difference | starts in | share | at step: median (lowest to highest) | fc7 fires",
+                   starting.start_rows(place))
+    lines += picture(out, "starting.png")
+    lines += table("as-written, 200 classes, up to 10,000 steps", "", "seed | learning starts at step", starting.late_rows(place))
+    lines += table("What becomes of it", "12 epochs of Imagenette, 64 px, fp32, the base's schedule; three seeds, in %.",
+                   "network | difference | top-1 error, validation | training | units of fc7 that fire for any validation image",
+                   starting.end_rows(place))
+    lines += ["The tables of the first steps below are of older runs. Of each of them the JSON file holds the first 100 losses one by one and then "
+              "means of 50 steps; the step at which learning starts was computed from all losses when it was run, and the run ended as soon as "
+              "that was seen (after 200 steps at least). A run is alive when the mean loss of 50 steps stays below 0.95 ln C; the numbers are the "
+              "steps by which it is, for seeds 0, 1, 2.", ""]
     lines += picture(out, "first-steps.png")
     for size, classes in SETTINGS:
         lines += table(f"{size} px, {classes} classes", "", "network | difference | alive by step",

@@ -23,7 +23,8 @@ from results import ablations, base_result, cifar_nets, first_steps, growth, hea
 from results.chinese import chinese
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
-from results.verdicts import NOT_HERE, NOT_RUN, OPPOSITE, SHOWS, UNTESTABLE, combine, t_interval, verdict, wilson
+from results.verdicts import (NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine, holm, p_value, t_interval, verdict,
+                              wilson)
 
 
 @pytest.fixture
@@ -43,12 +44,25 @@ def test_all_27_claims_are_there_once_with_a_rule_and_a_command():
 
 
 def test_a_verdict_needs_an_interval_on_one_side_of_zero():
-    assert verdict([0.01, 0.012, 0.011]) == SHOWS
+    assert verdict([0.01, 0.012, 0.011]) == REPRODUCED
     assert verdict([-0.01, -0.012, -0.011]) == OPPOSITE
     assert verdict([0.01, 0.03, -0.005]) == NOT_HERE      # mean 0.0117, but the interval crosses 0
     assert verdict([0.01, 0.012]) == NOT_RUN              # three pairs at least
-    assert combine([SHOWS, SHOWS]) == SHOWS and combine([OPPOSITE] * 2) == OPPOSITE
-    assert combine([SHOWS, OPPOSITE]) == NOT_HERE and combine([SHOWS, NOT_RUN]) == NOT_RUN
+
+
+def test_of_several_numbers_those_that_say_the_opposite_are_named():
+    assert combine({"a": REPRODUCED, "b": REPRODUCED}) == REPRODUCED and combine(dict.fromkeys("ab", OPPOSITE)) == OPPOSITE
+    assert combine({"a": REPRODUCED, "b": OPPOSITE, "c": OPPOSITE}) == f"{NOT_HERE} (opposite: b, c)"
+    assert combine({"a": REPRODUCED, "b": NOT_HERE}) == NOT_HERE and combine({"a": REPRODUCED, "b": NOT_RUN}) == NOT_RUN
+
+
+def test_p_values_are_those_of_students_table_and_holms_those_computed_by_hand():
+    assert p_value([1.0, 2.0, 3.0]) == pytest.approx(0.0742, abs=1e-4)          # t = 3.4641, 2 degrees of freedom
+    spread = 2.776 / 5 ** 0.5                                                    # the 97.5% quantile, 4 degrees
+    sample = np.array([-1.2649, -0.6325, 0.0, 0.6325, 1.2649])                   # of standard deviation 1
+    assert p_value(list(sample + spread)) == pytest.approx(0.05, abs=2e-4)
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": 0.03, "c": 0.06, "b": 0.06}
+    assert holm({"a": 0.5, "b": 0.9}) == {"a": 1.0, "b": 1.0}
 
 
 def test_the_t_interval_is_the_one_computed_by_hand():
@@ -75,7 +89,7 @@ def entered(place: Place, unit: Unit, val_error: float, **more: float) -> None:
                                              **more}})
 
 
-@pytest.mark.parametrize("sign, expected", [(1, SHOWS), (-1, OPPOSITE)])
+@pytest.mark.parametrize("sign, expected", [(1, REPRODUCED), (-1, OPPOSITE)])
 def test_an_ablation_is_judged_by_paired_differences(place, sign, expected):
     for seed, error in enumerate((0.20, 0.30, 0.25, 0.22, 0.28)):   # seeds differ more than the sides do
         entered(place, ablations.case_unit("base", seed), error)
@@ -87,7 +101,7 @@ def test_an_ablation_is_judged_by_paired_differences(place, sign, expected):
 def test_runs_in_two_precisions_are_not_compared(place):
     entered(place, ablations.case_unit("base", 0), 0.2)
     entered(place, ablations.case_unit("no colour noise", 0), 0.2, precision="torch.bfloat16")
-    with pytest.raises(UserError, match="computed in torch.bfloat16, what it is compared with in torch.float32"):
+    with pytest.raises(UserError, match="no-colour-noise-0.json was computed in torch.bfloat16, .*base-0.json, which it is compared with, in torch.float32"):
         differences(place, "no colour noise", val_error)
 
 
@@ -95,17 +109,21 @@ def test_a_claim_with_a_run_missing_is_not_run_yet(place):
     for seed in range(5):
         entered(place, ablations.case_unit("base", seed), 0.2)
         entered(place, ablations.case_unit("2x2 pooling", seed), 0.3)
-    assert CLAIMS["C11"].finding(place).verdict == SHOWS
+    assert CLAIMS["C11"].finding(place).verdict == REPRODUCED
     place.file(ablations.case_unit("2x2 pooling", 4)).unlink()
     assert CLAIMS["C11"].finding(place).verdict == NOT_RUN
 
 
-def test_tanh_is_slower_only_if_it_is_slower(place):
+def test_tanh_is_six_times_slower_only_if_the_interval_reaches_six(place):
     for activation, epochs in (("relu", (4, 5, 4.4)), ("tanh", (20, 26, 23)), ("sigmoid", (80, 80, 80))):
         for unit, value in zip(cifar_nets.race_units(activation), epochs):
             entered(place, unit, 0, rate=0.01, reached=value < 80, epochs=value, at_the_edge=False)
     finding = CLAIMS["C8"].finding(place)
-    assert finding.verdict == SHOWS and "tanh 5.1 times slower" in finding.found and "not reached" in finding.found
+    assert "tanh 5.1 times slower (4.8 to 5.5)" in finding.found and finding.verdict == NOT_HERE   # the paper says six
+    assert "sigmoid not in 80 epochs: at least 16.0 times slower" in finding.found                  # a bound, no interval
+    for unit, value in zip(cifar_nets.race_units("tanh"), (20, 36, 23)):
+        entered(place, unit, 0, rate=0.01, reached=True, epochs=value, at_the_edge=False)
+    assert CLAIMS["C8"].finding(place).verdict == REPRODUCED
 
 
 # ------------------------------------------------------------------- units
@@ -419,7 +437,8 @@ def test_the_base_result_compares_seeds_that_both_sides_have(place):
             entered(place, unit, error, top1_error_1=error)
     assert base_result.apart(place, base_result.THEIRS, base_result.OURS) == "-1.33 points (-2.77 to +0.10; 3 pairs)"
     assert base_result.apart(place, base_result.OURS, base_result.SWAPPED) == "+2.00 points (one pair)"
-    assert base_result.apart(place, base_result.OURS, base_result.PLAIN) == ""
+    place.file(base_result.side(base_result.SWAPPED)[0]).unlink()
+    assert base_result.apart(place, base_result.OURS, base_result.SWAPPED) == ""
 
 
 # ------------------------------------------------------------------- the command
@@ -430,16 +449,16 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     assert len(rows) == 27 + 27   # the claims, and their rules
     for row in rows[:27]:
         cells = [cell.strip() for cell in row.strip("|").split(" | ")]
-        assert len(cells) == 5 and cells[3].startswith((NOT_RUN, UNTESTABLE)) and cells[4].startswith("`python")
+        assert len(cells) == 5 and cells[3].startswith((NOT_RUN, NOT_TESTED)) and cells[4].startswith("`python")
     for seed in range(3):
         entered(place, ablations.case_unit("base", seed), 0.2 + 0.01 * seed)
         entered(place, ablations.case_unit("no LRN", seed), 0.21 + 0.012 * seed)
     reproduce.table(place)
     text = (place.out / "README.md").read_text()
     assert "| no LRN | +1.20 points" in text and (place.out / "ablations.png").exists()
-    assert "6 of 22 runs done | not run yet" in text
+    assert f"6 of 22 runs done | {NOT_RUN}" in text
     minute = text.split("## In one minute")[1].split("\n## ")[0]
-    assert "**cannot be tested here: 3** (C3, C5, C26)" in minute and "the worst: no LRN +1.2." in minute
+    assert "**not tested: 27** (C1, C2" in minute and "the worst: no LRN +1.2." in minute
     assert "What 14 years" not in minute
     for case, error in ((modern.OLD, 0.3), (modern.NEW, 0.2), (modern.ALL, 0.1)):
         for unit in [*(modern.finals(case) if case != modern.ALL else []), *modern.finals(case, modern.LONG)]:
@@ -459,7 +478,7 @@ def test_every_finding_is_said_in_chinese_too(place):
         if unit.experiment == "counting":
             write_json(place.file(unit), real.found(unit))
             continue
-        entered(place, unit, 0.3 + 0.01 * unit.seed, train_top1_error=0.2 + 0.02 * unit.seed, val_top5_error=0.02,
+        entered(place, unit, 0.3 + 0.01 * unit.seed, train_top1_error=0.2 + 0.02 * unit.seed, val_top5_error_1=0.02,
                 ten_views_top1_error=0.28, classes=2, labels=ablations.as_text(np.array([0, 1, 0, 1])), epochs=3.5 + unit.seed,
                 probabilities=ablations.as_text(np.array([[0.9, 0.1], [0.6, 0.4]] * 2)), rate=0.01, reached=unit.seed == 0,
                 at_the_edge=True, colourfulness=[0.1, 0.2, 0.3, 0.4], agreement_in_fc7=0.7, agreement_in_pixels=0.2)
@@ -467,7 +486,7 @@ def test_every_finding_is_said_in_chinese_too(place):
         write_json(place.file(unit), {**content, "curve": [
             {"epoch": epoch, "train_loss": 2.0 / epoch, "train_top1_error": 0.8 / epoch + 0.01 * unit.seed} for epoch in (1, 2, 3)]})
     known = {"ReLU", "LRN", "conv1", "conv2", "conv3", "conv4", "conv5", "fc7", "top", "relu", "tanh", "sigmoid", "Imagenette", "ImageNet",
-             "CIFAR", "GTX", "GPU", "GB", "px", "nan", "inf"}
+             "CIFAR", "GTX", "GPU", "GB", "px", "nan", "inf", "plateau", "alexnet", "inference", "panel"}
     for name, claim in CLAIMS.items():
         finding = claim.finding(place)
         assert finding.verdict != NOT_RUN, name
