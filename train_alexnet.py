@@ -37,7 +37,7 @@ from alexnet.device import choose_device, choose_precision, keep_memory, make_de
 from alexnet.files import CommandLine, UserError, alone, end_cleanly, printable, read_json, write_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes
 from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
-                              default_rate, evaluate, highest_head_rate, highest_rate, join_world)
+                              default_rate, evaluate, first_to_fail, highest_head_rate, highest_rate, join_world, meet)
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 TUNING_RATE = 0.3        # with --weights: times the recipe's rate; results/README.md
@@ -114,8 +114,7 @@ def load_data(where: str, image_size: int, val_fraction: float | None, options: 
         return packed(source, image_size, cache, bool(options.strict), quiet=quiet)
 
     pack = get(bool(options.quiet)) if world.rank == 0 else None
-    if world.size > 1:
-        dist.barrier()
+    meet(world, "packed")
     pack = pack or get(quiet=True)
     if world.rank == 0:
         for finding in pack.findings:
@@ -134,8 +133,7 @@ def starting_point(options: argparse.Namespace, where: str, world: World) -> dic
         return None
     if where == weights.PRETRAINED and world.rank == 0:
         weights.pretrained()    # the first process fetches it
-    if world.size > 1:
-        dist.barrier()
+    meet(world, "weights")
     start = weights.read(where)
     variant, size = start["variant"], start["image_size"]
     if options.variant not in (None, variant):
@@ -301,8 +299,7 @@ class Console(Watcher):
         self.bar.close()
         row, rows = run.progress.rows[-1], run.progress.rows
         if self.board:
-            for name, value in row.items():
-                self.board.add_scalar(name, value, row["epoch"])
+            run.attempt(run.folder, lambda: [self.board.add_scalar(name, value, row["epoch"]) for name, value in row.items()])
         if run.world.rank:
             return
         steps = run.progress.epoch * math.ceil(len(run.pack.labels["train"]) / run.settings.batch_size)
@@ -378,8 +375,7 @@ def train(options: argparse.Namespace) -> None:
         if not options.resume and world.rank == 0 and any((folder / name).exists() for name in RUNS_FILES):
             raise UserError(f"{folder} holds a run already: --resume {folder} goes on with it, "
                             "another --out starts a new one")
-        if world.size > 1:
-            dist.barrier()   # not before the first has said what is wrong
+        meet(world, "folder")   # not before the first has said what is wrong
         follow(options, folder, settings, pack, device, world, start)
 
 
@@ -398,6 +394,7 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
     restored = bool(options.resume) and run.restore()
     if run.finished:
         if world.rank == 0:
+            run.report()   # the last epoch's may be missing
             more = ("its schedule has come to its end" if run.plan().finished
                     else "--epochs N goes on with it, the schedule stretched to N")
             print(f"{folder} is finished: {run.progress.epoch} epochs; {more}")
@@ -540,8 +537,12 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         check(options)
         measure(options) if options.evaluate else train(options)
-    except (UserError, OSError) as error:
-        print(f"train_alexnet.py: {printable(str(error))}", file=sys.stderr)
+    except Exception as error:
+        first = first_to_fail()
+        if first and not isinstance(error, (UserError, OSError)):
+            raise
+        if first:
+            print(f"train_alexnet.py: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

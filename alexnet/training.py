@@ -10,10 +10,12 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -224,6 +226,37 @@ def join_world(device: torch.device) -> World:
     # The others wait while the first process packs the images: hours, for ImageNet.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
     return World(dist.get_rank(), dist.get_world_size())
+
+
+@cache
+def store() -> Any:
+    """What the processes of torchrun know in common; it outlives each of them."""
+    return next(dist.rendezvous("env://"))[0]
+
+
+def meet(world: World, where: str) -> None:
+    """Waits, hours if need be, until all processes have come here; where one has failed, this one ends, too.
+
+    Not dist.barrier: on GPUs it does not notice that another process is gone, and lets no signal through.
+    """
+    if world.size > 1:
+        store().add(where, 1)
+        while store().add(where, 0) < world.size:
+            if store().add("failed", 0):
+                raise UserError("another process has failed")
+            time.sleep(0.05)
+
+
+def first_to_fail() -> bool:
+    """Whether no other process has failed before this one, whose error a person must then see. What the others
+    raise is the same, or follows from it. From here on SIGTERM, which torchrun sends, does not change the status."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        return store().add("failed", 1) == 1
+    except (RuntimeError, ValueError):   # whoever kept the count is gone
+        return False
 
 
 def generator(device: torch.device | str, *key: int) -> torch.Generator:
@@ -682,6 +715,7 @@ class Run:
         self.check(progress.sums.loss)
         result = evaluate(self.model, self.pack, self.dtype, batch_size=settings.batch_size,
                           world=self.world, progress=in_evaluation)
+        self.check(result["loss"], "validation loss")
         sums = progress.sums
         progress.rows.append(dict(zip(COLUMNS, (
             progress.epoch + 1, settings.lr * plan.rate, sums.loss / sums.seen, sums.wrong / sums.seen,
@@ -702,24 +736,40 @@ class Run:
         stops, dues = self.world.sum(torch.tensor([stop, due], dtype=torch.float32, device=self.device)).tolist()
         return stops > 0, dues > 0
 
-    def check(self, loss: float) -> None:
-        """UserError if the sum of losses is no number."""
+    def check(self, loss: float, what: str = "loss") -> None:
+        """UserError if a loss, or a sum of losses, is no number."""
         if not math.isfinite(loss):
             raise UserError(
-                f"the loss is no longer a number in epoch {self.progress.epoch + 1}: the rate "
+                f"the {what} is no longer a number in epoch {self.progress.epoch + 1}: the rate "
                 f"{self.settings.lr:g} is too high; try --lr {self.settings.lr / 3:.1g} or "
                 f"--warmup 200. What was finished before is in {self.folder}")
 
     def write(self, error: float) -> None:
-        """Everything an epoch leaves behind."""
+        """Everything an epoch leaves behind. What is no checkpoint comes last: it can be written again from these."""
         progress = self.progress
-        better, progress.best = error < progress.best, min(error, progress.best)
+        best, progress.best = progress.best, min(error, progress.best)
         if self.world.rank:
             return
-        if better or not (self.folder / "best.pt").exists():
-            self.save("best.pt")
-        write_csv(self.folder / "metrics.csv", progress.rows)
+        path = self.folder / "best.pt"
+        if (error < best or not path.exists()) and not self.attempt(path, lambda: self.save("best.pt")):
+            progress.best = best   # the next epoch that is better than what lies there takes its place
+        self.save()   # after best.pt: a run that dies before this line does the epoch again, and all of it
+        self.report()
+
+    def report(self) -> None:
+        """metrics.csv, and curves.png twice a minute and at the end."""
+        path, rows = self.folder / "curves.png", self.progress.rows
+        self.attempt(self.folder / "metrics.csv", lambda: write_csv(self.folder / "metrics.csv", rows))
         if self.finished or time.monotonic() - self.drawn > 30:
-            figures.training_curves(progress.rows, self.folder / "curves.png", self.folder.name)
-            self.drawn = time.monotonic()
-        self.save()  # last: a run that dies before this line does the epoch again, and all of it
+            if self.attempt(path, lambda: figures.training_curves(rows, path, self.folder.name)):
+                self.drawn = time.monotonic()
+
+    def attempt(self, path: Path, write: Callable[[], None]) -> bool:
+        """Whether a file could be written without which the run can go on."""
+        try:
+            write()
+            return True
+        except Exception as error:   # another program has it open, no room, or what a drawing library raises
+            reason = str(error) if isinstance(error, UserError) else f"cannot write {path}: {brief(error)}"
+            print(f"warning: {printable(reason)}; the run goes on, and a later epoch (or --resume) tries again", file=sys.stderr)
+            return False

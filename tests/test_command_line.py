@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
@@ -188,3 +189,13 @@ def test_torchrun_trains_and_evaluates_with_two_processes(folder, place):
     lines = [[line for line in text.splitlines() if "view" in line] for text in (alone, both)]
     assert "one view: top-1 error" in alone and lines[0] == lines[1] and len(lines[0]) == 2
     assert json.loads((place / "run/evaluation.json").read_text())["results"][0]["images"] == 11
+
+
+def test_an_error_of_one_process_is_one_line_and_all_end_with_status_2(tmp_path):
+    result = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+                             str(ROOT / "train_alexnet.py"), "--data", str(tmp_path / "nowhere")], capture_output=True, text=True,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ours, _, torchruns = result.stderr.partition("Traceback")   # its own report of what it started
+    said = [line for line in ours.splitlines() if line and not line.startswith(("W", "E"))]
+    assert result.returncode and len(said) == 1 and "nowhere: there is no such folder" in said[0]
+    assert re.findall(r"exitcode +: (-?\d+)", torchruns) == ["2", "2"]

@@ -196,6 +196,30 @@ def test_a_full_disk_gets_a_line_and_leaves_all_as_it_was(pack, place):
         write()
 
 
+class Unlocks(Watcher):
+    def end(self, run):
+        """After the first epoch: what another program held is free again."""
+        for name in ("metrics.csv", "curves.png", "best.pt"):
+            if (run.folder / name).is_dir():
+                (run.folder / name).rmdir()
+
+
+def test_a_file_that_cannot_be_written_in_the_middle_costs_no_epoch_and_is_written_later(pack, place, capsys):
+    folder = place / "run"
+    for name in ("metrics.csv", "curves.png", "best.pt"):   # nothing can take the place of a folder
+        (folder / name).mkdir(parents=True)
+    run = small(folder, pack, schedule="constant", epochs=1)
+    run.train(Unlocks())
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 3 and all(line.startswith("warning: cannot write") and "tries again" in line for line in warnings)
+    assert checkpoint.read(folder / "last.pt")["progress"]["epoch"] == 1 and not (folder / "metrics.csv").exists()
+    again = small(folder, pack, schedule="constant", epochs=2)
+    again.restore()
+    again.train()
+    assert capsys.readouterr().err == "" and [row["epoch"] for row in read_csv(folder / "metrics.csv")] == ["1", "2"]
+    assert (folder / "curves.png").is_file() and checkpoint.read(folder / "best.pt")["facts"]["epoch"] == 2
+
+
 def test_a_place_that_may_not_be_written_to_gets_a_line(tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "closed").mkdir(mode=0o500)

@@ -343,6 +343,13 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(pack, place):
         run.train()
 
 
+def test_a_validation_loss_that_is_no_number_ends_the_run_before_its_weights_are_kept(pack, place):
+    run = Run(place / "run", settings(lr=1e9, batch_size=45, epochs=1), pack, torch.device("cpu"))   # one step, from good weights
+    with pytest.raises(UserError, match="the validation loss is no longer a number in epoch 1.*--lr"):
+        run.train()
+    assert not (place / "run").exists()
+
+
 def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
     folder = make_folder(tmp_path / "set", {"train/star": 100, "train/stripes": 100, "val/star": 25, "val/stripes": 25})
     small = packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True)
