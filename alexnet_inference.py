@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from alexnet.checkpoint import find
+from alexnet.checkpoint import digest, find
 from alexnet.images import open_image
-from alexnet.pack import RowFile
+from alexnet.pack import FORMAT, RowFile
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.files import CommandLine, UserError, alone, cell, end_cleanly, lines_of, printable, whole_file, write_csv, write_json, writing
 from alexnet.model import AlexNet
@@ -55,7 +55,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "to standard output")
     add("--top", type=int, default=5, metavar="K", help="classes a picture (default 5)")
     add("--names", choices=("en", "zh"), help="readable names of ImageNet's classes")
-    add("--resume", action="store_true", help="go on with an --output FILE.jsonl")
+    add("--resume", action="store_true", help="go on with an --output FILE.jsonl of the same model and options")
     add("--truth", action="store_true", help="pictures lie in folders named like the classes: report errors, and "
         "write a confusion matrix beside the output (or the model)")
     add("--panel", metavar="FILE.png", help="figure 4, left: pictures with their five most probable classes")
@@ -145,9 +145,17 @@ def as_json(prediction: Prediction, names: dict[str, str]) -> dict[str, Any]:
     return {"path": prediction.path, "predictions": answers, "error": prediction.error}
 
 
-def done_before(path: Path) -> dict[str, bool]:
-    """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is taken away."""
+def what_decides(options: argparse.Namespace, model: AlexNet, dtype: torch.dtype) -> dict[str, Any]:
+    """All that an answer depends on beside the picture; in the first line that a process writes to a .jsonl file."""
+    return {"model": digest(model), "views": options.views, "top": min(options.top, model.num_classes),
+            "names": options.names, "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
+
+
+def done_before(path: Path, made_with: dict[str, Any]) -> dict[str, bool]:
+    """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is taken away.
+    UserError if they were not made with the same."""
     done: dict[str, bool] = {}
+    known = False
     if not path.exists():
         return done
     with open(path, "rb+") as file:
@@ -155,8 +163,11 @@ def done_before(path: Path) -> dict[str, bool]:
         for line in file:
             try:
                 entry = json.loads(line)
+                before = entry.get("made_with", made_with)
+                other = [f"{name} {before.get(name)} (now {now})" for name, now in made_with.items() if before.get(name) != now]
+                known |= "made_with" in entry
                 done[entry["path"]] = not entry["error"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 if line.endswith(b"\n"):
                     raise UserError(f"{path} holds a line that is not one of ours; another name starts "
                                     "anew") from None
@@ -164,8 +175,12 @@ def done_before(path: Path) -> dict[str, bool]:
             if not line.endswith(b"\n"):
                 del done[entry["path"]]
                 break
+            if other:
+                raise UserError(f"{path} was made with {', '.join(other)}: go on with the same, or start anew with another name")
             whole += len(line)
         file.truncate(whole)
+    if done and not known:
+        say(f"warning: {path} does not say with which model and options it was made: they are taken to be the same")
     return done
 
 
@@ -177,10 +192,10 @@ def text_file(path: str, mode: str = "w") -> Iterator[Any]:
 
 
 @contextmanager
-def output(options: argparse.Namespace, names: dict[str, str]) -> Iterator[Writer | None]:
+def output(options: argparse.Namespace, names: dict[str, str], made_with: dict[str, Any]) -> Iterator[Writer | None]:
     """What writes one answer after the other; .csv and .json appear when all is done."""
-    def dump(prediction: Prediction) -> str:
-        return json.dumps(as_json(prediction, names), ensure_ascii=False)
+    def dump(prediction: Prediction, more: dict[str, Any] = {}) -> str:
+        return json.dumps({**as_json(prediction, names), **more}, ensure_ascii=False)
 
     suffix = Path(options.output or "").suffix.lower()
     if options.output is None:
@@ -189,9 +204,13 @@ def output(options: argparse.Namespace, names: dict[str, str]) -> Iterator[Write
         yield lambda prediction: print(dump(prediction), flush=True)
     elif suffix == ".jsonl":
         with writing(options.output), text_file(options.output, "a") as file:
+            first = {"made_with": made_with}
+
             def append(prediction: Prediction) -> None:
-                file.write(dump(prediction) + "\n")
+                nonlocal first
+                file.write(dump(prediction, first) + "\n")
                 file.flush()
+                first = {}
             yield append
     elif suffix == ".json":
         with whole_file(options.output) as temporary, text_file(temporary) as file:
@@ -350,9 +369,10 @@ def classify_all(options: argparse.Namespace) -> int:
     if options.features:
         return write_features(options, model, pictures, dtype)
     failed_before = 0
+    made_with = what_decides(options, model, dtype) if Path(options.output or "").suffix.lower() == ".jsonl" else {}
     if options.resume:
         with writing(options.output):
-            done = done_before(Path(options.output))
+            done = done_before(Path(options.output), made_with)
         there = [done[str(picture)] for picture in pictures if str(picture) in done]
         failed_before = there.count(False)
         say(f"{len(there)} of {len(pictures)} pictures are in {options.output} already"
@@ -366,7 +386,7 @@ def classify_all(options: argparse.Namespace) -> int:
     wanted = max(options.top, 5) if truth or panel else options.top
     failed, chosen, start = 0, Counter(), time.perf_counter()
     with ExitStack() as stack:
-        write = stack.enter_context(output(options, names))
+        write = stack.enter_context(output(options, names, made_with))
         progress = stack.enter_context(tqdm(total=len(pictures), unit="picture", leave=False, disable=True if show else None))
         for prediction in classify(model, pictures, wanted, options.views, options.batch_size, options.workers, dtype):
             progress.update()

@@ -7,6 +7,7 @@ weights_only=True)` opens it, so nothing in a file is ever executed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -31,6 +32,14 @@ def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
                for name, value in model.changes.items()}
     return {"format": FORMAT, "version": VERSION, "variant": model.variant, "changes": changes,
             "image_size": model.image_size, "classes": list(model.classes), "facts": facts}
+
+
+def digest(model: AlexNet) -> str:
+    """Twelve hexadecimal digits that follow from all that decides the network's answers, wherever its file lies."""
+    found = hashlib.sha256(json.dumps(about(model, {}), sort_keys=True).encode())
+    for tensor in model.state_dict().values():
+        found.update(tensor.cpu().contiguous().numpy())
+    return found.hexdigest()[:12]
 
 
 def save(path: Path | str, model: AlexNet, facts: dict[str, Any], keep: Path | None = None, **more: Any) -> None:

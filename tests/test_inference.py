@@ -141,7 +141,8 @@ def test_csv_json_and_json_lines_say_the_same(capsys, model_file, folder, tmp_pa
     for name in ("a.csv", "a.json", "a.jsonl"):
         assert call(capsys, folder, "--model", model_file, "--output", tmp_path / name, "--top", 2)[0] == 0
     whole = json.loads((tmp_path / "a.json").read_text())
-    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == whole
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert lines[0].pop("made_with")["top"] == 2 and lines == whole
     rows = list(csv.DictReader(open(tmp_path / "a.csv")))
     assert list(rows[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2", "error"]
     assert len(rows) == len(whole) == 15
@@ -270,6 +271,27 @@ def test_resume_of_a_finished_file_still_says_what_could_not_be_read(capsys, mod
         status, _, err = call(capsys, tmp_path / "in", "--model", model_file, "--output", tmp_path / "out.jsonl", *more)
         assert status == 1
     assert "2 of 2 pictures are in" in err and "1 of these could not be read" in err
+
+
+def test_resume_is_refused_where_anything_differs_that_decides_an_answer(capsys, model_file, folder, tmp_path):
+    out, copy = tmp_path / "out.jsonl", shutil.copy(model_file, tmp_path / "moved.pt")
+    other, changed = load(model_file), load(model_file)
+    other.classes = CLASSES[::-1]
+    changed.mean.data += 1
+    for name, model in (("names.pt", other), ("mean.pt", changed)):
+        checkpoint.save(tmp_path / name, model, {})
+    common = ("--output", out, "--device", "cpu", "--precision")
+    assert call(capsys, folder / "star", "--model", model_file, *common, "fp32")[0] == 0
+    before = out.read_bytes()
+    for more, word in ((["fp32", "--views", 10], "views 1 (now 10)"), (["fp32", "--top", 2], "top 5 (now 2)"), (["bf16"], "(now bfloat16)"),
+                       (["fp32", "--model", tmp_path / "names.pt"], "model "), (["fp32", "--model", tmp_path / "mean.pt"], "model ")):
+        status, _, err = call(capsys, folder, "--model", model_file, "--resume", *common, *more)
+        assert status == 2 and word in err and err.count("\n") == 1 and out.read_bytes() == before
+    status, _, err = call(capsys, folder / "disc", "--model", copy, "--resume", *common, "fp32")   # the same network elsewhere
+    assert status == 0 and out.read_bytes().startswith(before) and out.read_bytes().count(b"\n") == 12 and "warning" not in err
+    out.write_text(json.dumps({key: value for key, value in json.loads(before.splitlines()[0]).items() if key != "made_with"}) + "\n")
+    status, _, err = call(capsys, folder / "star", "--model", model_file, "--resume", *common, "fp32", "--top", 1)
+    assert status == 0 and "warning: " in err and "does not say with which model" in err   # a file from before goes on, too
 
 
 # ------------------------------------------------------------------- bad and odd files
