@@ -1,10 +1,12 @@
 """The normalisations on a GPU: one pass through its memory forward, two back.
 
-The arithmetic is that of model._ResponseNorm. Written out with torch's operations it takes a dozen passes each way.
+The arithmetic is that of norms.ResponseNorm. Written out with torch's operations it takes a dozen passes each way.
 Triton comes with torch for CUDA on Linux; it needs a C compiler.
 """
 
 from __future__ import annotations
+
+import warnings
 
 import torch
 import triton
@@ -74,7 +76,6 @@ def _run(kernel: triton.JITFunction, tensors: list[Tensor], axes: list[int], con
                                              reach_a, reach_b, BLOCK)
 
 
-@torch.library.custom_op("alexnet::normalise", mutates_args=())
 def normalise(x: Tensor, axes: list[int], k: float, alpha: float, beta: float) -> Tensor:
     """x / s^beta. x: (N, maps, H, W), channels_last, at most 32 bits; computed in 32 bits, of x's type.
 
@@ -85,7 +86,6 @@ def normalise(x: Tensor, axes: list[int], k: float, alpha: float, beta: float) -
     return y
 
 
-@torch.library.custom_op("alexnet::normalise_backward", mutates_args=())
 def normalise_backward(x: Tensor, gradient: Tensor, axes: list[int], k: float, alpha: float, beta: float) -> Tensor:
     """The gradient at x from that at the result; both channels_last."""
     inner, result = torch.empty_like(x, dtype=torch.float32), torch.empty_like(x)
@@ -94,5 +94,16 @@ def normalise_backward(x: Tensor, gradient: Tensor, axes: list[int], k: float, a
     return result
 
 
-for _operation in (normalise, normalise_backward):   # what tensors without numbers get (torch.compile, FakeTensor)
-    _operation.register_fake(lambda x, *_: torch.empty_like(x))
+
+def work_on(device: torch.device) -> bool:
+    """Whether both ways work on the device, tried on one number; a warning says why not."""
+    one, rest = torch.ones(1, 1, 1, 1, device=device), ([1, 1, 0, 1, 1, 0], 1.0, 1.0, 1.0)
+    try:
+        normalise_backward(one, normalise(one, *rest), *rest)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:   # whatever is missing for compiling, a C compiler mostly
+        warnings.warn(f"Triton does not work here ({type(error).__name__}: {' '.join(str(error).split())[:160]}): "
+                      "the normalisations take longer, with the same results")
+        return False
+    return True

@@ -13,19 +13,16 @@ differ in a dozen places. `as-trained` follows the release, `as-written` the pap
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import functools
-import importlib.util
 import math
-import warnings
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from alexnet import norms
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")  # those with weights
 
@@ -236,122 +233,6 @@ def sizes(design: Design, image_size: int, num_classes: int) -> list[Layer]:
 
 # ------------------------------------------------------------------- the normalisations
 
-class _ResponseNorm(torch.autograd.Function):
-    """y = x / s^beta with s = k + alpha W(x^2), where W adds up a window of neighbours.
-
-    Both normalisations of the paper's network are this; they differ in W. W must be symmetric (i is
-    in the window of j just as j is in the window of i), so that backward needs nothing but W:
-        dx = g s^-beta - 2 alpha beta x W(g x s^-beta / s).
-    Works a few images at a time, small enough for the processor's cache, always in at least 32 bits;
-    keeps only x for the way back. On CUDA kernels.py does it, with a result in channels_last.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, norm: LocalResponseNorm | SameMapNorm, *constants: float) -> Tensor:
-        ctx.norm, ctx.constants = norm, constants   # k, alpha, beta
-        if kernels := _kernels_for(x):
-            x = x.contiguous(memory_format=torch.channels_last)
-            y = kernels.normalise(x, norm.axes(x), *constants)
-        else:
-            y = torch.empty_like(x)
-            with _no_autocast(x):
-                for part in _pieces(x):
-                    y[part] = _normalise(_at_least_float(x[part]), norm.window, *constants)
-        ctx.save_for_backward(x)
-        return y
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient: Tensor):
-        x, = ctx.saved_tensors
-        if kernels := _kernels_for(x):
-            gradient = gradient.contiguous(memory_format=torch.channels_last)
-            result = kernels.normalise_backward(x, gradient, ctx.norm.axes(x), *ctx.constants)
-        else:
-            result = torch.empty_like(x)
-            with _no_autocast(x):
-                for part in _pieces(x):
-                    result[part] = _normalise_backward(_at_least_float(x[part]), _at_least_float(gradient[part]),
-                                                       ctx.norm.window, *ctx.constants)
-        return result, None, None, None, None
-
-
-def _normalise(x: Tensor, window: Callable[[Tensor], Tensor], k: float, alpha: float,
-               beta: float) -> Tensor:
-    s = window(x * x).mul_(alpha).add_(k)
-    return _power(s, beta).mul_(x)
-
-
-def _normalise_backward(x: Tensor, gradient: Tensor, window: Callable[[Tensor], Tensor], k: float,
-                        alpha: float, beta: float) -> Tensor:
-    s = window(x * x).mul_(alpha).add_(k)
-    g = _power(s, beta).mul_(gradient)
-    inner = window((g * x).div_(s))
-    return g.addcmul_(inner, x, value=-2 * alpha * beta)
-
-
-def _kernels_for(x: Tensor) -> ModuleType | None:
-    """kernels.py, if x is on CUDA, of at most 32 bits, and Triton works there."""
-    if not x.is_cuda or x.dtype == torch.float64 or not 0 < x.numel() < 2 ** 31:
-        return None
-    # A tensor without numbers (FakeTensor) tries nothing, so nothing is known afterwards.
-    return (_kernels if type(x) is Tensor else _kernels.__wrapped__)(x.device)
-
-
-@functools.cache
-def _kernels(device: torch.device) -> ModuleType | None:
-    """kernels.py, tried once on the device; None, with a warning, if it does not work there."""
-    if importlib.util.find_spec("triton") is None:
-        return None
-    try:
-        from alexnet import kernels
-        kernels.normalise(torch.ones(1, 1, 1, 1, device=device), [1, 1, 0, 1, 1, 0], 1.0, 1.0, 1.0)
-        return kernels
-    except torch.OutOfMemoryError:
-        raise
-    except Exception as error:   # whatever is missing for compiling, a C compiler mostly
-        said = (str(error).splitlines() or [""])[0]
-        warnings.warn(f"Triton does not work here ({type(error).__name__}: {said}): the normalisations take longer, "
-                      "with the same results")
-        return None
-
-
-def _no_autocast(x: Tensor) -> contextlib.AbstractContextManager:
-    available = torch.amp.is_autocast_available(x.device.type)
-    return torch.autocast(x.device.type, enabled=False) if available else contextlib.nullcontext()
-
-
-def _at_least_float(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def _pieces(x: Tensor, size: int = 2 ** 18) -> Iterable[slice]:
-    """Slices of a batch: whole on an accelerator, about `size` values each on a CPU."""
-    images = len(x) if x.device.type not in ("cpu", "meta") else max(1, size // max(1, x[:1].numel()))
-    for first in range(0, len(x), max(1, images)):
-        yield slice(first, first + images)
-
-
-def _power(s: Tensor, beta: float) -> Tensor:
-    """s ** -beta; for the paper's 0.75 by two square roots, which processors do fast: with
-    r = s^-1/2 and q = r^-1/2 = s^1/4 it is r r q. (torch's own sqrt and pow go through a library
-    that is ten times slower on some processors.)"""
-    if beta == 0.75:
-        r = s.rsqrt()
-        return r.rsqrt().mul_(r).mul_(r)
-    return s.pow(-beta)
-
-
-def _neighbours(values: Tensor, n: int, dim: int) -> Tensor:
-    """The sum over the n values around each along `dim`, cut off at both ends."""
-    total, length = values.clone(), values.shape[dim]
-    for offset in range(1, min(n // 2, length - 1) + 1):
-        rest = length - offset
-        total.narrow(dim, 0, rest).add_(values.narrow(dim, offset, rest))
-        total.narrow(dim, offset, rest).add_(values.narrow(dim, 0, rest))
-    return total
-
-
 class LocalResponseNorm(nn.Module):
     """Section 3.3: b_i = a_i / (k + alpha * sum of a_j^2 over the n maps around i) ^ beta.
 
@@ -366,17 +247,17 @@ class LocalResponseNorm(nn.Module):
         self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
         self.columns, self.over_n = columns, over_n
 
-    def window(self, values: Tensor) -> Tensor:
-        """The sum over the n maps around each map, within its column."""
-        return _neighbours(values.unflatten(1, (self.columns, -1)), self.n, dim=2).flatten(1, 2)
-
-    def axes(self, x: Tensor) -> list[int]:
-        """The window in the memory of x, channels_last, for kernels.py."""
-        return [1, x.unflatten(1, (self.columns, -1)).shape[2], self.n // 2, 1, 1, 0]
-
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, a: Tensor) -> Tensor:
         alpha = self.alpha / self.n if self.over_n else self.alpha
-        return _ResponseNorm.apply(x, self, self.k, alpha, self.beta)
+
+        def plain(a: Tensor) -> Tensor:   # what norms.py computes in less time
+            return a / (self.k + alpha * self.around(a ** 2)) ** self.beta
+        return norms.normalise(a, plain, norms.Maps(self.n, self.columns), self.k, alpha, self.beta)
+
+    def around(self, values: Tensor) -> Tensor:
+        """The sum over the n maps around each map, within its column: n times a mean in which what is outside is 0."""
+        columns = values.unflatten(1, (self.columns, -1)).flatten(3)   # (N, columns, maps, H W)
+        return self.n * F.avg_pool2d(columns, (self.n, 1), 1, (self.n // 2, 0)).view_as(values)
 
     def extra_repr(self) -> str:
         alpha = f"{self.alpha:g}" + (f" / {self.n}" if self.over_n else "")
@@ -391,18 +272,10 @@ class SameMapNorm(nn.Module):
         super().__init__()
         self.n, self.alpha, self.beta = n, alpha, beta
 
-    def window(self, values: Tensor) -> Tensor:
-        """The sum over the n x n square around each value, cut off at the borders."""
-        rows = F.avg_pool2d(values, (self.n, 1), 1, (self.n // 2, 0), divisor_override=1)
-        return F.avg_pool2d(rows, (1, self.n), 1, (0, self.n // 2), divisor_override=1)
-
-    def axes(self, x: Tensor) -> list[int]:
-        """The window in the memory of x, channels_last, for kernels.py."""
-        maps, height, width = x.shape[1:]
-        return [maps, width, self.n // 2, maps * width, height, self.n // 2]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return _ResponseNorm.apply(x, self, 1.0, self.alpha / self.n ** 2, self.beta)
+    def forward(self, a: Tensor) -> Tensor:
+        def plain(a: Tensor) -> Tensor:   # a mean over n x n, in which what is outside is 0, has alpha / n^2 in it
+            return a / (1 + self.alpha * F.avg_pool2d(a ** 2, self.n, 1, self.n // 2)) ** self.beta
+        return norms.normalise(a, plain, norms.Square(self.n), 1.0, self.alpha / self.n ** 2, self.beta)
 
     def extra_repr(self) -> str:
         return f"k=1, n={self.n}x{self.n}, alpha={self.alpha:g} / {self.n ** 2}, beta={self.beta}"

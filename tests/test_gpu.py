@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexnet import AlexNet, load, model, training
+from alexnet import AlexNet, load, norms, training
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.model import VARIANTS, ColumnConv2d, LocalResponseNorm, SameMapNorm
@@ -50,7 +50,7 @@ def test_logits_and_gradients_are_those_of_float64_on_the_cpu(variant, exact):
 @pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-5), (torch.bfloat16, 5e-3)])
 @pytest.mark.parametrize("norm", [LocalResponseNorm(k=2, n=5, alpha=1e-4, beta=0.75), SameMapNorm()], ids=("across", "within"))
 def test_normalisations_are_those_of_float64_on_the_cpu_for_any_shape(norm, dtype, close):
-    assert model._kernels(GPU)   # else it is not they that are tested
+    assert norms.kernels_on(GPU)   # else it is not they that are tested
     for shape in ((4, 96, 27, 27), (1, 96, 55, 55), (7, 32, 13, 13), (128, 96, 7, 7)):
         values, gradient = 30 * torch.randn(shape), torch.randn(shape)
         results = []

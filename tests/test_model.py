@@ -12,6 +12,7 @@ import torch
 import torchvision
 from torch import nn
 
+from alexnet import norms
 from alexnet.model import (LAYERS, VARIANTS, AlexNet, Dropout, LocalResponseNorm, SameMapNorm, describe,
                            sizes)
 from conftest import ROOT
@@ -202,7 +203,7 @@ def test_norm_in_pieces_is_the_norm_of_the_whole(monkeypatch):
     norm = LocalResponseNorm(alpha=0.1)
     whole = norm(x)
     gradient, = torch.autograd.grad(whole.square().sum(), x)
-    monkeypatch.setattr("alexnet.model._pieces", lambda x: (slice(i, i + 2) for i in range(0, len(x), 2)))
+    monkeypatch.setattr("alexnet.norms.pieces", lambda x: (slice(i, i + 2) for i in range(0, len(x), 2)))
     pieces = norm(x)
     torch.testing.assert_close(pieces, whole)
     torch.testing.assert_close(torch.autograd.grad(pieces.square().sum(), x)[0], gradient)
@@ -211,36 +212,177 @@ def test_norm_in_pieces_is_the_norm_of_the_whole(monkeypatch):
 def test_norm_under_autocast_computes_in_32_bits():
     x = torch.randn(2, 8, 5, 5) * 100
     norm = LocalResponseNorm()
+    outside = norm(x)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(norm(x), norm(x))
+        assert torch.equal(norm(x), outside)
         short = norm(x.bfloat16())
     assert short.dtype == torch.bfloat16
     torch.testing.assert_close(short.float(), norm(x), rtol=0.02, atol=0.05)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_norms_keep_their_bits(layout):
+    """Checkpoints written before have bit-equal logits: the same operations on each value, in the same order."""
+    torch.manual_seed(0)
+    x = (torch.randn(3, 16, 6, 5) * 30).contiguous(memory_format=layout).requires_grad_()
+    gradient = torch.randn(3, 16, 6, 5)
+
+    def across(values):
+        total, columns = values.clone(), values.unflatten(1, (2, 8))
+        for offset in (1, 2):
+            total.unflatten(1, (2, 8))[:, :, :-offset] += columns[:, :, offset:]
+            total.unflatten(1, (2, 8))[:, :, offset:] += columns[:, :, :-offset]
+        return total
+
+    def within(values):
+        rows = nn.functional.avg_pool2d(values, (5, 1), 1, (2, 0), divisor_override=1)
+        return nn.functional.avg_pool2d(rows, (1, 5), 1, (0, 2), divisor_override=1)
+
+    for norm, window, alpha, k in ((LocalResponseNorm(columns=2), across, 1e-4, 2.0), (SameMapNorm(), within, 1e-3 / 25, 1.0)):
+        y = norm(x)
+        back, = torch.autograd.grad(y, x, gradient)
+        with torch.no_grad():
+            s = window(x * x) * alpha + k
+            r = s.rsqrt()
+            power = r.rsqrt() * r * r
+            assert torch.equal(y, power * x)
+            g = power * gradient
+            assert torch.equal(back, g.addcmul(window(g * x / s), x, value=-2 * alpha * 0.75))
+
+
 KERNELS = """
+import sys, warnings
 import torch
-from alexnet import kernels
+from alexnet import kernels, norms
 from alexnet.model import LocalResponseNorm, SameMapNorm
-for norm, constants in ((LocalResponseNorm(columns=2), (2.0, 1e-4)), (LocalResponseNorm(over_n=True), (2.0, 1e-4 / 5)),
-                        (SameMapNorm(), (1.0, 1e-3 / 25))):
-    for shape in ((2, 16, 5, 7), (3, 6, 1, 1), (1, 32, 33, 4)):
-        for dtype, close in ((torch.float32, 1e-6), (torch.bfloat16, 6e-3)):
-            x, gradient = ((scale * torch.randn(shape)).to(dtype).contiguous(memory_format=torch.channels_last) for scale in (300, 1))
-            exact = x.double().requires_grad_()
-            expected = norm(exact)
-            expected.backward(gradient.double())
-            y = kernels.normalise(x, norm.axes(x), *constants, 0.75)
-            back = kernels.normalise_backward(x, gradient, norm.axes(x), *constants, 0.75)
-            for own, other in ((y, expected), (back, exact.grad)):
-                assert own.dtype == dtype and (own.double() - other).norm() < close * other.norm(), (norm, shape, dtype)
+norms.kernels_for = lambda x: kernels   # as on a GPU
+tolerances = {torch.float32: 2e-7, torch.bfloat16: 6e-3, torch.float16: 8e-4}
+for module in LocalResponseNorm(columns=2), LocalResponseNorm(n=3, beta=0.6, over_n=True), SameMapNorm():
+    for shape, dtypes in (((2, 16, 5, 7), tolerances), ((3, 6, 1, 1), [torch.bfloat16]), ((1, 2, 3, 1), [torch.float32])):
+        for dtype in dtypes:
+            values, gradient = (scale * torch.randn(shape).to(dtype) for scale in (100, 1))
+            results = []
+            for kind in (dtype, torch.float64):
+                x = values.to(kind).requires_grad_()
+                norms.kernels_for = (lambda x: kernels) if kind == dtype else (lambda x: None)
+                y = module(x)
+                results.append((y, *torch.autograd.grad(y, x, gradient.to(kind))))
+            for own, exact in zip(*results):
+                assert own.dtype == dtype and (own.double() - exact).norm() < tolerances[dtype] * exact.norm(), (module, shape, dtype)
+
+cpu = torch.device("cpu")
+assert norms.kernels_on(cpu) is kernels
+norms.kernels_on.cache_clear()
+def broken(*_):
+    raise RuntimeError("no\\ncompiler")
+kernels.normalise_backward = broken
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    assert norms.kernels_on(cpu) is None and norms.kernels_on(cpu) is None
+assert [str(one.message) for one in said] == ["Triton does not work here (RuntimeError: no compiler): the normalisations take longer, with the same results"]
 """
 
 
-def test_the_kernels_for_a_gpu_compute_the_same():
+def test_the_kernels_for_a_gpu_compute_the_same_and_are_tried_both_ways():
     """On this processor, as Triton interprets them; on a GPU: test_gpu.py."""
     pytest.importorskip("triton")
     subprocess.run([sys.executable, "-c", KERNELS], check=True, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"})
+
+
+def test_without_triton_there_are_no_kernels_and_no_warning(monkeypatch, recwarn):
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "alexnet.kernels", raising=False)
+    assert norms.kernels_on.__wrapped__(torch.device("cpu")) is None and not recwarn
+
+
+# ------------------------------------------------------------------- traced, exported, transformed
+
+def lively(variant: str, **changes) -> AlexNet:
+    """A small network in eval mode in which every layer and both normalisations matter."""
+    torch.manual_seed(0)
+    model = AlexNet(5, 64, variant, **{"widths": (16, 32, 32, 32, 32), "hidden": 32, **changes}).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            inputs = parameter[0].numel()
+            parameter.copy_(torch.randn_like(parameter) * ((2 / inputs) ** 0.5 if parameter.ndim > 1 else 0.3))
+    return model
+
+
+def pictures(count: int) -> torch.Tensor:
+    return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 255
+
+
+def assert_same(ours: torch.Tensor, theirs) -> None:
+    assert ours.shape == theirs.shape and ours.std() > 0
+    assert (ours - torch.as_tensor(theirs)).abs().max() <= 1e-5 * ours.abs().max()
+
+
+NETWORKS = [*((name, {}) for name in VARIANTS), ("as-trained", {"columns": 1, "lrn": "all", "pooling": "2x2"})]
+
+
+def onnx_logits(path, images: torch.Tensor) -> np.ndarray:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: images.numpy()})[0]
+
+
+@pytest.mark.filterwarnings("ignore")   # of the exporters', about themselves
+@pytest.mark.parametrize("variant,changes", NETWORKS, ids=str)
+def test_traced_and_exported_networks_give_the_same_logits_for_any_number_of_images(tmp_path, variant, changes):
+    model, few, many = lively(variant, **changes), pictures(2), pictures(5)
+    with torch.no_grad():
+        ours = model(many)
+    traced = torch.jit.trace(model, few)
+    traced.save(tmp_path / "x.pt")
+    assert_same(ours, torch.jit.load(tmp_path / "x.pt")(many))
+    exported = torch.export.export(model, (few,), dynamic_shapes=({0: torch.export.Dim("N")},))
+    assert_same(ours, exported.module()(many))
+    names = {"input_names": ["images"], "output_names": ["logits"]}
+    torch.onnx.export(model, (few,), tmp_path / "x.onnx", dynamo=False, dynamic_axes={"images": {0: "N"}}, **names)
+    assert_same(ours, onnx_logits(tmp_path / "x.onnx", many))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_default_exporter_to_onnx_gives_the_same_logits(tmp_path):
+    pytest.importorskip("onnxscript")
+    model, few, many = lively("as-trained"), pictures(2), pictures(5)
+    torch.onnx.export(model, (few,), tmp_path / "x.onnx", dynamo=True, dynamic_shapes=({0: torch.export.Dim("N")},))
+    with torch.no_grad():
+        assert_same(model(many), onnx_logits(tmp_path / "x.onnx", many))
+
+
+@pytest.mark.parametrize("variant,changes", NETWORKS, ids=str)
+def test_transforms_of_functions_give_the_same_logits_and_gradients(variant, changes):
+    model, images = lively(variant, **changes), pictures(3)
+    parameters = {name: value.detach() for name, value in model.named_parameters()}
+
+    def loss(parameters, image):
+        return torch.func.functional_call(model, parameters, (image[None],)).square().sum()
+    ours = model(images)
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, images)
+    ours.square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (each[name].sum(0) - parameter.grad).norm() <= 1e-5 * parameter.grad.norm(), name
+    assert_same(ours.detach(), torch.func.vmap(lambda image: model(image[None])[0])(images).detach())
+    along = torch.func.jvp(model, (images,), (torch.ones_like(images),))[1]
+    with torch.autograd.forward_ad.dual_level():
+        dual = model(torch.autograd.forward_ad.make_dual(images, torch.ones_like(images)))
+        assert_same(along.detach(), torch.autograd.forward_ad.unpack_dual(dual).tangent.detach())
+
+
+@pytest.mark.parametrize("norm", [LocalResponseNorm(alpha=0.3, columns=2), SameMapNorm(alpha=2.0)], ids=["lrn", "same map"])
+def test_norms_have_the_right_second_derivatives_and_gradients_in_batches(norm):
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(norm, x)
+    y = norm(x)
+    gradients = torch.randn(3, *y.shape, dtype=torch.float64)
+    each = torch.stack([torch.autograd.grad(y, x, gradient, retain_graph=True)[0] for gradient in gradients])
+    called = []
+    x.register_hook(called.append)
+    torch.testing.assert_close(torch.autograd.grad(y, x, gradients, is_grads_batched=True)[0], each)
+    torch.autograd.grad(norm(x).square().sum(), x, create_graph=True)
+    assert len(called) == 2   # once a call: what happens inside is nobody's business
 
 
 # ------------------------------------------------------------------- dropout, conv1, start
