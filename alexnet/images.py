@@ -7,6 +7,7 @@ another input size S the side is S * 256 / 224.
 from __future__ import annotations
 
 import math
+import re
 import threading
 import warnings
 from collections import deque
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
@@ -57,6 +59,21 @@ def suffixes() -> frozenset[str]:
     decoded = set(formats()) - {"BUFR", "GRIB", "HDF5", "MPEG"}
     endings = {suffix for suffix, name in Image.registered_extensions().items() if name in decoded}
     return frozenset(endings | {".heic", ".heif", ".hif"})
+
+
+def is_image(path: Path) -> bool:
+    """By its suffix; by its content where it has none, or one that is no kind of file (1.jpg?w=200, cat.jpg.1)."""
+    if path.suffix.lower() in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", path.suffix.lower()) or not path.is_file():
+        return path.suffix.lower() in suffixes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(path, formats=formats()).close()
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except Exception:   # pillow raises nearly anything
+        return False
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -12,19 +12,27 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterable
+from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from PIL import Image
 
-from alexnet import demo
-from alexnet.files import UserError
-from alexnet.images import open_image, suffixes, to_rgb
+from alexnet import demo, labels
+from alexnet.files import UserError, lines_of
+from alexnet.images import is_image, open_image, to_rgb
 
 PARTS = ("train", "val")
 VAL_NAMES = ("val", "validation", "valid", "test")
 VAL_FRACTION = 0.2   # held out where a source has no validation part
+PART_WORDS = {"train": "train|training|trainval|训练", "val": "val|valid|validation|验证",
+              "test": "test|testing|eval|evaluation|测试"}
+FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|part|集"   # in a part's name they say nothing
+# Folders that systems and photo stations make, and files such as Windows' small pictures.
+SYSTEM = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx",
+          "thumbnails", "thumbs", "_thumbs", "thumbs.db", "desktop.ini"}
+NUMBER = r"[\s._-]*\(?\d+\)?"
+DATE = r"[\s._-]*(?<!\d)(19|20)\d\d[._-]?(0\d|1[0-2])[._-]?[0-3]\d([T\s._-]+\d\d[._:-]?\d\d[._:-]?\d\d)?$"
 SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
 FEW = 20             # training images a class below which we warn
 
@@ -45,18 +53,21 @@ class Source:
 
 
 def find_source(where: str, val_fraction: float | None = None, download: bool = False,
-                downloads: Path = Path("data/downloads")) -> Source:
-    """`demo`, a folder, or the name of a torchvision data set.
+                downloads: Path = Path("data/downloads"), labels: str | None = None) -> Source:
+    """`demo`, a folder (its classes in the list `labels`, if there is one), or the name of a torchvision data set.
 
     A `val_fraction` that is given holds that part of the training images out and leaves an existing
     validation part alone. UserError with one line for what cannot be used.
     """
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise UserError(f"--val-fraction must lie between 0 and 1, not {val_fraction:g}")
+    folder, with_val = Path(where).expanduser(), val_fraction is None
+    if labels and (where == "demo" or not folder.is_dir()):
+        raise UserError(f"--labels needs --data FOLDER; {where} is none" + " (a folder of that name is ./demo)" * (where == "demo"))
     if where == "demo":
         source = demo_source()
-    elif Path(where).expanduser().is_dir():
-        source = folder_source(Path(where).expanduser(), with_val=val_fraction is None)
+    elif folder.is_dir():
+        source = listed_source(folder, Path(labels).expanduser(), with_val) if labels else folder_source(folder, with_val)
     elif Path(where).exists():
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders")
     else:
@@ -87,92 +98,230 @@ def split(source: Source, fraction: float) -> None:
     source.place += f" split {fraction:g}"
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Every image file in a folder and its subfolders, sorted; hidden ones left out."""
-    found = []
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(root, name) for name in files
-                  if Path(name).suffix.lower() in suffixes() and not name.startswith(".")]
-    return sorted(found)
+# ------------------------------------------------------------------- one walk, for training and classifying
+
+def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Every file below a folder, but for hidden ones and SYSTEM. Links are followed unless they lead back to a
+    folder that they lie in. A folder that may not be opened is given as if it were a file."""
+    real = os.path.realpath(folder)
+    if any(one == real or one.startswith(os.path.join(real, "")) for one in above):
+        return
+    try:
+        entries = visible(folder)
+    except OSError:
+        yield folder
+        return
+    for entry in entries:
+        if entry.is_dir():
+            yield from walk(Path(entry.path), (*above, real))
+        else:
+            yield Path(entry.path)
+
+
+def visible(folder: Path) -> list[os.DirEntry]:
+    """What lies in a folder, sorted, but for hidden names and SYSTEM."""
+    return sorted((entry for entry in os.scandir(folder)
+                   if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM), key=lambda entry: entry.name)
+
+
+def images_of(paths: Iterable[Path], others: Counter[str] | None = None) -> list[Path]:
+    """The image files among `paths`, sorted; `others` counts the rest by kind."""
+    images = []
+    for path in paths:
+        if is_image(path):
+            images.append(path)
+        elif others is not None:
+            others["folder not opened" if path.is_dir() else path.suffix.lower() or "without suffix"] += 1
+    return sorted(images)
+
+
+def images_below(folder: Path, others: Counter[str] | None = None) -> list[Path]:
+    """Every image file in a folder and its subfolders, sorted; `others` counts the rest by kind."""
+    return images_of(walk(folder), others)
+
+
+def images_in(folder: Path, others: Counter[str] | None = None) -> list[Path]:
+    """The same without its subfolders."""
+    return images_of((Path(entry.path) for entry in visible(folder) if not entry.is_dir()), others)
+
+
+def has_image(folder: Path) -> bool:
+    return any(map(is_image, walk(folder)))
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    return {path.name: path for path in sorted(folder.iterdir())
-            if path.is_dir() and not path.name.startswith(".")}
+    return {entry.name: Path(entry.path) for entry in visible(folder) if entry.is_dir()}
+
+
+def kinds(others: Counter[str]) -> str:
+    """4 file(s) of other kinds (3 .mp4, 1 without suffix)."""
+    named = [f"{count} {kind}" for kind, count in others.most_common(5)] + ["..."] * (len(others) > 5)
+    return f"{others.total()} file(s) of other kinds ({', '.join(named)})"
+
+
+# ------------------------------------------------------------------- what folders mean
+
+def part_of(name: str) -> tuple[str, str]:
+    """Which part a folder's name speaks of (train, val, test, or none), and what else it says: train and seg for
+    seg_train, val and nothing for Validation, val2017 and valImages."""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    spoken = {part: word for part, pattern in PART_WORDS.items() for word in words
+              if re.fullmatch(f"({pattern})({FILLERS})?", word)}
+    if len(spoken) != 1:
+        return "", ""
+    (part, word), = spoken.items()
+    return part, " ".join(other for other in words if other != word and not re.fullmatch(FILLERS, other))
+
+
+def parts_in(folder: Path) -> dict[str, Path]:
+    """The folders of the parts train, val and test, those of them that are there and hold images.
+
+    A name with another word (seg_train) is a part only beside one with the same (seg_test): steam_train is a class.
+    UserError for parts of several classes or sets side by side.
+    """
+    usual = (*PARTS, *VAL_NAMES)   # of two names for one part, the first of these
+    inside = sorted(subfolders(folder).values(), key=lambda path: (usual + (path.name,)).index(path.name))
+    found: dict[str, dict[str, Path]] = {}
+    for path in inside:
+        part, more = part_of(path.name)
+        if part and has_image(path):
+            found.setdefault(more, {}).setdefault(part, look_through(path))
+    families = [parts for more, parts in found.items() if len(parts) > 1 or not more]
+    if len(families) > 1 and "" not in found:
+        names = ", ".join(path.name for parts in families[:2] for path in parts.values())
+        raise UserError(f"{folder} holds parts of several classes or sets ({names} ...): put the parts above the classes "
+                        "(train/cat, val/cat), or give one of the sets")
+    return found.get("") or next(iter(families), {})
+
+
+def look_through(folder: Path) -> Path:
+    """The folder, or the only one in it if that has the same meaning (seg_train/seg_train)."""
+    inside = list(subfolders(folder).values())
+    if len(inside) != 1 or images_in(folder):
+        return folder
+    name, other = folder.name, inside[0].name
+    same = name.lower() == other.lower() or part_of(name)[0] and part_of(name) == part_of(other)
+    return inside[0] if same else folder
 
 
 def folder_source(folder: Path, with_val: bool = True) -> Source:
-    """A folder in any of the shapes of data/README.md; `with_val=False` leaves its val/ alone."""
-    inside = subfolders(folder)
-    train = inside.get("train", folder)
-    val = next((inside[name] for name in VAL_NAMES if name in inside), None)
-    if "train" not in inside and val is not None:
-        raise UserError(f"{folder} holds {val.name}/ but no train/")
-    classes = by_class(train, apart=() if "train" in inside else VAL_NAMES)
-    if not classes:
-        raise UserError(f"no image in {folder}: it must hold train/ and val/ with a folder for "
-                        "each class, or class folders, or files named like cat.0.jpg "
-                        "(data/README.md)")
+    """A folder in any of the shapes of data/README.md; `with_val=False` leaves its validation part alone.
+
+    UserError where it is in doubt what the classes are.
+    """
+    top = look_through(folder)
+    parts = parts_in(top)
+    train, val = parts.get("train", top), parts.get("val") or parts.get("test")
+    if parts and "train" not in parts:
+        there = [path.name for path in parts.values()]
+        raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures what is there", there)
+    others: Counter[str] = Counter()
+    inner = {} if parts else {name: parts_in(path) for name, path in subfolders(top).items() if has_image(path)}
+    if inner and all("train" in each for each in inner.values()):   # cat/train, cat/val
+        classes = {name: images_below(each["train"], others) for name, each in inner.items()}
+        held = {name: images_below(each.get("val") or each["test"], others) for name, each in inner.items()
+                if len(each) > 1}
+    else:
+        classes, held = by_class(train, others), {}
+    if not any(classes.values()):
+        raise no_classes(folder, train, others)
+    names = sorted(name for name, files in classes.items() if files)
     findings = [f"class {name} is empty: left out" for name, files in classes.items() if not files]
-    classes = {name: files for name, files in classes.items() if files}
-    names = sorted(classes)
-    loose = [path for path in sorted(train.iterdir()) if path.suffix.lower() in suffixes()
-             and not path.name.startswith(".") and not path.is_dir()]
-    if loose and (stray := sorted({*loose}.difference(*classes.values()))):
-        findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left out (a class "
-                        "is a folder, or what stands before the number in a name like cat.0.jpg)")
-    parts = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]],
-             "val": []}
-    if val is not None and with_val:
-        parts["val"] = val_items(folder, val, names, findings)
+    if "train" in parts:
+        beside = [path for path in subfolders(top).values() if not part_of(path.name)[0] and has_image(path)]
+        if beside:
+            findings.append(f"{listed(path.name for path in beside)} beside {train.name}/ are left alone")
+    if stray := sorted(set(images_in(train)).difference(*classes.values())):
+        findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left out (a "
+                        "class is a folder, or what stands before the number in a name like cat.0.jpg)")
+    look_below(train, classes, names, findings, sure="train" in parts or bool(held))
+    items = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]], "val": []}
+    if with_val and (val or held):
+        held = held or by_class(val, others, names)
+        items["val"] = val_items(top, val or top, held, names, findings)
+    return finished(folder, names, items, findings, others)
+
+
+def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], findings: list[str], sure: bool) -> None:
+    """Says which class folders hold folders; UserError if all hold the same ones, unless it is `sure` what the
+    classes are."""
+    levels = {name: {path.relative_to(train).parts[1] for path in classes[name]
+                     if len(path.relative_to(train).parts) > 2} for name in names}
+    same = set.intersection(*levels.values())
+    if not sure and len(names) > 1 and len(same) > 1 and all(level == same for level in levels.values()) and not all(
+            name.isdecimal() for name in same):
+        raise in_doubt(f"{listed(names)} in {train} hold the same folders ({', '.join(sorted(same)[:3])} ...): if those are "
+                       f"the classes, give one, --data {train / names[0]}", names)
     for name in names:
-        levels = {path.relative_to(train).parts[1] for path in classes[name]
-                  if len(path.relative_to(train).parts) > 2}
-        if len(levels) > 1:
-            findings.append(f"class {name} holds images in {len(levels)} subfolders "
-                            f"({', '.join(sorted(levels)[:3])} ...), which count as one class: "
+        if len(levels[name]) > 1:
+            findings.append(f"class {name} holds images in {len(levels[name])} subfolders "
+                            f"({', '.join(sorted(levels[name])[:3])} ...), which count as one class: "
                             f"if they are the classes, give --data {train / name}")
-    files = hashlib.sha256()
-    lost: list[Path] = []
-    for part in PARTS:
-        for path, label in parts[part]:
-            try:
-                state = path.stat()
-            except OSError:
-                lost.append(path)
-                continue
-            files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
-                         f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    if lost:
-        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?): left out")
-        parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
-    return Source(folder.resolve().name, names, parts, open_image,
-                  str(folder.resolve()), files.hexdigest(), findings)
 
 
-def by_class(folder: Path, apart: Iterable[str] = ()) -> dict[str, list[Path]]:
+def in_doubt(found: str, names: Iterable[str]) -> UserError:
+    """What was found, and how to say that such names are classes."""
+    return UserError(f"{found}. If {listed(names)} are classes: put all class folders into a folder called train and give "
+                     "the one above it; in train/, every folder is a class")
+
+
+def listed(names: Iterable[str]) -> str:
+    """seg_test/, seg_val/ ..."""
+    some = list(names)
+    return ", ".join(f"{name}/" for name in some[:4]) + " ..." * (len(some) > 4)
+
+
+def no_classes(folder: Path, train: Path, others: Counter[str]) -> UserError:
+    """Says what a folder holds that has no classes, and which shape it is near."""
+    files, beside = images_below(train), [path.name for path in subfolders(folder).values() if has_image(path)]
+    lists = lists_in(train, folder)
+    if not files:
+        return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "") + ": it must hold train/ "
+                         "and val/ with a folder for each class, or class folders, or files named like cat.0.jpg (data/README.md)")
+    found = (f"{len(files)} image(s) in {train} have no classes: they lie in no class folders, and their names "
+             f"({files[0].name}) give none, as cat.0.jpg would")
+    if lists:
+        return UserError(f"{found}. If {lists[0]} says what they are, add --labels {lists[0]}")
+    return UserError(found) if train == folder else in_doubt(found, beside)
+
+
+def by_class(folder: Path, others: Counter[str] | None = None, known: Iterable[str] = ()) -> dict[str, list[Path]]:
     """Files by class: class folders, or a flat folder with names like cat.0.jpg, dog_12.png."""
-    classes = {name: images_below(path) for name, path in subfolders(folder).items()
-               if name not in apart}
-    if any(classes.values()):
-        return classes
-    flat: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        match = re.fullmatch(r"(.*[^\W\d_].*?)[._-]?\d+", path.stem)
-        if match and path.suffix.lower() in suffixes():
-            flat.setdefault(match[1].rstrip("._- "), []).append(path)
-    return flat or classes
+    classes = {name: images_below(path, others) for name, path in subfolders(folder).items()}
+    return classes if any(classes.values()) else by_name(images_in(folder, others), set(known)) or classes
 
 
-def val_items(folder: Path, val: Path, names: list[str], findings: list[str]) -> list[Item]:
+def by_name(files: list[Path], known: set[str]) -> dict[str, list[Path]]:
+    """Flat files by what stands before the number in their names, and before a date.
+
+    cat-3-017.jpg may be of the class cat-3 or cat: the one that is `known`; else cat-3, unless that makes many classes
+    of few images. No classes where nearly each file would be its own (names that are hashes).
+    """
+    def grouped(pattern: str) -> dict[str, list[Path]]:
+        groups: dict[str, list[Path]] = {}
+        for path in files:
+            before = re.sub(DATE, "", path.stem)
+            name = re.sub(DATE, "", re.sub(pattern, "", path.stem)) if before == path.stem else before
+            if name != path.stem and re.search(r"[^\W\d_]", name):
+                groups.setdefault(name.rstrip("._- "), []).append(path)
+        return groups
+
+    fine, coarse = grouped(rf"{NUMBER}$"), grouped(rf"{NUMBER}$|([\s._-]+{NUMBER})+$")
+    if known:
+        return max(fine, coarse, key=lambda groups: len(known & set(groups)))
+    if len(files) < FEW / 2 * len(fine) and 1 < len(coarse) < len(fine):
+        return coarse
+    return {} if len(fine) > max(10, len(files) / 2) else fine
+
+
+def val_items(folder: Path, val: Path, classes: dict[str, list[Path]], names: list[str],
+              findings: list[str]) -> list[Item]:
     """The validation part: class folders, or flat files with a list of labels (ImageNet)."""
-    classes = by_class(val)
     if not set(classes) & set(names):
-        listed = listed_labels(folder, val, names, findings)
-        if listed is not None:
-            return listed
-        if val.name == "test" and not any(subfolders(val).values()):  # Kaggle's: numbers for names
+        items = listed_items(folder, val, names, findings)
+        if items is not None:
+            return items
+        if part_of(val.name)[0] == "test" and not any(subfolders(val).values()):  # Kaggle's: numbers for names
             findings.append(f"the pictures in {val} have no labels: left alone, and a part of the "
                             "training images is held out instead")
             return []
@@ -192,36 +341,91 @@ def val_items(folder: Path, val: Path, names: list[str], findings: list[str]) ->
     return items
 
 
-def listed_labels(folder: Path, val: Path, names: list[str],
-                  findings: list[str]) -> list[Item] | None:
-    """Labels of a flat val/ from a text or CSV file in it or beside it.
-
-    A line names an image and its class (a folder's name of train/, or its number in sorted order,
-    counted from 0), as in Kaggle's LOC_val_solution.csv, Tiny-ImageNet's val_annotations.txt and
-    Caffe's val.txt. None if there is no such file.
-    """
-    files = {path.stem: path for path in images_below(val)}  # a list may leave out the suffix
-    labels = {name: label for label, name in enumerate(names)}
-    labels |= {str(label): label for label in range(len(names)) if str(label) not in labels}
-    lists = sorted(path for place in (val, folder) for path in place.iterdir()
-                   if path.suffix.lower() in (".txt", ".csv", ".tsv"))
-    for path in lists:
-        lines = path.read_text("utf-8", "replace").splitlines()
-        pairs = [re.split(r"[\s,]+", line.strip())[:2] for line in lines if line.strip()]
-        known = {Path(pair[0]).stem: pair[1] for pair in pairs if len(pair) == 2}
-        if len(known.keys() & files.keys()) * 2 > len(files):
-            items = [(file, labels[known[stem]]) for stem, file in files.items()
-                     if known.get(stem) in labels]
-            if items:
-                if lost := len(files) - len(items):
-                    findings.append(f"{lost} of {len(files)} pictures in {val} are not in {path.name}, "
-                                    "or of a class that train/ lacks: left out")
-                return items
-        if files and len(pairs) == len(files) and all(len(pair) == 1 for pair in pairs):
+def listed_items(folder: Path, val: Path, names: list[str], findings: list[str]) -> list[Item] | None:
+    """Labels of a flat val/ from a list in it or beside it, as Kaggle's LOC_val_solution.csv, Tiny-ImageNet's
+    val_annotations.txt and Caffe's val.txt; None if there is none that names more than half of its images."""
+    files = images_below(val)
+    for path in lists_in(val, folder):
+        try:
+            lines = lines_of(path.read_bytes(), str(path), file_names=True)
+        except UserError as error:   # it was not handed in: it only lies there
+            findings.append(f"{error}: not read as a list of labels")
+            continue
+        if files and len(lines) == len(files) and all(line.strip().isdecimal() for line in lines):
             raise UserError(f"{path} has only numbers: the contest's own (ILSVRC ids) are not the "
                             "order of the class folders. Use a list with names, such as Kaggle's "
                             "LOC_val_solution.csv (data/README.md)")
+        found = labels.read(path, files, val, names)
+        if found and found.named * 2 > len(files):
+            if lost := len(files) - len(found.labels):
+                findings.append(f"{lost} of {len(files)} pictures in {val} are not in {path.name}, "
+                                "or of a class that train/ lacks: left out")
+            say_lost(found, path, findings)
+            return [(file, names.index(found.labels[file])) for file in files if file in found.labels]
     return None
+
+
+def lists_in(*places: Path) -> list[Path]:
+    return [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in labels.LISTS]
+
+
+def say_lost(found: labels.Listed, path: Path, findings: list[str]) -> None:
+    if found.lost:
+        findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {', '.join(found.lost[:3])}")
+
+
+def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
+    """The images of a folder with the classes, and if it has such a column the parts, of a list (--labels)."""
+    others: Counter[str] = Counter()
+    files = images_of((file for file in walk(folder) if file.name != path.name), others)
+    if not path.is_file():
+        raise UserError(f"--labels {path}: there is no such file")
+    found = labels.read(path, files, folder)
+    if not found:
+        raise UserError(f"--labels {path} gives no image in {folder} a class: each line must name an image (its path below the "
+                        "folder) and its class; a first line such as image,label says which column is which (data/README.md)")
+    findings: list[str] = []
+    if lost := len(files) - len(found.labels):
+        findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or not with one class: left out")
+    say_lost(found, path, findings)
+    parts = {file: part_of(found.parts.get(file, "train"))[0] for file in found.labels}
+    held = "val" if "val" in parts.values() else "test"
+    if strange := [file for file, part in parts.items() if not part]:
+        findings.append(f"{len(strange)} picture(s) are in no part called train, val or test in {path.name}, such as "
+                        f"{strange[0]} ({found.parts[strange[0]]}): left out")
+    names = sorted({name for file, name in found.labels.items() if parts[file] == "train"},
+                   key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+    number = {name: label for label, name in enumerate(names)}
+    items = {part: [(file, number[found.labels[file]]) for file in files
+                    if parts.get(file) == taken and found.labels[file] in number]
+             for part, taken in (("train", "train"), ("val", held if with_val else None))}
+    source = finished(folder, names, items, findings, others)
+    source.place += f" labels {path.resolve()}"
+    source.identity = hashlib.sha256("\n".join([source.identity, *names]).encode()).hexdigest()
+    return source
+
+
+def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findings: list[str],
+             others: Counter[str]) -> Source:
+    """The source of such files, without those that cannot be reached; its identity is their names, sizes and dates."""
+    if others:
+        findings.append(f"{kinds(others)} are left out")
+    files = hashlib.sha256()
+    lost: list[Path] = []
+    for part in PARTS:
+        for path, label in parts[part]:
+            try:
+                state = path.stat()
+            except OSError:
+                lost.append(path)
+                continue
+            files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
+                         f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    if lost:
+        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?): left out")
+        parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
+    return Source(folder.resolve().name, names, parts, open_image,
+                  str(folder.resolve()), files.hexdigest(), findings)
 
 
 def torchvision_source(name: str, download: bool, downloads: Path) -> Source:
@@ -332,7 +536,7 @@ def several_classes(folder: Path) -> bool:
     """Whether it holds class folders, or files named by class; looks no deeper."""
     try:
         inside = subfolders(folder).values()
-        holding = [one for one in inside if any(path.suffix.lower() in suffixes() for path in one.iterdir())]
+        holding = [one for one in inside if any(map(is_image, one.iterdir()))]
     except OSError:
         return False
     return len(holding) > 1 or not inside and len(by_class(folder)) > 1

@@ -1,0 +1,174 @@
+"""Lists of labels: text and CSV files that name an image and its class in each line.
+
+    listed = read(Path("labels.csv"), files, folder)    # listed.labels: {file: its class's name}
+
+Of all ways to read a list (at commas, semicolons, tabs, blanks; which column; names or numbers) the one that
+fits most lines is taken, for the whole list.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Iterator
+
+from alexnet.files import UserError, text_of
+from alexnet.images import suffixes
+
+LISTS = (".csv", ".tsv", ".txt")
+# What columns are called, in lower case and without what is neither letter nor digit; the better one first.
+IMAGE = ("filepath", "imagepath", "path", "filename", "file", "imagename", "imagefile", "image", "images", "img", "imageid",
+         "id", "name")
+BOXES = "predictionstring"   # Kaggle's: the class, then numbers
+LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "classes", "category", "target", "breed",
+         "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid", "categoryid")
+PART = ("split", "part", "subset", "set", "usage")
+
+Row = tuple[int, list[str]]   # a line's number, and its cells
+
+
+@dataclass
+class Listed:
+    """What a list says of a folder's images."""
+
+    labels: dict[Path, str] = field(default_factory=dict)   # the name of the class
+    parts: dict[Path, str] = field(default_factory=dict)    # the cell of a column called split or part
+    named: int = 0                                          # images named, whatever their class
+    lost: list[str] = field(default_factory=list)           # lines that fit nothing, with the reason
+
+
+class Names:
+    """Finds the file that a list means: by its path in the folder or the end of that, its suffix left out or not."""
+
+    def __init__(self, files: list[Path], folder: Path) -> None:
+        self.whole: dict[str, list[Path]] = defaultdict(list)
+        self.ends: dict[str, list[Path]] = defaultdict(list)
+        for file in files:
+            path = file.relative_to(folder).as_posix()
+            for name in {path, path.removesuffix(file.suffix)}:
+                self.whole[name].append(file)
+                for end in ends(name):
+                    self.ends[end].append(file)
+
+    def find(self, name: str) -> list[Path]:
+        """The files that it may mean: none, one, or several."""
+        name = name.replace("\\", "/").removeprefix("./")
+        suffix = Path(name).suffix
+        for one in (name, name.removesuffix(suffix)) if suffix.lower() in suffixes() else (name,):
+            # A list may lie higher or lower than the images: a path in it may be longer, or shorter, than ours.
+            for table, keys in ((self.whole, [one]), (self.ends, [one]), (self.whole, ends(one))):
+                if found := next((table[key] for key in keys if key in table), None):
+                    return [file for file in found if file.name == Path(name).name] or found
+        return []
+
+
+def ends(path: str) -> list[str]:
+    """b/c and c for a/b/c."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(1, len(parts))]
+
+
+def tables(text: str) -> Iterator[list[Row]]:
+    """The lines cut into cells in each way that they may be meant."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    suffix = "|".join(map(re.escape, sorted(suffixes())))
+    after_image = re.compile(rf"(.+?(?:{suffix})|\S+)\s+(.*\S)", re.IGNORECASE)
+    for mark in ",;\t| ":
+        if mark == " ":   # sea side is one class, my photo 1.jpg one image
+            yield [(number, list(found.groups())) for number, line in enumerate(lines, 1)
+                   if (found := after_image.fullmatch(line.strip()))]
+        reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
+        try:
+            yield [(reader.line_num, [cell.strip() for cell in row]) for row in reader if len(row) > 1]
+        except csv.Error:   # a quotation mark that is none, in the longest of cells
+            continue
+    yield [(number, line.rsplit(None, 1)) for number, line in enumerate(lines, 1) if len(line.split()) > 1]
+
+
+def read(path: Path, files: list[Path], folder: Path, classes: list[str] | None = None) -> Listed | None:
+    """What the list at `path` says of `files`, all of them below `folder`; None if it gives none of them a class.
+
+    classes: those that are known, by name or by number (from 0, in this order); without, the list's names are the
+    classes. UserError for what is no text, and for numbers that are not those of the classes.
+    """
+    names = Names(files, folder)
+    best, most = None, 0
+    for rows in tables(text_of(path.read_bytes(), str(path), file_names=True)):
+        listed = read_table(rows, names, classes, path)
+        if listed and len(listed.labels) > most:
+            best, most = listed, len(listed.labels)
+            if not listed.lost:
+                break
+    if best and any(re.search("[\udc80-\udcff]", name) for name in best.labels.values()):
+        raise UserError(f"the names of classes in {path} are not UTF-8: save it as UTF-8")
+    return best
+
+
+def read_table(rows: list[Row], names: Names, classes: list[str] | None, path: Path) -> Listed | None:
+    """What the list says if these are its cells."""
+    width = max((len(cells) for _, cells in rows), default=0)
+    columns = list(zip(*(cells + [""] * (width - len(cells)) for _, cells in rows)))
+    titles = [re.sub(r"[\W_]", "", column[0].lower()) for column in columns]
+    found = [sum(map(bool, map(names.find, column))) for column in columns]
+    if not any(found):
+        return None
+    image = max(range(width), key=lambda column: (found[column], titles[column] in IMAGE))
+    label, class_of = label_column(columns, titles, image, classes, path)
+    if label is None:
+        return None
+    part = next((columns[column] for column in range(width) if titles[column] in PART), None)
+    listed, twice = Listed(), set()
+    for row, (number, _) in enumerate(rows):
+        cell, name = columns[image][row], class_of(columns[label][row])
+        files = names.find(cell)
+        why = "no such image" if not files else f"{len(files)} such images" if len(files) > 1 else ""
+        listed.named += not why
+        if not why and not name:
+            why = "no such class"
+        elif not why and listed.labels.setdefault(files[0], name) != name:
+            why = "another class than before"
+            twice.add(files[0])
+        elif not why and part:
+            listed.parts[files[0]] = part[row]
+        titled = row == 0 and not files and Path(cell).suffix.lower() not in suffixes()
+        if why and not (titled and columns[label][0] not in columns[label][1:]):
+            listed.lost.append(f"line {number} ({cell}, {columns[label][row]}: {why})")
+    listed.labels = {file: name for file, name in listed.labels.items() if file not in twice}
+    return listed
+
+
+def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, classes: list[str] | None,
+                 path: Path) -> tuple[int | None, Callable[[str], str]]:
+    """Which column holds the classes, and what turns one of its cells into a class's name (or nothing)."""
+    def whole(cell: str) -> str:
+        return cell if classes is None or cell in known else ""
+
+    def first_word(cell: str) -> str:
+        return whole(cell.split()[0]) if cell else ""
+
+    def number(cell: str) -> str:
+        index = int(cell.split(".")[0]) if re.fullmatch(r"\d+(\.0*)?", cell) else len(known)
+        return classes[index] if index < len(known) else ""
+
+    known = set(classes or ())
+    others = [column for column in range(len(columns)) if column != image and titles[column] not in PART]
+    titled = sorted((column for column in others if titles[column] in LABEL), key=lambda column: LABEL.index(titles[column]))
+    if classes is None:
+        # Without titles, classes are what occurs more than once: a running number does not.
+        several = [column for column in others if len(others) == 1 or len(set(columns[column])) < len(columns[column])]
+        label = next(iter(titled or several), None)
+        return label, first_word if label is not None and titles[label] == BOXES else whole
+    beside = [column for column in (image + 1, image - 1) if column in others][:1]   # other numbers may be anything
+    readings = [(column, reading) for reading, possible in ((whole, titled + others), (first_word, titled + others),
+                                                            (number, titled or beside)) for column in possible]
+    fitting = [sum(map(bool, map(reading, columns[column]))) for column, reading in readings]
+    if not any(fitting):
+        return next(iter(titled or beside), None), whole
+    label, reading = readings[fitting.index(max(fitting))]
+    if reading is number and (far := [cell for cell in columns[label] if re.fullmatch(r"\d+", cell) and not number(cell)]):
+        raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the {len(known)} class folders "
+                        "in sorted order, from 0; names are safer (data/README.md)")
+    return label, reading
