@@ -366,7 +366,8 @@ def listed_items(folder: Path, val: Path, names: list[str], findings: list[str])
 
 
 def lists_in(*places: Path) -> list[Path]:
-    return [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in labels.LISTS]
+    return [path for place in places for path in sorted(place.iterdir())
+            if path.suffix.lower() in labels.LISTS and path.is_file()]
 
 
 def say_lost(found: labels.Listed, path: Path, findings: list[str]) -> None:
