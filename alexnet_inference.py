@@ -22,24 +22,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from alexnet.checkpoint import digest, find
-from alexnet.images import open_image
-from alexnet.pack import FORMAT, RowFile
-from alexnet.device import choose_device, choose_precision, keep_memory
-from alexnet.files import CommandLine, UserError, alone, cell, end_cleanly, lines_of, printable, whole_file, write_csv, write_json, writing
-from alexnet.model import AlexNet
-from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
-from alexnet.weights import load
+from alexnet.cli import CommandLine, find, shell
+from alexnet.files import UserError, alone, cell, lines_of, printable, whole_file, write_csv, write_json, writing
 
 SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
 FEW = 20          # pictures whose answers are all shown on a terminal
 PANEL_PAGE = 8    # as in figure 4
-
-Writer = Callable[[Prediction], None]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -93,6 +81,29 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(f"{options.output} is there already: --resume goes on with it, another name starts anew")
     if options.panel and Path(options.panel).suffix.lower() != ".png":
         raise UserError(f"--panel {options.panel}: the name must end in .png")
+    for path in options.paths:
+        if path != "-" and not os.path.lexists(path):
+            raise UserError(f"there is no file or folder {path}")
+    find(options.model)
+
+
+if __name__ == "__main__":   # a mistake in the options is answered before torch is imported, which takes seconds
+    with shell("alexnet_inference.py"):
+        parse()
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from alexnet.checkpoint import digest
+from alexnet.images import open_image
+from alexnet.pack import FORMAT, RowFile
+from alexnet.device import choose_device, choose_precision, keep_memory
+from alexnet.model import AlexNet
+from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
+from alexnet.weights import load
+
+Writer = Callable[[Prediction], None]
 
 
 # ------------------------------------------------------------------- what goes in
@@ -103,10 +114,8 @@ def list_pictures(paths: list[str]) -> list[Path]:
     for path in paths or [str(SAMPLES)]:
         if path == "-":   # what is missing from a list is said in its turn
             places += standard_input()
-        elif os.path.lexists(path):
-            places.append(path)
         else:
-            raise UserError(f"there is no file or folder {path}")
+            places.append(path)
     pictures, others = find_pictures(places)
     if not pictures:
         raise UserError(f"no picture in {', '.join(places[:3]) or 'the list'}"
@@ -464,20 +473,10 @@ def write_features(options: argparse.Namespace, model: AlexNet, pictures: list[P
 
 
 def main(arguments: list[str] | None = None) -> None:
-    keep_memory()
-    end_cleanly()
-    for stream in (sys.stdout, sys.stderr):   # names that the terminal's encoding lacks
-        stream.reconfigure(errors="backslashreplace")
-    try:
-        sys.exit(1 if run(parse(arguments)) else 0)
-    except BrokenPipeError:   # whoever read standard output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except (UserError, OSError) as error:
-        print(f"alexnet_inference.py: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with shell("alexnet_inference.py"):
+        options = parse(arguments)
+        keep_memory()
+        sys.exit(1 if run(options) else 0)
 
 
 if __name__ == "__main__":

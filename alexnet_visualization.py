@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import html
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -19,18 +20,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Iterator, NamedTuple
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from alexnet import checkpoint, figures, interpret, weights
-from alexnet.augment import centre
-from alexnet.images import packed_side
-from alexnet.pack import Pack, packed
-from alexnet.sources import find_source
-from alexnet.device import choose_device, keep_memory
-from alexnet.files import CommandLine, UserError, end_cleanly, printable, read_csv, read_json, write_json, write_text
-from alexnet.predict import find_pictures, read, readable_names, reason
+from alexnet.cli import PRETRAINED, CommandLine, check_data, find, shell
+from alexnet.files import UserError, printable, read_csv, read_json, write_json, write_text
 
 SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
 FEW = 8               # pictures where many could be taken, as in figure 4
@@ -39,12 +30,14 @@ NEAR = 6              # neighbours, as in figure 4
 ASKED = 500           # validation pictures whose neighbours are counted
 LAID_OUT = 1000       # validation pictures in the plane
 EXAMINED = 256        # training pictures over which health is measured
+WHAT = ("architecture", "filters", "maps", "predictions", "neighbours", "occlusion", "gradient", "gradcam",
+        "patches", "synthesis", "embedding", "health", "training")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = CommandLine(__doc__)
     add = parser.add_argument
-    add("what", nargs="*", metavar="WHAT", help=f"{', '.join(LOOKS)} (default: all that the inputs allow)")
+    add("what", nargs="*", metavar="WHAT", help=f"{', '.join(WHAT)} (default: all that the inputs allow)")
     add("--list", action="store_true", help="say what each of them shows")
     add("--model", metavar="CHECKPOINT", help="a checkpoint or a run's folder (default: the newest run's best.pt)")
     add("--images", nargs="+", metavar="PATH", help="files, all of them, and folders, eight pictures of each (default: "
@@ -66,13 +59,35 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--runs", nargs="+", metavar="RUN", help="for training: folders of runs (default: the checkpoint's)")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
     options = parser.parse_args(arguments)
-    if unknown := [name for name in options.what if name not in LOOKS]:
-        raise UserError(f"there is nothing called {', '.join(unknown)} to look at; there is {', '.join(LOOKS)}")
+    if unknown := [name for name in options.what if name not in WHAT]:
+        raise UserError(f"there is nothing called {', '.join(unknown)} to look at; there is {', '.join(WHAT)}")
     if options.pages != "all" and not (options.pages.isdecimal() and int(options.pages) > 0):
         raise UserError(f"--pages takes a number from 1 on, or all, not {options.pages}")
     if options.sample < 0:
         raise UserError("--sample must be 0 (all) or more")
+    if options.images and not any(map(os.path.lexists, options.images)):
+        raise UserError(f"no picture could be read in {', '.join(options.images)}: there is no such file or folder")
+    check_data(options.data)
+    if not options.list:
+        find(options.model)
     return options
+
+
+if __name__ == "__main__":   # a mistake in the options is answered before torch is imported, which takes seconds
+    with shell("alexnet_visualization.py"):
+        parse()
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet import checkpoint, figures, interpret, weights
+from alexnet.augment import centre
+from alexnet.images import packed_side
+from alexnet.pack import Pack, packed
+from alexnet.sources import find_source
+from alexnet.device import choose_device, keep_memory
+from alexnet.predict import find_pictures, read, readable_names, reason
 
 
 # ------------------------------------------------------------------- what goes in
@@ -114,7 +129,7 @@ class Job:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.path = weights.pretrained() if options.model == weights.PRETRAINED else checkpoint.find(options.model)
+        self.path = weights.pretrained() if options.model == PRETRAINED else find(options.model)
         if self.path.is_dir():
             self.path = self.path / "best.pt"
         content = weights.read(self.path)
@@ -697,21 +712,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    keep_memory()
-    end_cleanly()
-    for stream in (sys.stdout, sys.stderr):   # names that the terminal's encoding lacks
-        stream.reconfigure(errors="backslashreplace")
-    try:
+    with shell("alexnet_visualization.py"):
         options = parse(arguments)
+        keep_memory()
         if options.list:
             print("\n".join(f"{name:13} {what.help}" for name, what in LOOKS.items()))
         else:
             run(options)
-    except (UserError, OSError) as error:
-        print(f"alexnet_visualization.py: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

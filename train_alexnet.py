@@ -25,19 +25,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-import torch.distributed as dist
-from tqdm import tqdm
-
-from alexnet import checkpoint, weights
-from alexnet.pack import Pack, packed
-from alexnet.sources import find_source
-from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
-from alexnet.files import CommandLine, UserError, alone, end_cleanly, printable, read_json, write_json
-from alexnet.model import LAYERS, VARIANTS, AlexNet, describe, sizes
-from alexnet.training import (RECIPES, SCHEDULES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
-                              default_rate, evaluate, first_to_fail, highest_head_rate, highest_rate, join_world, meet)
+from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell
+from alexnet.files import UserError, alone, printable, read_json, write_json
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 TUNING_RATE = 0.3        # with --weights: times the recipe's rate; results/README.md
@@ -96,12 +85,44 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def check(options: argparse.Namespace) -> None:
     """UserError for what can be seen to be wrong before the images are packed."""
-    for name, least in (("checkpoint_minutes", 0), ("workers", 1)):
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise UserError(f"--{name.replace('_', '-')} must be at least {least}")
+    for names, allowed, rule in (   # "not a number" is never allowed
+            ("workers", lambda value: value >= 1, "must be at least 1"),
+            ("checkpoint_minutes", lambda value: value >= 0, "must be at least 0"),
+            ("epochs batch_size lr head_lr", lambda value: value > 0, "must be above 0"),
+            ("momentum weight_decay warmup color_noise seed", lambda value: value >= 0, "must not be negative"),
+            ("seed", lambda value: value < 2 ** 63, "must be below 2^63")):
+        for name in names.split():
+            if (value := getattr(options, name)) is not None and not allowed(value):
+                raise UserError(f"--{name.replace('_', '-')} {rule}")
     if options.out and not options.evaluate and Path(options.out).is_file():
         raise UserError(f"--out {options.out} is a file; a run is a folder")
+    if (options.freeze or options.head_lr) and not (options.weights or options.resume or options.evaluate):
+        raise UserError("--freeze and --head-lr need --weights FILE: they are for fine-tuning")
+    for given in filter(None, (options.evaluate, options.weights)):
+        find(given)
+    check_data(options.data)
+    if options.resume and not (Path(options.resume) / "config.json").is_file():
+        folder = Path(options.resume).parent   # of last.pt, if that was given
+        advice = f"; --resume takes the folder, {folder}" if (folder / "config.json").is_file() else ""
+        raise UserError(f"{options.resume} is not a run: it has no config.json{advice}")
+
+
+if __name__ == "__main__":   # a mistake in the options is answered before torch is imported, which takes seconds
+    with shell("train_alexnet.py", speaks=os.environ.get("RANK", "0") == "0"):   # one of torchrun's processes
+        check(parse())
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from tqdm import tqdm
+
+from alexnet import checkpoint, weights
+from alexnet.pack import Pack, packed
+from alexnet.sources import find_source
+from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
+from alexnet.model import AlexNet, describe, sizes
+from alexnet.training import (RECIPES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
+                              default_rate, evaluate, first_to_fail, highest_head_rate, highest_rate, join_world, meet)
 
 
 def load_data(where: str, image_size: int, val_fraction: float | None, options: argparse.Namespace,
@@ -128,10 +149,8 @@ def load_data(where: str, image_size: int, val_fraction: float | None, options: 
 def starting_point(options: argparse.Namespace, where: str, world: World) -> dict[str, Any] | None:
     """What --weights holds, if it is given; UserError for options that contradict it."""
     if where is None:
-        if options.freeze or options.head_lr:
-            raise UserError("--freeze and --head-lr need --weights FILE: they are for fine-tuning")
         return None
-    if where == weights.PRETRAINED and world.rank == 0:
+    if where == PRETRAINED and world.rank == 0:
         weights.pretrained()    # the first process fetches it
     meet(world, "weights")
     start = weights.read(where)
@@ -192,14 +211,6 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         seed=given("seed", 0), precision=given("precision", "auto"),
         weights=place(options.weights) if start else None, changes=changes, freeze=options.freeze,
         head_lr=head, deterministic=bool(options.deterministic))
-    for name in ("epochs", "batch_size", "lr", "head_lr"):
-        if not getattr(settings, name) > 0:   # nor is it "not a number"
-            raise UserError(f"--{name.replace('_', '-')} must be above 0")
-    for name in ("momentum", "weight_decay", "warmup", "color_noise", "seed"):
-        if not getattr(settings, name) >= 0:
-            raise UserError(f"--{name.replace('_', '-')} must not be negative")
-    if settings.seed >= 2 ** 63:
-        raise UserError("--seed must be below 2^63")
     highest = highest_rate(shape, momentum, recipe.bias_rate)
     if world.rank or start or options.quiet and options.lr is None:
         return settings     # the limit is that of the initial weights
@@ -230,10 +241,6 @@ def place(where: str) -> str:
 def resumed(options: argparse.Namespace) -> Settings:
     """The settings of the run to go on with; options that contradict them are refused."""
     path = Path(options.resume) / "config.json"
-    if not path.is_file():
-        folder = path.parent.parent   # of last.pt, if that was given
-        advice = f"; --resume takes the folder, {folder}" if (folder / "config.json").is_file() else ""
-        raise UserError(f"{options.resume} is not a run: it has no config.json{advice}")
     if options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
     config = read_json(path)
@@ -529,26 +536,19 @@ def in_the_order_of(classes: list[str], pack: Pack) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = parse(arguments)
-    keep_memory()
-    end_cleanly()
-    for stream in (sys.stdout, sys.stderr):   # names that the terminal's encoding lacks
-        stream.reconfigure(errors="backslashreplace")
-    try:
+    with shell("train_alexnet.py"):
+        options = parse(arguments)
         check(options)
-        measure(options) if options.evaluate else train(options)
-    except Exception as error:
-        first = first_to_fail()
-        if first and not isinstance(error, (UserError, OSError)):
+        keep_memory()
+        try:
+            measure(options) if options.evaluate else train(options)
+        except Exception:
+            if not first_to_fail():   # another process has said what is wrong
+                sys.exit(2)
             raise
-        if first:
-            print(f"train_alexnet.py: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
 
 
 if __name__ == "__main__":

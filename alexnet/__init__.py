@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from alexnet.model import AlexNet
+if TYPE_CHECKING:
+    from alexnet.model import AlexNet
 
 __all__ = ["AlexNet", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """`alexnet.AlexNet`, imported when it is first used: it brings torch, which takes seconds, and --help needs none."""
+    if name != "AlexNet":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from alexnet.model import AlexNet
+    return AlexNet
 
 
 def load(path: Path | str) -> AlexNet:

@@ -21,7 +21,6 @@ from torch import Tensor
 from alexnet.files import UserError, brief, whole_file
 from alexnet.model import AlexNet, describe, sizes
 
-RUNS = Path("results/runs")
 FORMAT = "alexnet"
 VERSION = 1
 
@@ -82,17 +81,6 @@ def open_torch(path: Path) -> Any:
         raise
     except Exception as error:  # a damaged file makes torch raise nearly anything
         raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
-
-
-def find(given: str | None) -> Path:
-    """The checkpoint (or run's folder) that was named, or the newest run's best.pt; UserError if there is none."""
-    if given:
-        return Path(given)
-    runs = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise UserError(f"no model: there is no run in {RUNS.resolve()}. Train one (python train_alexnet.py takes some "
-                        "minutes), or name a checkpoint with --model")
-    return runs[-1]
 
 
 def read(path: Path | str) -> dict[str, Any]:

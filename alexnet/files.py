@@ -1,11 +1,9 @@
-"""Files that appear whole or not at all, whatever happens meanwhile; JSON and CSV. And what the scripts say to people."""
+"""Files that appear whole or not at all, whatever happens meanwhile; JSON and CSV."""
 
 from __future__ import annotations
 
-import argparse
 import codecs
 import csv
-import difflib
 import errno
 import glob
 import io
@@ -13,11 +11,10 @@ import json
 import os
 import re
 import shutil
-import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, NoReturn
+from typing import Any, Iterator
 
 try:
     import fcntl
@@ -38,32 +35,9 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-class CommandLine(argparse.ArgumentParser):
-    """Reads a script's options: described by its docstring (what it does, then examples), none shortened, and a
-    mistyped one gets one line with the name that was meant."""
-
-    def __init__(self, about: str, **more: Any) -> None:
-        description, examples = about.split("\n\n")[:2]
-        super().__init__(description=description, epilog="examples:\n" + examples, allow_abbrev=False,
-                         formatter_class=argparse.RawDescriptionHelpFormatter, **more)
-
-    def error(self, message: str) -> NoReturn:
-        unknown = re.findall(r"--[^\s=]+", message) if message.startswith("unrecognized") else []
-        names = [name for action in self._actions for name in action.option_strings]
-        near = [found[0] for one in unknown if (found := [name for name in names if name.startswith(one)]
-                                                or difflib.get_close_matches(one, names, 1, 0.7))]
-        meant = f" (is {' or '.join(near)} meant?)" if near else ""
-        self.exit(2, f"{self.prog}: {message}{meant}; --help shows all options\n")
-
-
 def brief(error: Exception) -> str:
     """An error's kind and the beginning of its text, in a line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
-
-
-def end_cleanly() -> None:
-    """SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary files go."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 # ------------------------------------------------------------------- whole or not at all

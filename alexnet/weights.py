@@ -27,11 +27,11 @@ from torch import Tensor
 from alexnet import checkpoint
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, is_whole, shape_text
-from alexnet.files import CommandLine, UserError, brief, lines_of, read_csv, whole_file
+from alexnet.cli import PRETRAINED, CommandLine, shell
+from alexnet.files import UserError, brief, lines_of, read_csv, whole_file
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
 from alexnet.predict import CLASS_NAMES
 
-PRETRAINED = "pretrained"
 LARGEST = 4 * 2 ** 30               # bytes of a file; an AlexNet with momentum has half a gigabyte
 CAFFE_MEAN = (122.68, 116.67, 104.01)   # RGB; the mean of Caffe's ilsvrc_2012_mean.npy over the pixels
 CAFFE_SIZE = 227                    # crop_size in caffe/models/bvlc_alexnet/train_val.prototxt
@@ -571,8 +571,8 @@ def main(arguments: list[str] | None = None) -> None:
     add("--image-size", type=int, metavar="PX", help="default: the ONNX file's; Caffe 227, torchvision 224")
     add("--variant", choices=list(VARIANTS), help="for layers that are neither Caffe's nor torchvision's")
     add("--classes", type=Path, metavar="FILE.txt", help="a class's name a line (default for 1,000: ImageNet's)")
-    options = parser.parse_args(arguments)
-    try:
+    with shell("alexnet.weights"):
+        options = parser.parse_args(arguments)
         hints = Hints(options.variant, options.image_size, options.bgr, options.mean, options.classes)
         content = read(options.source, hints)
         if options.destination:
@@ -580,9 +580,6 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"written to {options.destination}")
         else:
             print(description(content))
-    except UserError as error:
-        print(f"alexnet.weights: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -110,10 +110,7 @@ def small_pack(section: Section, counts: dict[str, int] | None = None) -> Pack:
 def command(main: Callable[[list[str]], None], *arguments: Any) -> tuple[int, str]:
     """A script's main() in this process: its status and what it wrote to standard error."""
     heard, status = io.StringIO(), 0
-    heard.reconfigure = lambda **_: None   # as a real stream has it
-    said = io.StringIO()
-    said.reconfigure = heard.reconfigure
-    with redirect_stderr(heard), redirect_stdout(said):
+    with redirect_stderr(heard), redirect_stdout(io.StringIO()):
         try:
             main([str(argument) for argument in arguments])
         except SystemExit as end:

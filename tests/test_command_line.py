@@ -14,7 +14,9 @@ import time
 import pytest
 import torch
 
+import alexnet_visualization
 import train_alexnet
+from alexnet import cli, model, training
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -199,3 +201,25 @@ def test_an_error_of_one_process_is_one_line_and_all_end_with_status_2(tmp_path)
     said = [line for line in ours.splitlines() if line and not line.startswith(("W", "E"))]
     assert result.returncode and len(said) == 1 and "nowhere: there is no such folder" in said[0]
     assert re.findall(r"exitcode +: (-?\d+)", torchruns) == ["2", "2"]
+
+
+@pytest.mark.parametrize("line, status, said", [
+    ("train_alexnet.py --help", 0, "--epochs"), ("alexnet_inference.py --help", 0, "--panel"),
+    ("alexnet_visualization.py --help", 0, "gradcam"), ("train_alexnet.py --eopchs 3", 2, "is --epochs meant?"),
+    ("train_alexnet.py --variant alexnet", 2, "as-trained"), ("train_alexnet.py --epochs 0", 2, "must be above 0"),
+    ("train_alexnet.py --data no/where", 2, "no such folder"), ("train_alexnet.py --resume nowhere", 2, "is not a run"),
+    ("train_alexnet.py --weights no.pt", 2, "no checkpoint no.pt"), ("alexnet_inference.py no.jpg", 2, "no file or folder no.jpg"),
+    ("alexnet_inference.py - --model no.pt", 2, "no checkpoint no.pt"), ("alexnet_inference.py --top 0", 2, "at least 1"),
+    ("alexnet_visualization.py nonsense", 2, "nothing called nonsense"),
+    ("alexnet_visualization.py --images no.jpg", 2, "no picture could be read in no.jpg: there is no such file")])
+def test_help_and_mistakes_are_answered_before_torch_is_imported(line, status, said):
+    script, *arguments = line.split()
+    result = subprocess.run([sys.executable, "-X", "importtime", ROOT / script, *arguments], capture_output=True, text=True)
+    assert result.returncode == status and said in result.stdout + result.stderr
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", result.stderr, re.M))
+    assert "argparse" in imported and not imported & {"torch", "numpy", "PIL", "matplotlib"}
+
+
+def test_the_names_that_options_take_are_those_of_the_modules():
+    assert cli.VARIANTS == tuple(model.VARIANTS) and cli.LAYERS == model.LAYERS
+    assert cli.SCHEDULES == tuple(training.SCHEDULES) and alexnet_visualization.WHAT == tuple(alexnet_visualization.LOOKS)

@@ -1,0 +1,90 @@
+"""What the three scripts share: reading what a person typed, and the shell around main().
+
+Nothing here imports torch, which takes seconds: --help, a wrong option or a missing file is answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, NoReturn
+
+from alexnet.files import UserError, printable
+
+RUNS = Path("results/runs")
+PRETRAINED = "pretrained"   # instead of a file's name: torchvision's weights
+
+# What options may name; a test compares these with alexnet.model and alexnet.training, which import torch.
+VARIANTS = ("as-trained", "as-written", "caffe", "torchvision")
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+SCHEDULES = ("steps", "plateau", "release", "constant")
+
+
+class CommandLine(argparse.ArgumentParser):
+    """Reads a script's options: described by its docstring (what it does, then examples), none shortened, and a
+    mistyped one gets one line with the name that was meant."""
+
+    def __init__(self, about: str, **more: Any) -> None:
+        description, examples = about.split("\n\n")[:2]
+        super().__init__(description=description, epilog="examples:\n" + examples, allow_abbrev=False,
+                         formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.findall(r"--[^\s=]+", message) if message.startswith("unrecognized") else []
+        names = [name for action in self._actions for name in action.option_strings]
+        near = [found[0] for one in unknown if (found := [name for name in names if name.startswith(one)]
+                                                or difflib.get_close_matches(one, names, 1, 0.7))]
+        meant = f" (is {' or '.join(near)} meant?)" if near else ""
+        raise UserError(f"{message}{meant}; --help shows all options")
+
+
+def find(given: str | None) -> Path:
+    """The checkpoint (or run's folder) that was named, or the newest run's best.pt; UserError if there is none."""
+    if given:
+        if given != PRETRAINED and not os.path.exists(given):
+            raise UserError(f"there is no checkpoint {given}")
+        return Path(given)
+    runs = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise UserError(f"no model: there is no run in {RUNS.resolve()}. Train one (python train_alexnet.py takes some "
+                        "minutes), or name a checkpoint with --model")
+    return runs[-1]
+
+
+def check_data(where: str | None) -> None:
+    """UserError for --data with a folder that is not there. (Whether torchvision has a set of a name, only it knows.)"""
+    if where and not where.isalnum() and not os.path.exists(where):
+        raise UserError(f"--data {where}: there is no such folder")
+
+
+@contextmanager
+def shell(script: str, speaks: bool = True) -> Iterator[None]:
+    """Around a script's main(): what a person can mend becomes one line and exit status 2, Ctrl-C 130, and a reader
+    of standard output who has seen enough 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would:
+    temporary files go. Handlers of signals are put back, since a notebook's process goes on. speaks: whether the line
+    is said, as by one of several processes."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):   # a notebook's has none
+            stream.reconfigure(errors="backslashreplace")   # names that the terminal's encoding lacks
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (UserError, OSError) as error:
+        if speaks:
+            print(f"{script}: {printable(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
