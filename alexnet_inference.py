@@ -54,7 +54,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=128, metavar="N", help="default 128")
     add("--workers", type=int, metavar="N", help="threads that read pictures (default: one a core)")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--precision", choices=("auto", "bf16", "fp32"), default="auto", help="default auto")
+    add("--precision", choices=("auto", "bf16", "fp16", "fp32"), default="auto", help="default auto")
     options = parser.parse_args(arguments)
     check(options)
     return options

@@ -70,7 +70,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--precision", choices=("auto", "bf16", "fp32"), help="default auto")
+    add("--precision", choices=("auto", "bf16", "fp16", "fp32"), 
+        help="default auto: the fastest of the device; in fp16, steps that overflow are skipped and counted")
     add("--deterministic", action="store_true", default=None, help="the same bits on CUDA, too, which costs time")
     add("--checkpoint-minutes", type=float, metavar="M",
         help="write last.pt within an epoch, too (default 5; 0: only at its end)")
@@ -474,9 +475,11 @@ def introduce(run: Run, restored: bool, start: dict[str, Any] | None) -> None:
 def conclude(run: Run) -> None:
     rows = run.progress.rows
     best = min(rows, key=lambda row: row["val_top1_error"])
+    count = run.progress.skipped
+    skipped = f"; {count:,} steps skipped, whose gradients overflowed in fp16" if count else ""
     print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
           f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
-          f"{duration(sum(row['seconds'] for row in rows))} of training\n"
+          f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"
           f"the run: {run.folder} (curves.png, metrics.csv, best.pt, last.pt)\n"
           f"next:    python train_alexnet.py --evaluate {run.folder}/best.pt")
 

@@ -59,15 +59,18 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: bf16 where the device computes in it, else fp32 (emulated bf16 is far slower)."""
+    """`auto`: bf16 where the device computes in it (emulated, it is far slower); fp16 on a GPU whose tensor cores
+    have only that (compute capability 7: V100, T4); else fp32."""
     if name == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
+            if not fast and torch.cuda.get_device_capability(device) >= (7, 0):
+                return torch.float16
         else:
             has = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
             fast = bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("amx_tile"))
         return torch.bfloat16 if fast else torch.float32
-    return {"bf16": torch.bfloat16, "fp32": torch.float32}[name]
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
 
 
 @contextmanager

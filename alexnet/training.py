@@ -36,6 +36,7 @@ from alexnet.model import ACTIVATIONS, LAYERS, AlexNet, Dropout
 from alexnet.predict import probabilities
 
 ORDER, AUGMENT, DROPOUT = range(3)  # what a random number is for
+UNSCALED = torch.amp.GradScaler(enabled=False)   # for bf16 and fp32: steps are the optimiser's own
 
 
 # ------------------------------------------------------------------- the recipe
@@ -358,21 +359,24 @@ class Stopped(Exception):
 
 
 def train_step(net: nn.Module, optimizer: torch.optim.SGD, batch: Batch, dtype: torch.dtype,
-               world: World = World()) -> tuple[Tensor, Tensor]:
-    """Forward, backward, update. Returns the sum of this process's losses, and its logits."""
+               world: World = World(), scaler: torch.amp.GradScaler = UNSCALED) -> tuple[Tensor, Tensor]:
+    """Forward, backward, update; no update if `scaler` finds that its scaled gradients overflow. Returns the
+    sum of this process's losses, and its logits."""
     with precision(batch.images.device, dtype):
         logits = net(batch.images)
     loss = F.cross_entropy(logits.float(), batch.labels, reduction="sum")
     # DDP averages over processes; section 5's gradient is the average over the batch.
-    (loss * (world.size / batch.total)).backward()
-    optimizer.step()
+    scaler.scale(loss * (world.size / batch.total)).backward()
+    scaler.step(optimizer)
+    scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return loss.detach(), logits.detach()
 
 
 def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBatches, dtype: torch.dtype,
                 set_step: Callable[[int], None], sums: Sums,
-                after: Callable[[Batch, Tensor, Callable[[], None]], None]) -> None:
+                after: Callable[[Batch, Tensor, Callable[[], None]], None],
+                scaler: torch.amp.GradScaler = UNSCALED) -> None:
     """Every batch once. `after` is called behind each step, with this process's totals and with what
     brings `sums` up to date; so they are at the end.
 
@@ -399,7 +403,7 @@ def train_epoch(net: nn.Module, optimizer: torch.optim.SGD, batches: TrainingBat
         for number, dropout in enumerate(dropouts):
             dropout.generator = generator(device, batches.seed, batches.epoch, batch.index, DROPOUT, number)
             dropout.rows, dropout.batch = world.rows(batch.total), batch.total
-        loss, logits = train_step(net, optimizer, batch, dtype, world)
+        loss, logits = train_step(net, optimizer, batch, dtype, world, scaler)
         totals[0] += loss
         totals[1] += (logits.argmax(1) != batch.labels).sum()
         sums.seen += batch.total
@@ -463,6 +467,7 @@ class Progress:
     sums: Sums = field(default_factory=Sums)
     rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv
     best: float = math.inf                                 # lowest validation error
+    skipped: int = 0                                       # steps whose gradients overflowed (fp16)
 
     def errors(self) -> list[float]:
         return [row["val_top1_error"] for row in self.rows]
@@ -486,7 +491,7 @@ def progress_of(content: dict[str, Any]) -> Progress:
     if not math.isfinite(sum(map(sum, parts)) + seconds + waited) or type(sums["seen"]) is not int:
         raise ValueError("sums that are no numbers")
     return Progress(content["epoch"], content["batch"], Sums(parts, sums["seen"], seconds, waited), rows,
-                    number(content["best"]))
+                    number(content["best"]), number(content.get("skipped", 0)))
 
 
 def number(value: Any) -> float:
@@ -571,6 +576,10 @@ class Run:
         self.optimizer = make_optimizer(self.model, Recipe(
             **{**asdict(self.recipe), "momentum": settings.momentum, "weight_decay": settings.weight_decay}),
             settings.head_lr)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        for group in self.optimizer.param_groups if self.scaler.is_enabled() else ():
+            for parameter in group["params"]:   # fused SGD whose first step is skipped would leave garbage
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.progress = Progress()
         self.drawn = 0.0   # when curves.png was last written
 
@@ -642,10 +651,15 @@ class Run:
                 buffer = given["state"][index]["momentum_buffer"]
                 if not checkpoint.is_whole(buffer) or buffer.shape != parameter.shape:
                     raise ValueError(f"momentum {index}")
+            own = self.scaler.state_dict()   # empty unless in fp16; a run in another precision kept none
+            scaler = {name: type(own[name])(number((content.get("scaler") or own)[name])) for name in own}
+            if own and not 0 < scaler["scale"] < math.inf:
+                raise ValueError(f"a loss scale of {scaler['scale']}")
             for own, group in zip(state["param_groups"], given["param_groups"], strict=True):
                 own["lr"] = number(group["lr"])   # the rest follows from the settings
             self.model.load_state_dict(content["model"])
             self.optimizer.load_state_dict({**state, "state": given["state"]})
+            self.scaler.load_state_dict(scaler)
         except Exception as error:   # whatever stands in the place of a number or a tensor
             raise UserError(f"{path} lacks what a run needs to go on ({brief(error)})") from None
         self.progress = progress
@@ -663,7 +677,7 @@ class Run:
                  **(self.progress.rows[-1] if self.progress.rows else {})}
         more = {} if name == "best.pt" else {
             "optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress),
-            "processes": self.world.size}
+            "processes": self.world.size, "scaler": self.scaler.state_dict()}
         last = name == "last.pt"
         checkpoint.save(self.folder / name, self.model, facts,
                         self.folder / "previous.pt" if last and self.good else None, **more)
@@ -693,9 +707,11 @@ class Run:
         def set_step(index: int) -> None:
             warm = min(1.0, (done + index + 1) / settings.warmup) if settings.warmup else 1.0
             set_rates(self.optimizer, settings.lr * plan.rate * warm, plan.conv1)
+            self.scale = self.scaler.get_scale()
 
         def after(batch: Batch, totals: Tensor, settle: Callable[[], None]) -> None:
             progress.batch = batch.index + 1
+            progress.skipped += self.scaler.get_scale() < self.scale
             watcher.step(self, batches, totals)
             stop, due = self.agree(watcher.stop, progress.batch == len(batches))
             if stop or due:
@@ -711,7 +727,8 @@ class Run:
                 raise Stopped
 
         watcher.begin(self, batches)
-        train_epoch(self.net, self.optimizer, batches, self.dtype, set_step, progress.sums, after)
+        train_epoch(self.net, self.optimizer, batches, self.dtype, set_step, progress.sums, after,
+                    self.scaler)
         self.check(progress.sums.loss)
         result = evaluate(self.model, self.pack, self.dtype, batch_size=settings.batch_size,
                           world=self.world, progress=in_evaluation)

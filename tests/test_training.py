@@ -385,6 +385,75 @@ def test_two_processes_train_as_one(pack, place):
     assert [row["val_top1_error"] for row in both["rows"]] == alone.progress.errors()
 
 
+# ------------------------------------------------------------------- fp16
+
+SMALL = {"widths": [16, 16, 16, 16, 16], "hidden": 16}   # a CPU emulates fp16
+
+
+def halved(**changes) -> Settings:
+    return settings(precision="fp16", changes=SMALL, **changes)
+
+
+def test_fp16_skips_and_counts_steps_that_overflow_and_goes_on_exactly(pack, place):
+    """With a first scale so high that the first steps overflow, and one that grows again soon."""
+    def begun(folder, scale: float = 2.0 ** 24) -> Run:
+        run = Run(place / folder, halved(), pack, torch.device("cpu"))
+        run.scaler.load_state_dict({**run.scaler.state_dict(), "scale": scale, "growth_interval": 2})
+        return run
+
+    straight = begun("straight")
+    before = straight.model.fc8.weight.clone()
+    with pytest.raises(Stopped):
+        straight.train(Recorder(stop_at=1))
+    assert straight.progress.skipped == 1 and torch.equal(straight.model.fc8.weight, before)
+    straight.train()
+    assert 1 < straight.progress.skipped < 6 and not torch.equal(straight.model.fc8.weight, before)
+    for step in (1, 4):
+        with pytest.raises(Stopped):
+            begun(f"stopped{step}").train(Recorder(stop_at=step))
+        again = Run(place / f"stopped{step}", halved(), pack, torch.device("cpu"))
+        assert again.restore()
+        again.train()
+        assert_same(state_of(again), state_of(straight))
+        assert again.scaler.state_dict() == straight.scaler.state_dict()
+        assert again.progress.skipped == straight.progress.skipped
+
+
+def test_a_first_step_that_overflows_leaves_the_momentum_at_0(pack):
+    run = Run(None, halved(), pack, torch.device("cpu"))
+    run.scaler.load_state_dict({**run.scaler.state_dict(), "scale": 2.0 ** 100})
+    set_rates(run.optimizer, 0.01)
+    batch = TrainingBatches(pack, SIZE, 16, 3, 0, run.device).prepare(0)
+    training.train_step(run.net, run.optimizer, batch, run.dtype, scaler=run.scaler)
+    buffers = [state["momentum_buffer"] for state in run.optimizer.state.values()]
+    assert run.scaler.get_scale() == 2.0 ** 99 and len(buffers) == 16
+    assert not any(buffer.any() for buffer in buffers)
+
+
+def test_a_run_in_fp16_takes_up_one_in_another_precision_and_refuses_a_scale_that_is_none(pack, place):
+    with pytest.raises(Stopped):
+        Run(place / "run", settings(changes=SMALL), pack, torch.device("cpu")).train(Recorder(stop_at=2))
+    run = Run(place / "run", halved(), pack, torch.device("cpu"))   # `auto`, on another machine
+    assert run.restore() and run.scaler.get_scale() == 2 ** 16
+    run.save()
+    content = torch.load(place / "run/last.pt", weights_only=True)
+    for scale in (math.nan, 0.0, "1"):
+        torch.save({**content, "scaler": {**content["scaler"], "scale": scale}}, place / "run/last.pt")
+        (place / "run/previous.pt").unlink(missing_ok=True)
+        with pytest.raises(UserError, match="lacks what a run needs"):
+            Run(place / "run", halved(), pack, torch.device("cpu")).restore()
+
+
+def test_fp16_is_chosen_on_gpus_with_tensor_cores_but_without_bf16(monkeypatch):
+    gpu, capability = torch.device("cuda:0"), [(7, 5)]
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: capability[0] >= (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability[0])
+    for capability[0], dtype in (((6, 1), torch.float32), ((7, 0), torch.float16), ((7, 5), torch.float16),
+                                 ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)):
+        assert choose_precision("auto", gpu) is dtype
+    assert choose_precision("fp16", gpu) is choose_precision("fp16", torch.device("cpu")) is torch.float16
+
+
 # ------------------------------------------------------------------- checkpoints
 
 def test_a_checkpoint_gives_the_same_network_back(place):
