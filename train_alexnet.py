@@ -70,7 +70,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--precision", choices=("auto", "bf16", "fp16", "fp32"), 
+    add("--precision", choices=("auto", "bf16", "fp16", "fp32"),
         help="default auto: the fastest of the device; in fp16, steps that overflow are skipped and counted")
     add("--deterministic", action="store_true", default=None, help="the same bits on CUDA, too, which costs time")
     add("--checkpoint-minutes", type=float, metavar="M",

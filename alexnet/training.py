@@ -756,9 +756,10 @@ class Run:
     def check(self, loss: float, what: str = "loss") -> None:
         """UserError if a loss, or a sum of losses, is no number."""
         if not math.isfinite(loss):
+            fp16 = "--precision fp32 (fp16 ends at 65,504), " if self.dtype == torch.float16 else ""
             raise UserError(
                 f"the {what} is no longer a number in epoch {self.progress.epoch + 1}: the rate "
-                f"{self.settings.lr:g} is too high; try --lr {self.settings.lr / 3:.1g} or "
+                f"{self.settings.lr:g} is too high; try {fp16}--lr {self.settings.lr / 3:.1g} or "
                 f"--warmup 200. What was finished before is in {self.folder}")
 
     def write(self, error: float) -> None:
