@@ -262,7 +262,7 @@ def first_to_fail() -> bool:
 
 def generator(device: torch.device | str, *key: int) -> torch.Generator:
     """A generator whose numbers follow from the key."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device).manual_seed(seed)
 
 
