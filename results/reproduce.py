@@ -36,6 +36,7 @@ from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OP
 WAIT = 10   # seconds until we look again at what another process holds
 ORDER = sorted(CLAIMS, key=lambda name: int(name[1:]))
 GUIDE = [running.RESULTS.parent / "paper" / name for name in ("README.md", "README.zh-CN.md")]
+README = {running.RESULTS.parent / "README.md": False, running.RESULTS.parent / "README.zh-CN.md": True}   # in Chinese?
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
 
 
@@ -145,6 +146,8 @@ def table(place: Place) -> None:
     fill(place.out / "README.md", "claims", [*in_one_minute(place, findings), *claims_lines(findings), *stories,
                                              *ablation_lines(place), *rule_lines(), *hours(place)], "Results")
     if place.out == running.RESULTS:
+        for page, in_chinese in README.items():
+            fill(page, "verdicts", verdict_lines(findings, in_chinese))
         for page in GUIDE:
             for name in CLAIMS:
                 fill(page, f"claim {name}", [claim_line(name, findings[name], page.name.endswith(".zh-CN.md"))])
@@ -157,9 +160,7 @@ def change(name: str) -> str:
 
 def in_one_minute(place: Place, findings: dict[str, Finding]) -> list[str]:
     """What was found: the verdicts, what hurts most, and a sentence of each story."""
-    groups = {one: [name for name in ORDER if findings[name].verdict.split(" (")[0] == one]
-              for one in (REPRODUCED, NOT_HERE, OPPOSITE, NOT_TESTED, BY_CONSTRUCTION)}
-    said = "; ".join(f"**{one}: {len(names)}** ({', '.join(names)})" for one, names in groups.items() if names)
+    said = "; ".join(f"**{one}: {len(names)}** ({', '.join(names)})" for one, names in by_verdict(findings).items())
     partly = [name for name in ORDER if "(opposite: " in findings[name].verdict]
     worst = [f"{change(name)} {100 * interval.mean:+.1f}" for name, interval in effects(place)
              if interval.low > 0 and name != FAILED_START][:5]
@@ -168,6 +169,21 @@ def in_one_minute(place: Place, findings: dict[str, Finding]) -> list[str]:
             *([f"- [The ablations by their effect](#the-ablations-by-their-effect), points of top-1 error, the worst: {'; '.join(worst)}."] if worst else []),
             *(f"- [{module.TITLE}](#{anchor(module.TITLE)}): {said}." for module in STORIES.values()
               if (said := module.in_short(place))), ""]
+
+
+def by_verdict(findings: dict[str, Finding]) -> dict[str, list[str]]:
+    """The claims of each verdict that there is, without what stands in brackets behind it."""
+    groups = {one: [name for name in ORDER if findings[name].verdict.split(" (")[0] == one]
+              for one in (REPRODUCED, NOT_HERE, OPPOSITE, NOT_TESTED, BY_CONSTRUCTION)}
+    return {one: names for one, names in groups.items() if names}
+
+
+def verdict_lines(findings: dict[str, Finding], in_chinese: bool) -> list[str]:
+    """For the first page: how many claims have which verdict."""
+    found = by_verdict(findings).items()
+    if in_chinese:
+        return ["；".join(f"{chinese(one)} **{len(names)}** 条" for one, names in found) + "。"]
+    return [", ".join(f"{one} **{len(names)}**" for one, names in found) + "."]
 
 
 def anchor(title: str) -> str:

@@ -22,7 +22,8 @@ from alexnet import AlexNet
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.md",
-         "paper/faq.md": "paper/faq.zh-CN.md", "paper/history.md": "paper/history.zh-CN.md"}
+         "paper/faq.md": "paper/faq.zh-CN.md", "paper/history.md": "paper/history.zh-CN.md",
+         "paper/recipe.md": "paper/recipe.zh-CN.md", "paper/using.md": "paper/using.zh-CN.md"}
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
@@ -66,6 +67,12 @@ def headings(page: str) -> list[str]:
     return re.findall(r"^#+ .*", prose(page), re.MULTILINE)
 
 
+def anchors(page: str) -> set[str]:
+    """Where a link can lead: the headings, and what keeps the address of one that went elsewhere."""
+    slugs = {re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in headings(page)}
+    return slugs | set(re.findall(r'<a id="([^"]+)"></a>', source(page)))
+
+
 def sections(page: str) -> list[str]:
     """The text between the headings."""
     return re.split(r"^#+ .*", prose(page), flags=re.MULTILINE)
@@ -91,9 +98,26 @@ def test_every_link_inside_the_project_lives(page):
         file = here / path if path else ROOT / page
         assert file.exists(), f"{page}: [{title}]({target}) leads nowhere"
         if anchor:
-            slugs = [re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
-                     for line in headings(str(file.resolve().relative_to(ROOT)))]
-            assert anchor in slugs, f"{page}: no heading for {target}"
+            assert anchor in anchors(str(file.resolve().relative_to(ROOT))), f"{page}: no heading for {target}"
+
+
+@pytest.mark.parametrize("page, addresses", [
+    ("README.md", "two-lines train classify look-inside begin-with-other-peoples-weights in-python four-variants the-recipe "
+                  "what-to-expect it-loses-nothing the-files citing-licence"),
+    ("README.zh-CN.md", "两行命令 训练 分类 看看网络内部 从别人的权重开始 在-python-里使用 四个版本 训练方法 能达到什么水平 "
+                        "什么都不会丢 文件 引用许可证"),
+    ("results/what-breaks-it/README.md", "in-short why-it-dies overtaken-by-the-fade when-you-are-stuck the-runs the-swing the-fade "
+                                         "the-largest-rate-that-fc7-survives how-far-apart-pictures-are 64-px-10-classes")])
+def test_no_address_that_was_given_out_is_lost(page, addresses):
+    assert set(addresses.split()) <= anchors(page)
+
+
+@pytest.mark.parametrize("page, most", [("README.md", 1500), ("README.zh-CN.md", 3000)])
+def test_the_first_page_is_short(page, most):
+    """At most 140 lines; words, or Chinese characters."""
+    text = COMMENT.sub("", source(page))
+    assert len(text.splitlines()) <= 140
+    assert len(re.findall(r"[\u4e00-\u9fff]" if "zh" in page else r"\S+", text)) <= most
 
 
 @functools.cache
@@ -178,12 +202,12 @@ def test_every_option_exists(page, options):
 def test_the_map_of_the_code_names_what_is_there(page):
     listed = [line.split()[0] for block in blocks(page) for line in block if re.match(r"\w+[\w/]*(\.py|/) +\S", line)]
     listed = [name for name in listed if not name.startswith("results/runs")]
-    assert "alexnet/model.py" in listed
+    assert "alexnet/model.py" in listed and {"train_alexnet.py", "alexnet_inference.py", "alexnet_visualization.py"} <= set(listed)
     for name in listed:
         assert (ROOT / name).exists(), f"{page}: there is no {name}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+@pytest.mark.parametrize("page", ["paper/recipe.md", "paper/recipe.zh-CN.md"])
 def test_the_table_of_layers_is_what_the_network_prints(page):
     with torch.device("meta"):
         printed = [line.rstrip() for line in AlexNet().table().splitlines()]
@@ -320,3 +344,12 @@ def test_the_guide_says_of_each_claim_what_the_runs_found(page):
     for name, one in reproduce.CLAIMS.items():
         line = reproduce.claim_line(name, one.finding(place), in_chinese=page.endswith(".zh-CN.md"))
         assert f"<!-- claim {name} -->\n{line}\n<!-- /claim -->" in source(page), "python -m results.reproduce table"
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_first_page_counts_the_verdicts_that_there_are(page):
+    from results import reproduce
+    place = reproduce.Place()
+    findings = {name: one.finding(place) for name, one in reproduce.CLAIMS.items()}
+    line, = reproduce.verdict_lines(findings, in_chinese=page.endswith(".zh-CN.md"))
+    assert f"<!-- verdicts -->\n{line}\n<!-- /verdicts -->" in source(page), "python -m results.reproduce table"
