@@ -235,8 +235,7 @@ def default_head(start: dict[str, Any], pack: Pack, momentum: float, bias_rate: 
 
 def place(where: str) -> str:
     """The whole path of a folder or file, so that a run goes on from anywhere; names as they are."""
-    path = Path(where).expanduser()
-    return str(path.resolve()) if where != "demo" and path.exists() else where
+    return str(Path(where).resolve()) if where != "demo" and Path(where).exists() else where
 
 
 def resumed(options: argparse.Namespace) -> Settings:

@@ -34,6 +34,8 @@ class CommandLine(argparse.ArgumentParser):
         description, examples = about.split("\n\n")[:2]
         super().__init__(description=description, epilog="examples:\n" + examples, allow_abbrev=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+        self.register("type", None, os.path.expanduser)   # of every text: a shell leaves --out=~/x as it is
+        self.register("type", Path, typed_path)
 
     def error(self, message: str) -> NoReturn:
         unknown = re.findall(r"--[^\s=]+", message) if message.startswith("unrecognized") else []
@@ -42,6 +44,11 @@ class CommandLine(argparse.ArgumentParser):
                                                 or difflib.get_close_matches(one, names, 1, 0.7))]
         meant = f" (is {' or '.join(near)} meant?)" if near else ""
         raise UserError(f"{message}{meant}; --help shows all options")
+
+
+def typed_path(text: str) -> Path:
+    """What a person typed as a path: `~` is their home."""
+    return Path(os.path.expanduser(text))
 
 
 def find(given: str | None) -> Path:

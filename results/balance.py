@@ -21,7 +21,6 @@ import argparse
 import math
 import sys
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -29,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from alexnet.cli import typed_path
 from alexnet.device import choose_precision, keep_memory, precision
 from alexnet.files import UserError
 from alexnet.images import packed_side
@@ -148,8 +148,8 @@ def report(place: Place) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m results.balance", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--imagenette", metavar="DIR", type=Path, help="a folder with train/ and val/; without it only the page")
-    parser.add_argument("--out", metavar="DIR", type=Path, default=running.RESULTS, help="default results/")
+    parser.add_argument("--imagenette", metavar="DIR", type=typed_path, help="a folder with train/ and val/; without it only the page")
+    parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS, help="default results/")
     parser.add_argument("--toy", action="store_true", help="as small as can be, to see that it works; needs --out")
     options = parser.parse_args()
     if options.toy and options.out == running.RESULTS:

@@ -39,6 +39,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from alexnet import checkpoint, demo, figures, training
+from alexnet.cli import typed_path
 from alexnet.pack import Pack, open_pack, packed
 from alexnet.sources import find_source
 from alexnet.device import choose_device, choose_precision, keep_memory, precision
@@ -586,11 +587,11 @@ def optimizer(options: argparse.Namespace, device: torch.device) -> Section:
 
 # ------------------------------------------------------------------- input, packing
 
-def make_pictures(folder: Path, count: int, width: int, height: int, data: str | None) -> list[Path]:
+def make_pictures(folder: Path, count: int, width: int, height: int, data: Path | None) -> list[Path]:
     """JPEG files in two class folders: pictures of `data` enlarged, or our own drawings with the
     grain of a photograph."""
     chance = np.random.default_rng(0)
-    files = sorted(Path(data).expanduser().rglob("*.JPEG"))[::7] if data else []
+    files = sorted(data.rglob("*.JPEG"))[::7] if data else []
     paths = []
     for index in range(count):
         if files:
@@ -778,7 +779,7 @@ def accuracy(options: argparse.Namespace, device: torch.device) -> Section:
     if not options.data:
         raise UserError("accuracy needs --data FOLDER with train/ and val/ (Imagenette)")
     size, wanted = 128, 0.40
-    folder = Path(options.data).expanduser()
+    folder = options.data
     section = Section(f"Time to 60% top-1, {folder.name}, {size} px", "s")
     sides = {"ours, as-trained, default recipe": ours_by_epoch,
              "torchvision, recipe of pytorch/examples": examples_by_epoch}
@@ -960,7 +961,7 @@ def report() -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m results.benchmark", description=__doc__.split("\n\n")[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--data", metavar="FOLDER", help="photographs (train/ and val/): needed by accuracy, "
+    parser.add_argument("--data", metavar="FOLDER", type=typed_path, help="photographs (train/ and val/): needed by accuracy, "
                         "used by input and packing instead of drawn pictures")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, mps")
     parser.add_argument("--rounds", type=int, default=5, help="how often the sides take turns (default 5)")

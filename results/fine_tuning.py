@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from alexnet import figures
+from alexnet.cli import typed_path
 from alexnet.sources import images_below, subfolders
 from alexnet.files import UserError, read_csv, read_json, write_json, write_text
 
@@ -81,7 +82,7 @@ def train(options: argparse.Namespace, data: Path, run: Path, seed: int, *more: 
 
 def measure(options: argparse.Namespace) -> None:
     """Every run that has left no JSON yet."""
-    data = Path(options.data).expanduser()
+    data = options.data
     classes = sorted(subfolders(data / "train")) if (data / "train").is_dir() else []
     if len(classes) < LEARNT + 2 or not (data / "val").is_dir():
         raise UserError(f"{data} must hold train/ and val/ with at least {LEARNT + 2} classes")
@@ -146,9 +147,9 @@ def report(out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
-    add("--data", help="a folder with train/ and val/, ten classes (Imagenette); without it only table and plot")
-    add("--out", type=Path, default=HERE / "fine-tuning", help="default results/fine-tuning")
-    add("--work", type=Path, default=HERE / "runs" / "fine-tuning",
+    add("--data", type=typed_path, help="a folder with train/ and val/, ten classes (Imagenette); without it only table and plot")
+    add("--out", type=typed_path, default=HERE / "fine-tuning", help="default results/fine-tuning")
+    add("--work", type=typed_path, default=HERE / "runs" / "fine-tuning",
         help="runs and links (default results/runs/fine-tuning)")
     add("--image-size", type=int, default=128, metavar="PX", help="default 128")
     add("--epochs", type=int, metavar="N", help="of every run (default train_alexnet.py's)")

@@ -18,10 +18,10 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
 from typing import Any, Iterable
 
 from alexnet import figures
+from alexnet.cli import typed_path
 from alexnet.device import keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
@@ -291,18 +291,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="ID", help="for run and list: all, C1 ... C27, "
                         f"{', '.join(STORIES)}, an experiment or a unit")
     for name, what in running.DATA.items():
-        parser.add_argument(f"--{name}", metavar="DIR", help=f"{what}: a folder with train/ and val/ or test/")
+        parser.add_argument(f"--{name}", metavar="DIR", type=typed_path, help=f"{what}: a folder with train/ and val/ or test/")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no new unit after so many")
-    parser.add_argument("--out", metavar="DIR", default=str(running.RESULTS), help="default results/")
+    parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS, help="default results/")
     parser.add_argument("--toy", action="store_true", help="everything as small as can be, to see that it works; "
                         "with an --out of its own")
     options = parser.parse_args(arguments)
-    out = Path(options.out).expanduser().resolve()
+    out = options.out.resolve()
     if options.toy and out == running.RESULTS:
         parser.error("--toy needs --out DIR: its numbers mean nothing")
     if options.command == "run" and not options.names:
         parser.error("run what? all, or some of: " + ", ".join([*CLAIMS, *STORIES]))
-    folders = {name: Path(where).expanduser() for name in running.DATA
+    folders = {name: where for name in running.DATA
                if (where := getattr(options, name))}
     place = Place(out, folders, options.toy)
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +16,10 @@ import time
 import pytest
 import torch
 
+import alexnet_inference
 import alexnet_visualization
 import train_alexnet
-from alexnet import cli, model, training
+from alexnet import cli, model, training, weights
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -223,3 +226,19 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(line, status, s
 def test_the_names_that_options_take_are_those_of_the_modules():
     assert cli.VARIANTS == tuple(model.VARIANTS) and cli.LAYERS == model.LAYERS
     assert cli.SCHEDULES == tuple(training.SCHEDULES) and alexnet_visualization.WHAT == tuple(alexnet_visualization.LOOKS)
+
+
+def test_a_tilde_is_the_home_in_every_option(capsys, folder, place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    monkeypatch.chdir(place)
+    shutil.copytree(folder, place / "my set")
+    assert call(capsys, "--data=~/my set", "--cache=~/cache", "--out=~/run", *SIZE, "--epochs", 1)[0] == 0
+    assert call(capsys, "--evaluate=~/run", "--cache=~/cache", "--out=~/measured.json", "--views", 1)[0] == 0
+    assert call(capsys, "--resume=~/run", "--data=~/my set")[0] == 0
+    for main, line in ((alexnet_inference.main, ["~/my set/val/star", "--model=~/run", "--output=~/a.csv", "--panel=~/p.png"]),
+                       (alexnet_visualization.main, ["architecture", "--model=~/run", "--out=~/in"]),
+                       (weights.main, ["~/run/best.pt", "~/mine.pt"])):
+        with contextlib.suppress(SystemExit):
+            main(line)
+    found = {path.name for path in place.iterdir()}
+    assert found == {"my set", "cache", "run", "measured.json", "a.csv", "p.png", "in", "mine.pt"}
