@@ -171,8 +171,8 @@ class Job:
         where = self.options.data or self.facts.get("data")
         if not where:
             raise UserError("needs pictures to look through: --data FOLDER")
-        fraction = None if self.options.data else self.facts.get("val_fraction")
-        return packed(find_source(str(where), fraction), self.size)
+        fraction, labels = (None, None) if self.options.data else map(self.facts.get, ("val_fraction", "labels"))
+        return packed(find_source(str(where), fraction, labels=labels), self.size)
 
     @cached_property
     def has_data(self) -> bool:

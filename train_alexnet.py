@@ -42,6 +42,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     group = parser.add_argument_group("what")
     add = group.add_argument
     add("--data", metavar="WHERE", help="a folder, a torchvision data set's name, or demo (default)")
+    add("--labels", metavar="FILE.csv", help="the classes of the images in --data FOLDER: an image and its class in each "
+        "line, and its part if there is a column split (data/README.md)")
     add("--variant", choices=list(VARIANTS), help="which AlexNet (default as-trained)")
     add("--image-size", type=int, metavar="PX", help=f"side of the input (default 224; demo {DEMO_SIZE})")
     add("--val-fraction", type=float, metavar="F",
@@ -126,19 +128,24 @@ from alexnet.training import (RECIPES, Run, Settings, Stopped, TrainingBatches, 
                               default_rate, evaluate, first_to_fail, highest_head_rate, highest_rate, join_world, meet)
 
 
-def load_data(where: str, image_size: int, val_fraction: float | None, options: argparse.Namespace,
-              world: World) -> Pack:
+def load_data(where: str, image_size: int, val_fraction: float | None, labels: str | None,
+              options: argparse.Namespace, world: World) -> Pack:
     """The packed images; the first process packs, the others wait and open."""
     cache = Path(options.cache or "data/packed")
 
     def get(quiet: bool) -> Pack:
-        source = find_source(where, val_fraction, bool(options.download), cache.parent / "downloads")
+        source = find_source(where, val_fraction, bool(options.download), cache.parent / "downloads", labels)
+        if not quiet:   # before hours are spent on what are no classes
+            names = ", ".join(source.classes[:8]) + " ..." * (len(source.classes) > 8)
+            print(f"{source.name}: {len(source.classes)} classes ({printable(names)})", flush=True)
         return packed(source, image_size, cache, bool(options.strict), quiet=quiet)
 
     pack = get(bool(options.quiet)) if world.rank == 0 else None
     meet(world, "packed")
     pack = pack or get(quiet=True)
     if world.rank == 0:
+        if where == "demo" and Path(where).is_dir():
+            print("warning: demo is the built-in data set; the folder of that name is --data ./demo", file=sys.stderr)
         for finding in pack.findings:
             print(f"warning: {printable(finding)}", file=sys.stderr)
         if pack.skipped:
@@ -189,7 +196,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
     changes = start["changes"] if start else {}
     recipe = RECIPES[variant]
     count = len(pack.labels["train"])
-    demo = pack.name == "demo"
+    demo = (options.data or "demo") == "demo"   # a folder may have that name, too
 
     def given(name: str, default: Any) -> Any:
         value = getattr(options, name)
@@ -202,7 +209,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
     head = given("head_lr", default_head(start, pack, momentum, recipe.bias_rate, lr) if start else 1.0)
     settings = Settings(
         data=place(options.data or "demo"), variant=variant, image_size=image_size,
-        val_fraction=options.val_fraction,
+        val_fraction=options.val_fraction, labels=place(options.labels) if options.labels else None,
         epochs=given("epochs", DEMO_EPOCHS if demo else LARGE_EPOCHS if count >= LARGE else EPOCHS),
         batch_size=given("batch_size", SMALL_BATCH if start or count < SMALL else DEMO_BATCH if demo else recipe.batch_size),
         lr=lr, momentum=momentum,
@@ -254,7 +261,7 @@ def resumed(options: argparse.Namespace) -> Settings:
         stored = {}
     if stored.keys() != known:
         raise UserError(f"{path} is not the config.json of a run")
-    for name in ("data", "weights"):
+    for name in ("data", "labels", "weights"):
         if getattr(options, name):
             setattr(options, name, place(getattr(options, name)))
     wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
@@ -357,7 +364,7 @@ def train(options: argparse.Namespace) -> None:
     if options.resume:
         settings = resumed(options)
         make_deterministic(settings.deterministic)
-        pack = load_data(settings.data, settings.image_size, settings.val_fraction, options, world)
+        pack = load_data(settings.data, settings.image_size, settings.val_fraction, settings.labels, options, world)
         folder = Path(options.resume)
         begun = any((folder / name).exists() for name in ("last.pt", "previous.pt"))
         start = None if begun else starting_point(options, settings.weights, world)
@@ -368,7 +375,7 @@ def train(options: argparse.Namespace) -> None:
         size = start["image_size"] if start else options.image_size or (DEMO_SIZE if where == "demo" else 224)
         if not start:
             outline(2, size, options.variant or "as-trained")  # a size too small is said before packing
-        pack = load_data(where, size, options.val_fraction, options, world)
+        pack = load_data(where, size, options.val_fraction, options.labels, options, world)
         settings = settle(options, pack, size, world, start)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = Path(options.out or unused(f"results/runs/{pack.name}-{settings.variant}-{stamp}"))
@@ -501,12 +508,13 @@ def measure(options: argparse.Namespace) -> None:
     if options.image_size not in (None, model.image_size):
         raise UserError(f"{options.evaluate} takes images of {model.image_size} px; leave --image-size out")
     where = options.data or facts.get("data") or "demo"
-    fraction = options.val_fraction
-    if fraction is None and place(where) == facts.get("data"):
-        fraction = facts.get("val_fraction")  # not the images it was trained on
+    fraction, labels = options.val_fraction, options.labels
+    if place(where) == facts.get("data"):
+        fraction = facts.get("val_fraction") if fraction is None else fraction   # not the images it was trained on
+        labels = labels or facts.get("labels")
     device = choose_device(options.device or "auto")
     world = join_world(device)
-    pack = load_data(where, model.image_size, fraction, options, world)
+    pack = load_data(where, model.image_size, fraction, labels, options, world)
     labels = in_the_order_of(model.classes, pack)
     model.to(device, memory_format=torch.channels_last)
     dtype = choose_precision(options.precision or "auto", device)

@@ -63,7 +63,8 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
         raise UserError(f"--val-fraction must lie between 0 and 1, not {val_fraction:g}")
     folder, with_val = Path(where).expanduser(), val_fraction is None
     if labels and (where == "demo" or not folder.is_dir()):
-        raise UserError(f"--labels needs --data FOLDER; {where} is none" + " (a folder of that name is ./demo)" * (where == "demo"))
+        raise UserError("--labels needs --data FOLDER; " + (
+            "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else f"there is no folder {where}"))
     if where == "demo":
         source = demo_source()
     elif folder.is_dir():
@@ -311,7 +312,7 @@ def by_name(files: list[Path], known: set[str]) -> dict[str, list[Path]]:
         return max(fine, coarse, key=lambda groups: len(known & set(groups)))
     if len(files) < FEW / 2 * len(fine) and 1 < len(coarse) < len(fine):
         return coarse
-    return {} if len(fine) > max(10, len(files) / 2) else fine
+    return {} if len(fine) > max(10, sum(map(len, fine.values())) / 2) else fine
 
 
 def val_items(folder: Path, val: Path, classes: dict[str, list[Path]], names: list[str],
@@ -396,6 +397,8 @@ def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
                         f"{strange[0]} ({found.parts[strange[0]]}): left out")
     names = sorted({name for file, name in found.labels.items() if parts[file] == "train"},
                    key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+    if not names:
+        raise UserError(f"--labels {path} has no image of a training part: its parts are called {listed(set(found.parts.values()))}")
     number = {name: label for label, name in enumerate(names)}
     items = {part: [(file, number[found.labels[file]]) for file in files
                     if parts.get(file) == taken and found.labels[file] in number]
@@ -510,16 +513,18 @@ def examine(source: Source) -> None:
         only, path = source.classes[0], source.parts["train"][0][0]
         advice = ""
         for place in (path.parent, path.parent.parent) if isinstance(path, Path) else ():
-            above = place.parent if place.name in ("train", *VAL_NAMES) else place
+            above = place.parent if part_of(place.name)[0] else place
             if several_classes(place):   # a level too high or too low was given
                 advice = f"; {above} has several: give --data {above}"
                 break
+            if lists := lists_in(place):
+                advice = f"; if {lists[0]} has the classes, add --labels {lists[0]}"
         raise UserError(f"only one class in {source.name} ({only}): there is nothing to tell "
                         f"apart{advice}")
     for part in PARTS:
         if not source.parts[part]:
             raise UserError(f"the {part} part of {source.name} is empty: " + (
-                "each class has one image only, so none can be held out; add images" if max(counts["train"].values()) < 2 else
+                "each class has one image only, so none can be held out; add images" if max(counts["train"].values(), default=0) == 1 else
                 "add images, or let a part of the training images be held out (--val-fraction)"))
     few = [source.classes[label] for label in range(len(source.classes))
            if counts["train"][label] < FEW]

@@ -526,6 +526,7 @@ class Settings:
     freeze: str | None = None        # the last layer that stays as it is
     head_lr: float = 1.0             # the rate of fc8, times the others'
     deterministic: bool = False      # the same bits on CUDA, too
+    labels: str | None = None        # the list of the images' classes, where folders do not say them
 
 
 class Watcher:
