@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import math
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -107,7 +107,7 @@ class CaseRun(Run):
             choice = replace(choice, top=middle, left=middle)
         return choice if self.case.mirror else replace(choice, mirror=torch.zeros_like(choice.mirror))
 
-    def check(self, loss: float) -> None:
+    def check(self, loss: float, what: str = "training loss") -> None:
         if not math.isfinite(loss):
             raise Diverged
 
@@ -123,12 +123,13 @@ class Stop(Watcher):
         return self.place.stop.is_set()
 
 
-def trained(unit: Unit, place: Place, case: Case, settings: Settings) -> tuple[Run, Pack, bool]:
+def trained(unit: Unit, place: Place, case: Case, settings: Settings,
+            kind: Callable[..., CaseRun] = CaseRun) -> tuple[Run, Pack, bool]:
     """The run of a unit, from its beginning or from where it was stopped, to its end; False if the loss
     ceased to be a number."""
     settings = replace(settings, seed=unit.seed, epochs=place.few(settings.epochs), **case.settings)
     pack = place.pack(unit.data, settings.image_size, settings.val_fraction)
-    run = CaseRun(case, place.work(unit), settings, pack, CPU)
+    run = kind(case, place.work(unit), settings, pack, CPU)
     run.restore()
     try:
         run.train(Stop(place))

@@ -25,7 +25,7 @@ from alexnet.cli import typed_path
 from alexnet.device import keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
-from results import ablations, base_result, cifar_nets, counting, modern, tiny, units as running, what_breaks_it
+from results import ablations, base_result, cifar_nets, counting, longer, modern, tiny, units as running, what_breaks_it
 from results.chinese import SAYS, chinese
 from results.claims import CLAIMS, Finding, differences, val_error
 from results.pages import fill, picture
@@ -52,7 +52,7 @@ def all_units() -> list[Unit]:
     decisive, rest = split(what_breaks_it.units(), what_breaks_it.decisive)
     shown, decisive = split(decisive, lambda unit: unit.experiment.startswith("first-steps") and unit.seed == 0)
     return [*counting.units(), *shown, *first, *cifar_nets.units(), *decisive, *base_result.units(), *more,
-            *modern.units(), *rest, *tiny.units(), *base_result.large_units()]
+            *modern.units(), *rest, *tiny.units(), *longer.units(), *base_result.large_units()]
 
 
 def split(found: Iterable[Unit], condition: Any) -> tuple[list[Unit], list[Unit]]:
@@ -144,7 +144,7 @@ def table(place: Place) -> None:
     stories = [line for module in STORIES.values() for line in module.report(place)]
     findings = {name: CLAIMS[name].finding(place) for name in ORDER}
     fill(place.out / "README.md", "claims", [*in_one_minute(place, findings), *claims_lines(findings), *stories,
-                                             *ablation_lines(place), *rule_lines(), *hours(place)], "Results")
+                                             *ablation_lines(place), *longer.lines(place), *rule_lines(), *hours(place)], "Results")
     if place.out == running.RESULTS:
         for page, in_chinese in README.items():
             fill(page, "verdicts", verdict_lines(findings, in_chinese))
