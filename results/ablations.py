@@ -107,7 +107,7 @@ class CaseRun(Run):
             choice = replace(choice, top=middle, left=middle)
         return choice if self.case.mirror else replace(choice, mirror=torch.zeros_like(choice.mirror))
 
-    def check(self, loss: float, what: str = "training loss") -> None:
+    def check(self, loss: float, what: str = "loss") -> None:
         if not math.isfinite(loss):
             raise Diverged
 
