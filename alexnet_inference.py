@@ -456,7 +456,7 @@ def write_features(options: argparse.Namespace, model: AlexNet, pictures: list[P
                 for picture, values in features(model, pictures, layer, options.batch_size, options.workers, dtype):
                     progress.update()
                     if isinstance(values, Exception):
-                        errors.append(f"{picture}: {reason(values, picture)}")
+                        errors.append(f"{picture}: {reason(values)}")
                         say(errors[-1])
                         continue
                     file.append(values.numpy())

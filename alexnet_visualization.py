@@ -217,7 +217,7 @@ class Job:
             try:
                 squares = torch.from_numpy(read(path, packed_side(self.size)).copy())
             except Exception as error:  # pillow raises nearly anything for a damaged file
-                say(f"{path}: {reason(error, path)}")
+                say(f"{path}: {reason(error)}")
                 continue
             folders = [folder.name for folder in path.resolve().parents]
             truth = next((self.model.classes.index(name) for name in folders if name in self.model.classes), None)

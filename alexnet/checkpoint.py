@@ -23,6 +23,7 @@ from alexnet.model import AlexNet, describe, sizes
 
 FORMAT = "alexnet"
 VERSION = 1
+LARGEST = torch.finfo(torch.float32).max
 
 
 def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +106,8 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
         size, classes = content["image_size"], content["classes"]
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise TypeError("classes that are no names")
+        if len(classes) < 2:
+            raise ValueError("one class: its probability is always 1")
         layers = sizes(describe(content["variant"], **content["changes"]), size, len(classes))
         if not layers:
             raise ValueError(f"{size} px leave nothing after pool5")
@@ -127,6 +130,10 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
         if expected.get(name) != given.get(name):
             raise UserError(f"{path} does not fit the network that it describes: {name} is "
                             f"{shape_text(given.get(name))}, not {shape_text(expected.get(name))}")
+        low, high = torch.aminmax(content["model"][name].detach())
+        if not -LARGEST <= low <= high <= LARGEST:   # NaN, too, fails here
+            raise UserError(f"{path} cannot be used: {name} holds NaN or infinity (damaged, or its training "
+                            "diverged: take an earlier checkpoint, or train with a lower --lr)")
     return content
 
 

@@ -6,13 +6,16 @@ another input size S the side is S * 256 / 224.
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import re
 import threading
 import warnings
+import zlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -21,35 +24,105 @@ from typing import Any, Callable, Iterable, Iterator
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from torch import Tensor
 
 LARGE = 20_000_000   # pixels from which an image has to wait for its turn
+MOST = 4 * 2 * 89_478_485   # bytes to open a JPEG at reduced scale: what the pixels of Pillow's limit take
+PNG = b"\x89PNG\r\n\x1a\n"
+BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339   # TIFF's tags
 
 one_at_a_time = threading.Lock()
 
 
 def open_image(file: Any, side: int | None = None) -> Image.Image:
-    """Any image file as RGB, turned as its EXIF data say; the first frame of several.
+    """Any image (a path, an open file or its bytes) as `to_rgb` makes it; the first frame of several.
 
-    Transparent parts become white, 16 bits become 8. With `side`, a JPEG far larger than that is
-    decoded at reduced scale, never below twice the side. Whatever pillow raises comes through:
-    among it DecompressionBombError from 179 million pixels on. Of images with more than LARGE
-    pixels, one at a time is opened, so that many threads do not take many times the memory.
+    With `side`, a JPEG far larger than that is decoded at reduced scale, never below twice the side.
+    Whatever Pillow raises comes through: among it DecompressionBombError for what takes more than 0.7
+    GiB to open. Of images with more than LARGE pixels, one at a time is opened, so that many threads
+    do not take many times the memory.
     """
+    if not isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, "read"):
+        raise TypeError(f"{type(file).__name__} is no image: give a path, PIL's image, an array or a tensor")
+    file = io.BytesIO(file) if isinstance(file, bytes) else file
+    try:
+        return decode(file, side)
+    except Image.DecompressionBombError:
+        raise
+    except Exception as error:   # Pillow raises nearly anything for a damaged file
+        head = content(file, 64)
+        if head.startswith(PNG):
+            with suppress(Exception):
+                return decode(io.BytesIO(without_remarks(content(file))), side)
+        if isinstance(error, UnidentifiedImageError):
+            raise UnidentifiedImageError(unidentified(head)) from None
+        raise
+
+
+def decode(file: Any, side: int | None) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata; what cannot be read raises all the same
-        with Image.open(file, formats=formats()) as image:
+        try:
+            image, most = Image.open(file, formats=formats()), math.inf
+        except Image.DecompressionBombError:   # Pillow counts a JPEG's pixels, we the bytes at reduced scale
+            if content(file, 3) != b"\xff\xd8\xff":
+                raise
+            image, most = JpegImagePlugin.jpeg_factory(io.BytesIO(content(file))), MOST
+        with image:
+            (width, height), needed = image.size, 0
+            if "progressive" in image.info:   # all its coefficients are in memory at once, two bytes each
+                sampling = np.array(image.layer)[:, 1:3]   # of each channel, across and down
+                needed = 2 * width * height * sampling.prod(1).sum() / sampling.max(0).prod()
             if side:
                 image.draft(None, (2 * side, 2 * side))
-            with one_at_a_time if math.prod(image.size) > LARGE else nullcontext():
-                image.load()
-                return to_rgb(ImageOps.exif_transpose(image))
+            needed += 4 * math.prod(image.size)
+            if needed > most:
+                raise Image.DecompressionBombError(f"{width} x {height} pixels take {needed / 2**30:.1f} GiB "
+                                                   "to open: save it smaller")
+            with one_at_a_time if needed > 4 * LARGE else nullcontext():
+                return to_rgb(image)
 
 
+@cache
 def formats() -> list[str]:
-    """Those of pillow's formats that are pictures to it, too: for EPS it would start Ghostscript."""
+    """Those of Pillow's formats that are pictures to it, too: for EPS it would start Ghostscript. HEIC is
+    among them where pillow-heif is installed."""
     Image.init()
+    with suppress(ImportError):
+        import pillow_heif
+        pillow_heif.register_heif_opener()
     return [name for name in Image.OPEN if name not in ("EPS", "WMF", "FPX", "MIC")]
+
+
+def content(file: Any, count: int = -1) -> bytes:
+    """The first bytes of a file, given by its path or open."""
+    with nullcontext(file) if hasattr(file, "read") else open(file, "rb") as stream:
+        stream.seek(0)
+        return stream.read(count)
+
+
+def unidentified(head: bytes) -> str:
+    """Why Pillow does not know a file, from its first bytes."""
+    brands = head[8:] if head[4:8] == b"ftyp" else b""
+    if b"avif" in brands and "AVIF" not in Image.OPEN:
+        return "AVIF needs Pillow 11.3 or newer: pip install --upgrade pillow"
+    if re.match(rb"he[iv]|mif1|msf1", brands) and "HEIF" not in Image.OPEN:
+        return "HEIC by its content, and that needs one more package: pip install pillow-heif"
+    return "not an image, damaged, or of a kind that Pillow does not open" if head else "the file is empty"
+
+
+def without_remarks(png: bytes) -> bytes:
+    """A PNG file without texts, colour profiles and the like: Pillow refuses large ones, and wrong checksums,
+    where viewers show the picture. Transparency and EXIF stay if their checksums are right."""
+    kept, place = [PNG], len(PNG)
+    while place < len(png):
+        end = place + 12 + int.from_bytes(png[place:place + 4], "big")
+        kind, checksum = png[place + 4:place + 8], zlib.crc32(png[place + 4:end - 4]).to_bytes(4, "big")
+        if kind[:1].isupper() or kind in (b"tRNS", b"eXIf") and checksum == png[end - 4:end]:
+            kept.append(png[place:end])
+        place = end
+    return b"".join(kept)
 
 
 @cache
@@ -77,20 +150,72 @@ def is_image(path: Path) -> bool:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with 8 bits, from any mode of pillow."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
+    """RGB with 8 bits from any mode of Pillow, turned as its EXIF data say; transparent parts become white.
+
+    Which value is white among more than 8 bits depends on the kind of file alone, never on the pixels, so
+    that all images of a set are scaled alike: 1 in floating point; else the largest of the bits that a TIFF
+    file declares, but of 16 where it declares 32, as in Pillow's own mode I. ValueError for pixels beyond
+    that. `.info["dim"]` is there if no pixel reaches a quarter of it.
+    """
+    tags, tiles = getattr(image, "tag_v2", {}), str(getattr(image, "tile", ""))
+    reduced = ";16" in tiles and "BGR" not in tiles   # three channels of 16 bits, of which Pillow keeps 8
+    image.load()
+    with suppress(Exception):   # EXIF data that cannot be read turn nothing
+        image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.float64)
-        top = np.nanmax(values, initial=0)
-        scale = 1 / 257 if image.mode.startswith("I") and top > 255 else 255 if top <= 1 else 1
-        values = np.nan_to_num(values * scale).clip(0, 255).round().astype(np.uint8)
-        return Image.fromarray(values).convert("RGB")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        values, signed = np.asarray(image), tags.get(SAMPLE_FORMAT, (1,))[0] == 2
+        white = 1 if image.mode == "F" else 2 ** min(16, tags.get(BITS, (16,))[0] - signed) - 1
+        if tags.get(PHOTOMETRIC) == 0:   # WhiteIsZero, which Pillow minds with 8 bits only
+            values = white - values
+        dim = values.max() < white / 4
+        image = Image.fromarray(to_bytes(values, white)).convert("RGB")
+    else:
+        dim = reduced and np.max(image.convert("RGB").getextrema()) < 255 / 4
+        if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("RGB")
+    if dim:
+        image.info["dim"] = True
+    return image
+
+
+def to_bytes(values: np.ndarray, white: float) -> np.ndarray:
+    """0..white to uint8 0..255; ValueError for what lies beyond, but in floating point a tenth of the range,
+    as resampling leaves it, is cut off. NaN becomes black."""
+    low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)   # NaN only if all are
+    slack = white / 10 if values.dtype.kind == "f" else 0
+    if not -slack <= low <= high <= white + slack:
+        raise ValueError(f"its pixels reach from {low:g} to {high:g}, and in such an image 0 is black and "
+                         f"{white:g} white: save it scaled to that, or with 8 bits")
+    return np.nan_to_num(values * (255 / white)).clip(0, 255).round().astype(np.uint8)
+
+
+def dim_text(names: list[str]) -> str:
+    """What is wrong with images of which `to_rgb` says that they are dim."""
+    return (f"{len(names)} image(s) of more than 8 bits, such as {names[0]}, have no pixel that reaches a "
+            "quarter of white (12 bits saved as 16?): nearly black to the network; scale them to all bits")
+
+
+def from_array(pixels: np.ndarray | Tensor) -> Image.Image:
+    """RGB from an array (H, W) or (H, W, C), or a tensor (C, H, W), C = 1, 3 or 4; either may have the other
+    order. bool, uint8, uint16, or floating point with white at 1 or 255; ValueError or TypeError else."""
+    axes = (0, 2) if isinstance(pixels, Tensor) else (2, 0)
+    if isinstance(pixels, Tensor):
+        pixels = pixels.detach().cpu()
+        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy()
+    shape, kind, high = pixels.shape, pixels.dtype, pixels.max(initial=0)
+    axis = next((axis for axis in axes if len(shape) == 3 and shape[axis] in (1, 3, 4)), None)
+    if not pixels.size or len(shape) != 2 and axis is None:
+        raise ValueError(f"an array of {' x '.join(map(str, shape))} is no image: give H x W x 3 or 3 x H x W")
+    if kind.kind != "f" and kind not in (bool, np.uint8, np.uint16):
+        raise TypeError(f"pixels of {kind}: give uint8 (0..255) or floating point (0..1 or 0..255)")
+    if kind.kind == "f" and 1.1 < high < 16:
+        raise ValueError(f"its largest value is {high:g}: in floating point, white is 1 or 255")
+    if kind != np.uint8:
+        pixels = to_bytes(pixels, 65535 if kind == np.uint16 else 255 if high >= 16 else 1)
+    pixels = pixels if axis is None else np.moveaxis(pixels, axis, 2)
+    return to_rgb(Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
 
 
 def square(image: Image.Image, side: int) -> np.ndarray:

@@ -24,10 +24,10 @@ from tqdm import tqdm
 
 from alexnet.augment import centre
 from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folder, write_json
-from alexnet.images import in_order, packed_side, square
+from alexnet.images import dim_text, in_order, packed_side, square
 from alexnet.sources import PARTS, Item, Source
 
-FORMAT = 1           # of the packed form; an older one is packed anew
+FORMAT = 2           # of the packed form; an older one (1: other values for 16 bits) is packed anew
 
 
 @dataclass
@@ -129,6 +129,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     seen: dict[bytes, Any] = {}   # digest of the pixels: item
     skipped: list[str] = []
     twins: list[str] = []
+    dim: list[str] = []
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
                     disable=True if quiet else None, leave=False)
     for part in PARTS:
@@ -146,6 +147,8 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                                         "--strict it is left out")
                     skipped.append(f"{opened.item}: {opened.error}")
                     continue
+                if opened.dim:
+                    dim.append(str(opened.item))
                 file.append(opened.image)
                 labels.append(opened.label)
                 if part == "train":
@@ -168,6 +171,8 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     if twins:
         findings.append(f"{len(twins)} validation image(s) are in the training part, too "
                         f"(such as {twins[0]}): the errors will look better than they are")
+    if dim:
+        findings.append(dim_text(dim))
     write_json(folder / "pack.json", {
         "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
         "classes": source.classes, "covariance": covariance.tolist(), "findings": findings,
@@ -184,18 +189,20 @@ class Opened:
     image: np.ndarray | None = None      # (side, side, 3) uint8
     digest: bytes = b""                  # of its pixels
     product: np.ndarray | None = None    # (3, 3): R, G, B times R, G, B, added up over its pixels
+    dim: bool = False                    # all pixels in the lowest quarter of more than 8 bits
 
 
 def read_all(source: Source, items: list[Item], side: int, threads: int) -> Iterator[Opened]:
     """The items, opened; pillow, torch, numpy and hashlib all work without Python's lock."""
     def read(item: Item) -> Opened:
         try:
-            image = square(source.open(item[0], side), side)
+            whole = source.open(item[0], side)
+            image = square(whole, side)
         except Exception as error:  # pillow raises nearly anything for a damaged file
             return Opened(*item, error)
         colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
         product = np.array([[a @ b for b in colours] for a in colours], np.float64)
-        return Opened(*item, None, image, hashlib.sha256(image).digest(), product)
+        return Opened(*item, None, image, hashlib.sha256(image).digest(), product, "dim" in whole.info)
 
     return in_order(read, items, threads, 4 * threads)
 

@@ -4,32 +4,35 @@
     for prediction in classify(model, ["cat.jpg", Image.open("dog.png")]):
         print(prediction.path, prediction.top[0])
 
-Threads read the next pictures while the network computes. Answers come in the order of the
-pictures, and a picture that cannot be read gets its reason instead of stopping the others.
+Pictures are paths, files' bytes, PIL's images, arrays (H, W, 3) or tensors (3, H, W), one or several.
+Threads read the next ones while the network computes. Answers come in the order of the pictures, and
+a picture that cannot be read gets its reason instead of stopping the others.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, NamedTuple
+from typing import IO, Any, Callable, Iterable, Iterator, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from alexnet import augment
-from alexnet.images import in_order, open_image, packed_side, square, suffixes, to_rgb
+from alexnet.images import (dim_text, from_array, in_order, one_at_a_time, open_image, packed_side, square,
+                            suffixes, to_rgb)
 from alexnet.device import choose_precision, precision
-from alexnet.files import UserError, read_csv
+from alexnet.files import UserError, printable, read_csv
 from alexnet.model import AlexNet
 
 CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
 
-Picture = Path | str | Image.Image
+Picture = os.PathLike | str | bytes | IO[bytes] | Image.Image | np.ndarray | Tensor
 
 
 class Answer(NamedTuple):
@@ -77,26 +80,39 @@ def as_people_sort(path: Path) -> list[list[tuple[int, int, str]]]:
 
 # ------------------------------------------------------------------- reading and computing
 
+def each(pictures: Any) -> Iterable[Picture]:
+    """The pictures of several, of a batch (N, ...), or the one that was given."""
+    if isinstance(pictures, (np.ndarray, Tensor)):
+        return pictures if pictures.ndim == 4 else [pictures]
+    one = isinstance(pictures, (str, bytes, Image.Image)) or hasattr(pictures, "read")
+    return [pictures] if one or not isinstance(pictures, Iterable) else pictures
+
+
+def as_rgb(picture: Picture, side: int) -> Image.Image:
+    if isinstance(picture, (np.ndarray, Tensor)):
+        return from_array(picture)
+    if isinstance(picture, Image.Image):
+        with one_at_a_time:   # the same one may be there twice, and reads its file only now
+            return to_rgb(picture)
+    return open_image(picture, side)
+
+
 def read(picture: Picture, side: int) -> np.ndarray:
     """Section 2, as for the packed form: (side, side, 3) uint8."""
-    if isinstance(picture, Image.Image):
-        return square(to_rgb(picture), side)
-    return square(open_image(picture, side), side)
+    return square(as_rgb(picture, side), side)
 
 
-def reason(error: Exception, picture: Picture) -> str:
+def name_of(picture: Picture) -> str:
+    """Its path, or nothing for a picture in memory."""
+    return os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else ""
+
+
+def reason(error: Exception) -> str:
     """Why a picture could not be read, in a line."""
-    if isinstance(error, UnidentifiedImageError):
-        path = Path(str(picture))
-        if path.is_file() and path.stat().st_size == 0:
-            return "the file is empty"
-        if path.suffix.lower() in (".heic", ".heif"):
-            return "HEIC needs one more package: pip install pillow-heif"
-        return "not an image, or damaged"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {text}" if not isinstance(error, OSError) else text or "damaged"
+    text = (str(error).splitlines() or ["damaged"])[0]
+    return text if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {text}"
 
 
 def stack(squares: list[np.ndarray]) -> Tensor:
@@ -104,20 +120,25 @@ def stack(squares: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
 
 
-def outputs(model: AlexNet, pictures: Iterable[Picture], compute: Callable[[Tensor], Tensor],
+def outputs(model: AlexNet, pictures: Picture | Iterable[Picture], compute: Callable[[Tensor], Tensor],
             batch_size: int, threads: int | None) -> Iterator[tuple[Picture, Tensor | Exception]]:
     """Each picture, in order, with its row of `compute(squares)`, or with what was raised.
 
     compute: (N, 3, side, side) uint8 on the model's device, to (N, ...). At most some two batches of
-    pictures are in memory.
+    pictures are in memory. A row that holds NaN or infinity counts as an error.
     """
     side, device = packed_side(model.image_size), model.mean.device
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() first")
 
+    dim: list[str] = []
+
     def attempt(picture: Picture) -> tuple[Picture, np.ndarray | Exception]:
         try:
-            return picture, read(picture, side)
+            image = as_rgb(picture, side)
+            if "dim" in image.info:
+                dim.append(name_of(picture) or "one in memory")
+            return picture, square(image, side)
         except Exception as error:  # pillow raises nearly anything for a damaged file
             return picture, error
 
@@ -125,17 +146,22 @@ def outputs(model: AlexNet, pictures: Iterable[Picture], compute: Callable[[Tens
         squares = [result for _, result in waiting if not isinstance(result, Exception)]
         rows = iter(compute(stack(squares).to(device)).cpu() if squares else ())
         for picture, result in waiting:
-            yield picture, result if isinstance(result, Exception) else next(rows)
+            row = result if isinstance(result, Exception) else next(rows)
+            if isinstance(row, Tensor) and not row.isfinite().all():
+                row = ValueError("the network computes NaN or infinity: its weights are damaged or too large")
+            yield picture, row
 
     waiting: list[tuple[Picture, np.ndarray | Exception]] = []
     threads = threads or os.cpu_count() or 1
     with torch.inference_mode():
-        for entry in in_order(attempt, pictures, threads, batch_size + threads):
+        for entry in in_order(attempt, each(pictures), threads, batch_size + threads):
             waiting.append(entry)
             if len(waiting) == batch_size:
                 yield from answered(waiting)
                 waiting = []
         yield from answered(waiting)
+    if dim:
+        print(printable(f"warning: {dim_text(dim)}"), file=sys.stderr)
 
 
 def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtype) -> Tensor:
@@ -153,28 +179,30 @@ def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtyp
     return total
 
 
-def classify(model: AlexNet, pictures: Iterable[Picture], top: int = 5, views: int = 1,
+def classify(model: AlexNet, pictures: Picture | Iterable[Picture], top: int = 5, views: int = 1,
              batch_size: int = 128, threads: int | None = None,
              dtype: torch.dtype | None = None) -> Iterator[Prediction]:
-    """The `top` most probable classes of each picture (paths or PIL images), in order.
+    """The `top` most probable classes of each picture, in order. A picture alone, too, gives an iterator.
 
     views: 1 or 10.    dtype: bf16 or fp32, by default what the device does best.
     """
     dtype = dtype or choose_precision("auto", model.mean.device)
+    if model.num_classes < 2:
+        raise ValueError("a network with one output tells no classes apart: its softmax is always 1")
     top = min(top, model.num_classes)
     rows = outputs(model, pictures, lambda squares: probabilities(model, squares, views, dtype),
                    batch_size, threads)
     for picture, row in rows:
-        path = "" if isinstance(picture, Image.Image) else str(picture)
+        path = name_of(picture)
         if isinstance(row, Exception):
-            yield Prediction(path, error=reason(row, picture))
+            yield Prediction(path, error=reason(row))
             continue
         order = row.argsort(descending=True, stable=True)[:top].tolist()
         yield Prediction(path, tuple(Answer(index, model.classes[index], row[index].item())
                                      for index in order))
 
 
-def features(model: AlexNet, pictures: Iterable[Picture], layer: str, batch_size: int = 128,
+def features(model: AlexNet, pictures: Picture | Iterable[Picture], layer: str, batch_size: int = 128,
              threads: int | None = None,
              dtype: torch.dtype | None = None) -> Iterator[tuple[Picture, Tensor | Exception]]:
     """Each picture with the values of a layer (any name of `model.activations`), in order."""

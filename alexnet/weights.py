@@ -176,6 +176,10 @@ def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, k
     """The content of a checkpoint from the eight layers' weights and biases, and the hints."""
     if not all(is_whole(tensor) for layer in layers for tensor in layer):
         raise UserError(f"{path} holds weights that are not plain floating-point numbers (quantised?)")
+    notes = []
+    if len(layers[-1][0]) == 1:   # the sigmoid of z is the softmax of (0, z)
+        layers = [*layers[:-1], tuple(torch.cat([torch.zeros_like(tensor), tensor]) for tensor in layers[-1])]
+        notes.append(f"{path} has one output: its sigmoid is the probability of the second of two classes")
     variant, changes = whose(layers, path, hints, changes)
     try:
         design = describe(variant, **changes)
@@ -184,7 +188,7 @@ def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, k
     classes = class_names(len(layers[-1][0]), path, hints)
     size = hints.image_size or (CAFFE_SIZE if variant == "caffe" else 224)
     check_fc6(design, size, len(classes), layers[5][0], path)
-    bgr, notes = hints.bgr, []
+    bgr = hints.bgr
     if bgr is None:
         if variant != "torchvision":
             raise UserError(f"{path} does not say in which order its conv1 takes the colours: "

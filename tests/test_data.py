@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
+import sys
+import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from alexnet import demo, images, sources
 from alexnet.images import open_image
@@ -77,6 +80,128 @@ def test_exif_turns_the_picture(picture):
     opened = open_image(file_of(picture, "PNG", exif=exif))
     assert opened.size == (60, 90)
     np.testing.assert_array_equal(np.asarray(opened), np.rot90(np.asarray(picture), -1))
+
+
+def values_file(values: np.ndarray, kind: str = "TIFF") -> io.BytesIO:
+    return file_of(Image.fromarray(values), kind)
+
+
+def tiff(values: np.ndarray, bits: int, sample_format: int = 1, photometric: int = 1) -> io.BytesIO:
+    """One that Pillow reads, but does not write: grey, uncompressed, of any declared kind."""
+    height, data = len(values), values.tobytes()
+    width = len(data) * 8 // bits // height
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, height),
+            (279, len(data)), (339, sample_format)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return io.BytesIO(struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_deep_pixels_are_scaled_by_the_kind_of_file_not_by_the_image(noise_image, kind):
+    grey = noise_image(30, 40)[..., 0]
+    deep = grey.astype(np.uint16) * 257
+    dark = np.where(np.arange(40) < 20, deep // 2, 255).astype(np.uint16)   # half of it nearly black
+    for values in (deep, dark, np.minimum(deep, 255), np.minimum(deep, 256)):
+        opened = np.asarray(open_image(values_file(values, kind)))
+        np.testing.assert_array_equal(opened[..., 1], (values / 257).round())
+
+
+def test_every_declared_kind_of_deep_pixels_has_its_white(noise_image):
+    grey = noise_image(30, 40)[..., 0]
+    wide = grey.astype(np.uint16) * 257
+    pairs = (grey.astype(np.uint16) * 16).reshape(-1, 2).astype(np.uint32)   # 12 bits each: three bytes for two
+    packed12 = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1)
+    for name, file, tolerance in (
+            ("int32", values_file(wide.astype(np.int32)), 0), ("float", values_file(grey / np.float32(255)), 0),
+            ("int16", tiff((wide // 2).astype(np.int16), 16, 2), 1), ("uint32", tiff(wide.astype(np.uint32), 32), 0),
+            ("white is zero", tiff(65535 - wide, 16, photometric=0), 0),
+            ("12 bits", tiff(packed12.astype(np.uint8).reshape(30, 60), 12), 1)):
+        apart = np.abs(np.asarray(open_image(file))[..., 0].astype(int) - grey)
+        assert apart.max() <= tolerance, name
+
+
+@pytest.mark.parametrize("values", [[0, 4032], [0, 65535], [-1, 1], [0, 2], [0, np.inf], [np.nan, np.nan], [0, 255]])
+def test_floating_point_beyond_its_range_is_refused_with_both_ends(values):
+    pixels = np.resize(np.float32(values), (4, 4))
+    with pytest.raises(ValueError, match=f"from {pixels.min():g} to {pixels.max():g}.*0 is black and 1 white"):
+        open_image(values_file(pixels))
+    assert np.asarray(open_image(values_file(np.float32([[-0.01, np.nan, 0.5, 1.05]]))))[0, :, 0].tolist() == [0, 0, 128, 255]
+
+
+def test_integers_over_all_32_bits_are_refused():
+    with pytest.raises(ValueError, match="from -2.14748e.09 to 2.14748e.09.*65535 white"):
+        open_image(values_file(np.array([[-2 ** 31, 2 ** 31 - 1]], np.int32)))
+
+
+def test_a_wrong_checksum_a_large_text_or_profile_in_a_png_does_not_matter(picture):
+    def chunk(kind: bytes, data: bytes, wrong: int = 0) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) ^ wrong)
+
+    large = zlib.compress(bytes(3 * 2 ** 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for more in (chunk(b"tEXt", b"a\0b", 1), chunk(b"zTXt", b"a\0\0" + large), chunk(b"iCCP", b"a\0\0" + large),
+                 chunk(b"iTXt", b"a\0\1\0\0\0" + large), chunk(b"gAMA", b"a"), chunk(b"eXIf", b"no EXIF data")):
+        for turn in {False, more[4:8] != b"eXIf"}:
+            whole = file_of(picture, "PNG", **({"exif": exif} if turn else {})).getvalue()
+            for place in (33, len(whole) - 12):   # behind the head, before the end
+                opened = open_image(io.BytesIO(whole[:place] + more + whole[place:]))
+                np.testing.assert_array_equal(opened, np.rot90(picture, -1) if turn else picture)
+    half = len(whole) // 2
+    for damaged in (whole[:half], whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1:]):
+        with pytest.raises(OSError):
+            open_image(io.BytesIO(damaged[:33] + chunk(b"tEXt", b"a\0b", 1) + damaged[33:]), 36)
+
+
+def test_a_jpeg_beyond_pillows_limit_opens_at_reduced_scale(tmp_path, noise_image, monkeypatch):
+    """The limits are lowered, so that a small file is beyond them as one of 200 megapixels is."""
+    file = tmp_path / "large.jpg"
+    Image.fromarray(noise_image(640, 800)).save(file)
+    expected = open_image(file, side=36)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200_000)
+    monkeypatch.setattr(images, "MOST", 400_000)
+    assert expected.size == (100, 80) and open_image(file, side=36).tobytes() == expected.tobytes()
+    with open(file, "rb") as stream:
+        assert open_image(stream, side=36).tobytes() == expected.tobytes()
+    Image.fromarray(noise_image(640, 800)).save(tmp_path / "slow.jpg", progressive=True)   # 1.5 MB of coefficients
+    Image.fromarray(noise_image(640, 800)).save(tmp_path / "large.png")
+    for name, side in (("large.jpg", None), ("slow.jpg", 36), ("large.png", 36)):
+        with pytest.raises(Image.DecompressionBombError):
+            open_image(tmp_path / name, side)
+
+
+def heic_like(brand: bytes) -> io.BytesIO:
+    return io.BytesIO(b"\0\0\0\x18ftyp" + brand + bytes(100))
+
+
+def test_heic_without_its_package_is_named_whatever_the_suffix(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)   # to import it fails
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    images.formats.cache_clear()
+    for brand in (b"heic", b"heix", b"hevc", b"mif1"):
+        with pytest.raises(UnidentifiedImageError, match="HEIC by its content.*pip install pillow-heif"):
+            open_image(heic_like(brand))
+    for brand in (b"isom", b"avif", b"qt  "):
+        with pytest.raises(UnidentifiedImageError, match="not an image, damaged"):
+            open_image(heic_like(brand))
+    images.formats.cache_clear()
+
+
+def test_heic_opens_where_pillow_heif_is_installed(tmp_path, noise_image):
+    pytest.importorskip("pillow_heif")
+    images.formats()   # registers it
+    picture = Image.fromarray(noise_image(60, 90))
+    for name in ("photo.heic", "really-heic.jpg"):
+        picture.save(tmp_path / name, "HEIF", quality=90)
+        assert np.abs(np.asarray(open_image(tmp_path / name, 36), float) - np.asarray(picture)).mean() < 8
+    folder = make_folder(tmp_path / "set", {"disc": 4, "star": 4}, ".heic")
+    assert len(pack(folder, tmp_path).labels["train"]) == 6
+
+
+def test_avif_opens(picture):
+    if "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow has no AVIF")
+    assert np.abs(np.asarray(open_image(file_of(picture, "AVIF")), float) - np.asarray(picture)).mean() < 12
 
 
 def test_a_large_jpeg_is_decoded_at_reduced_scale_and_looks_the_same(noise_image):
@@ -166,6 +291,27 @@ def damage(folder):
     (folder / "val/star/text.jpg").write_text("no picture")
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     (folder / "train/star/bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + header + b"\0" * 20)
+
+
+def test_deep_pixels_that_do_not_fit_are_a_finding_or_left_out(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 10, "star": 10})
+    grey = np.asarray(Image.open(folder / "disc/0.png").convert("L"), np.uint16)
+    Image.fromarray(grey * 16).save(folder / "disc/dark.png")   # 12 bits in 16
+    Image.fromarray(np.stack([grey * 257] * 3, 2).astype(np.uint8)).save(folder / "disc/dark.bmp")   # 8 bits: no matter
+    Image.fromarray(grey * 257).save(folder / "disc/good.png")
+    Image.fromarray(grey * np.float32(16)).save(folder / "star/wide.tif")
+    result = pack(folder, tmp_path)
+    assert any("1 image(s) of more than 8 bits" in line and "dark.png" in line for line in result.findings)
+    assert len(result.skipped) == 1 and "wide.tif" in result.skipped[0] and "1 white" in result.skipped[0]
+    assert json.loads((result.folder / "pack.json").read_text())["format"] == 2
+
+
+def test_a_pack_of_the_first_format_is_packed_anew(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 4, "star": 4})
+    about = pack(folder, tmp_path).folder / "pack.json"
+    about.write_text(about.read_text().replace('"format": 2', '"format": 1'))
+    stamp = os.stat(about).st_ino
+    assert os.stat(pack(folder, tmp_path).folder / "pack.json").st_ino != stamp
 
 
 def test_unreadable_files_are_named_and_left_out(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -20,10 +21,11 @@ from PIL import Image
 
 import alexnet_inference
 from alexnet import AlexNet, checkpoint, figures, load
+from alexnet.images import square
 from alexnet.pack import packed
-from alexnet.sources import find_source
+from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError
-from alexnet.predict import CLASS_NAMES, classify, features, find_pictures, readable_names
+from alexnet.predict import CLASS_NAMES, classify, features, find_pictures, read, readable_names
 from alexnet.training import evaluate
 from conftest import ROOT, make_folder, save_picture
 
@@ -88,6 +90,105 @@ def test_pictures_in_memory_and_paths_give_the_same(model_file, folder):
     model, path = load(model_file), folder / "disc" / "1.png"
     from_file, in_memory = classify(model, [path, Image.open(path)])
     assert from_file.top == in_memory.top and in_memory.path == ""
+
+
+def test_a_turned_photograph_is_the_same_for_every_way_in(model_file, folder, tmp_path):
+    picture, exif, side = Image.open(folder / "disc" / "1.png").crop((0, 0, 40, 30)), Image.Exif(), 41
+    exif[0x0112] = 6
+    picture.save(tmp_path / "phone.png", exif=exif)
+    path = tmp_path / "phone.png"
+    expected = read(picture.transpose(Image.Transpose.ROTATE_270), side)
+    assert (expected != read(picture, side)).any()
+    for way in (str(path), path, path.read_bytes(), open(path, "rb"), Image.open(path)):
+        np.testing.assert_array_equal(read(way, side), expected)
+    sets = {"train": [(Image.open(path), 0), (Image.open(path).convert("RGB"), 1)] * 3, "val": None}
+    source = from_datasets("fake", sets, "fake")   # and for torchvision's data sets
+    for item, _ in source.parts["train"]:
+        np.testing.assert_array_equal(square(source.open(item, side), side), expected)
+
+
+def test_whatever_holds_a_picture_is_classified_alone_or_in_a_list(model_file, folder):
+    model, path = load(model_file), folder / "disc" / "1.png"
+    image = Image.open(path).convert("RGB")
+    array = np.array(image)
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    answer, = classify(model, path)
+    assert answer.path == str(path) and answer.error is None
+    forms = [str(path), path, path.read_bytes(), io.BytesIO(path.read_bytes()), image, array, array / 255, array.astype(np.float16),
+             array.astype(np.uint16) * 257, np.moveaxis(array, 2, 0), np.dstack([array, np.full_like(array[..., 0], 255)]), tensor, tensor / 255, tensor.float().requires_grad_(),
+             (tensor / 255).half(), torch.from_numpy(array)]
+    for form in forms:
+        alone, = classify(model, form)
+        assert alone.top == answer.top, type(form)
+        assert alone.path == (str(path) if isinstance(form, (str, Path)) else "")
+        form.seek(0) if isinstance(form, io.BytesIO) else None
+    for several in (forms, tuple(forms), iter(forms), (form for form in forms), np.stack([array] * 3), torch.stack([tensor] * 2)):
+        answers = list(classify(model, several))
+        assert len(answers) > 1 and {one.top for one in answers} == {answer.top}
+    (_, row), = features(model, array, "fc7")
+    assert row.shape == (16,)
+    grey = array[..., 1]
+    assert len({next(classify(model, form)).top for form in (grey, grey[..., None], grey[None] / 255, Image.fromarray(grey))}) == 1
+
+
+def test_what_is_no_picture_gets_a_clear_error(model_file, folder):
+    for wrong, words in ((5, "int is no image"), (None, "NoneType is no image"), (np.zeros((4, 4), np.int64), "int64"),
+                         (np.float32([[-1, 1]]), "from -1 to 1"), (np.float32([[0, 2.6]]), "white is 1 or 255"),
+                         (torch.zeros(3, 8), None), (np.zeros((5, 7, 2)), "5 x 7 x 2"), (np.zeros((0, 3, 3)), "0 x 3 x 3"),
+                         ([folder], "Is a directory"), ([[1]], "list is no image"), ("http://a/b.jpg", "No such file")):
+        prediction, = classify(load(model_file), wrong)
+        assert bool(words) == bool(prediction.error) and (words or "") in (prediction.error or ""), wrong
+
+
+def test_one_pil_image_many_times_is_read_once(model_file, tmp_path, noise_image):
+    Image.fromarray(noise_image(600, 800)).save(tmp_path / "one.jpg", quality=95)
+    answers = list(classify(load(model_file), [Image.open(tmp_path / "one.jpg")] * 12, threads=6))
+    assert len({answer.top for answer in answers}) == 1 and not answers[0].error
+
+
+def test_dim_deep_pictures_are_said_once(capsys, model_file, tmp_path):
+    for number in range(3):
+        Image.fromarray(np.full((20, 20), 4000 + number, np.uint16)).save(tmp_path / f"{number}.png")
+    status, out, err = call(capsys, tmp_path, "--model", model_file)
+    assert status == 0 and err.count("warning: 3 image(s) of more than 8 bits") == 1 and err.count("\n") == 1
+
+
+# ------------------------------------------------------------------- networks that do not compute
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused_when_they_are_read(capsys, model_file, folder, tmp_path, value):
+    model = load(model_file)
+    with torch.no_grad():
+        model.conv3.bias[5] = value
+    checkpoint.save(tmp_path / "bad.pt", model, {})
+    status, out, err = call(capsys, folder, "--model", tmp_path / "bad.pt", "--output", tmp_path / "a.json")
+    assert status == 2 and "conv3.bias holds NaN or infinity" in err and err.count("\n") == 1
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_what_overflows_is_an_error_of_the_image_and_json_stays_json(capsys, model_file, folder, tmp_path):
+    model = load(model_file)
+    with torch.no_grad():
+        model.conv1.weight.mul_(1e20)
+        model.fc8.weight.mul_(1e30)
+    checkpoint.save(tmp_path / "large.pt", model, {})
+    for name in ("a.json", "a.csv"):
+        status, _, err = call(capsys, folder, "--model", tmp_path / "large.pt", "--output", tmp_path / name)
+        assert status == 1 and "the network computes NaN or infinity" in err
+    entries = json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+    assert len(entries) == 15 and all(entry["error"] and not entry["predictions"] for entry in entries)
+    assert {row["class_1"] for row in csv.DictReader(open(tmp_path / "a.csv"))} == {""}
+    assert all(isinstance(values, ValueError) for _, values in features(load(tmp_path / "large.pt"), [folder / "disc/1.png"], "fc8"))
+
+
+def test_one_output_is_refused(tmp_path):
+    model = AlexNet(1, 36, hidden=16).eval()
+    model.classes = ["cat"]
+    with pytest.raises(ValueError, match="one output"):
+        list(classify(model, np.zeros((40, 40, 3), np.uint8)))
+    checkpoint.save(tmp_path / "one.pt", model, {})
+    with pytest.raises(UserError, match="one class"):
+        load(tmp_path / "one.pt")
 
 
 def test_a_model_in_training_mode_is_refused(model_file, folder):
@@ -363,7 +464,9 @@ def test_bad_and_odd_files_never_stop_it(capsys, model_file, tmp_path):
     for name in bad:
         assert by_name[name]["error"] and not by_name[name]["predictions"], name
         assert "\n" not in by_name[name]["error"] and f"{tmp_path / 'odd' / name}: {by_name[name]['error']}" in err
-    assert by_name["empty.jpg"]["error"] == "the file is empty" and "pillow-heif" in by_name["photo.heic"]["error"]
+    heif = importlib.util.find_spec("pillow_heif")
+    assert by_name["empty.jpg"]["error"] == "the file is empty"
+    assert ("not an image" if heif else "pip install pillow-heif") in by_name["photo.heic"]["error"]
     assert "DecompressionBomb" in by_name["bomb.png"]["error"] and "truncated" in by_name["cut.jpg"]["error"]
     assert all(bool(entry["error"]) != bool(entry["predictions"]) for entry in entries)
     rows = list(csv.DictReader(open(tmp_path / "a.csv", newline="")))

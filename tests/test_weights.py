@@ -229,6 +229,30 @@ def test_torchvisions_file_gives_torchvisions_logits(place, theirs, form):
     assert model.variant == "torchvision" and model.classes == ["0", "1", "2", "3", "4"]
 
 
+def test_a_sigmoid_head_answers_with_its_sigmoid_for_two_classes(place, theirs, capsys):
+    state = {name: value[:1] if name.startswith("classifier.6") else value for name, value in theirs.state_dict().items()}
+    torch.save(state, place / "one.pth")
+    (place / "names.txt").write_text("no\nyes\n")
+    model, pictures = checkpoint.build(weights.read(place / "one.pth", Hints(classes=place / "names.txt"))), images(2, 224)
+    assert "one output: its sigmoid is" in capsys.readouterr().err and model.classes == ["no", "yes"]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        assert_close(model(pictures).softmax(1)[:, 1], theirs((pictures / 255 - mean) / std)[:, 0].sigmoid())
+
+
+def test_weights_that_are_nan_or_infinite_in_our_32_bits_are_refused():
+    model = AlexNet(3, 36, hidden=8)
+    state = {name: tensor.double() for name, tensor in model.state_dict().items()}
+    content = {**checkpoint.about(model, {}), "model": state, "classes": ["a", "b", "c"]}
+    for value in (1e30, np.nan, np.inf, -1e39):
+        state["conv2.weight"][3, 2, 1, 0] = value
+        if value == 1e30:
+            checkpoint.check(content, Path("fine"))
+            continue
+        with pytest.raises(UserError, match="conv2.weight holds NaN or infinity"):
+            checkpoint.check(content, Path("bad"))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_class_names_are_read_in_every_encoding_of_unicode(tmp_path, encoding):
     path = tmp_path / "names.txt"
