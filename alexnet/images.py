@@ -152,10 +152,10 @@ def is_image(path: Path) -> bool:
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB with 8 bits from any mode of Pillow, turned as its EXIF data say; transparent parts become white.
 
-    Which value is white among more than 8 bits depends on the kind of file alone, never on the pixels, so
-    that all images of a set are scaled alike: 1 in floating point; else the largest of the bits that a TIFF
-    file declares, but of 16 where it declares 32, as in Pillow's own mode I. ValueError for pixels beyond
-    that. `.info["dim"]` is there if no pixel reaches a quarter of it.
+    Which value is white among more than 8 bits follows from the kind of file, not from the brightest pixel,
+    so that all images of a set are scaled alike: 1 in floating point (255 for whole numbers: 8 bits saved
+    so); else the largest of the bits that a TIFF file declares, but of 16 where it declares 32, as in
+    Pillow's own mode I. ValueError for pixels beyond that. `.info["dim"]` is there if none reaches a quarter.
     """
     tags, tiles = getattr(image, "tag_v2", {}), str(getattr(image, "tile", ""))
     reduced = ";16" in tiles and "BGR" not in tiles   # three channels of 16 bits, of which Pillow keeps 8
@@ -164,7 +164,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):
         values, signed = np.asarray(image), tags.get(SAMPLE_FORMAT, (1,))[0] == 2
-        white = 1 if image.mode == "F" else 2 ** min(16, tags.get(BITS, (16,))[0] - signed) - 1
+        white = 2 ** min(16, tags.get(BITS, (16,))[0] - signed) - 1
+        if image.mode == "F":
+            white = 1 if values.max() <= 1 or (values % 1).any() else 255
         if tags.get(PHOTOMETRIC) == 0:   # WhiteIsZero, which Pillow minds with 8 bits only
             values = white - values
         dim = values.max() < white / 4

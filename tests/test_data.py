@@ -120,11 +120,16 @@ def test_every_declared_kind_of_deep_pixels_has_its_white(noise_image):
         assert apart.max() <= tolerance, name
 
 
-@pytest.mark.parametrize("values", [[0, 4032], [0, 65535], [-1, 1], [0, 2], [0, np.inf], [np.nan, np.nan], [0, 255]])
+@pytest.mark.parametrize("values", [[0, 4032], [0, 65535], [-1, 1], [0, 2.5], [0, np.inf], [np.nan, np.nan], [0.5, 255]])
 def test_floating_point_beyond_its_range_is_refused_with_both_ends(values):
     pixels = np.resize(np.float32(values), (4, 4))
-    with pytest.raises(ValueError, match=f"from {pixels.min():g} to {pixels.max():g}.*0 is black and 1 white"):
+    with pytest.raises(ValueError, match=f"from {pixels.min():g} to {pixels.max():g}.*0 is black and (1|255) white"):
         open_image(values_file(pixels))
+
+
+def test_floating_point_is_cut_off_near_its_range_and_whole_numbers_are_those_of_8_bits(noise_image):
+    grey = noise_image(30, 40)[..., 0]
+    np.testing.assert_array_equal(np.asarray(open_image(values_file(grey.astype(np.float32))))[..., 0], grey)
     assert np.asarray(open_image(values_file(np.float32([[-0.01, np.nan, 0.5, 1.05]]))))[0, :, 0].tolist() == [0, 0, 128, 255]
 
 
@@ -302,7 +307,7 @@ def test_deep_pixels_that_do_not_fit_are_a_finding_or_left_out(tmp_path):
     Image.fromarray(grey * np.float32(16)).save(folder / "star/wide.tif")
     result = pack(folder, tmp_path)
     assert any("1 image(s) of more than 8 bits" in line and "dark.png" in line for line in result.findings)
-    assert len(result.skipped) == 1 and "wide.tif" in result.skipped[0] and "1 white" in result.skipped[0]
+    assert len(result.skipped) == 1 and "wide.tif" in result.skipped[0] and "255 white" in result.skipped[0]
     assert json.loads((result.folder / "pack.json").read_text())["format"] == 2
 
 
