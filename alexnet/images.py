@@ -109,7 +109,7 @@ def unidentified(head: bytes) -> str:
         return "AVIF needs Pillow 11.3 or newer: pip install --upgrade pillow"
     if re.match(rb"he[iv]|mif1|msf1", brands) and "HEIF" not in Image.OPEN:
         return "HEIC by its content, and that needs one more package: pip install pillow-heif"
-    return "not an image, damaged, or of a kind that Pillow does not open" if head else "the file is empty"
+    return "not an image, damaged, or of a kind that is not opened" if head else "the file is empty"
 
 
 def without_remarks(png: bytes) -> bytes:
