@@ -693,11 +693,12 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
 
 
 def test_large_images_are_opened_one_at_a_time(tmp_path, monkeypatch):
+    from PIL import PngImagePlugin
     from alexnet import images
     Image.new("RGB", (500, 400)).save(tmp_path / "a.png")
     monkeypatch.setattr(images, "LARGE", 100_000)
     inside, most = [], []
-    load = Image.Image.load
+    load = PngImagePlugin.PngImageFile.load
 
     def slow(self):
         if self.size == (500, 400) and self.format == "PNG":
@@ -706,7 +707,6 @@ def test_large_images_are_opened_one_at_a_time(tmp_path, monkeypatch):
             time.sleep(0.02)
             inside.pop()
         return load(self)
-    from PIL import PngImagePlugin
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", slow)
     threads = [threading.Thread(target=open_image, args=(tmp_path / "a.png",)) for _ in range(4)]
     for thread in threads:
