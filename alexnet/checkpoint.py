@@ -24,6 +24,11 @@ from alexnet.model import AlexNet, describe, sizes
 FORMAT = "alexnet"
 VERSION = 1
 LARGEST = torch.finfo(torch.float32).max
+OTHERS = {   # what an archive is that has such a name inside, and Python for its state dict
+    "/code/": ("TorchScript, a program", "torch.jit.load({!r}).state_dict()"),
+    "/archive_format": ("a program of torch.export", "torch.export.load({!r}).state_dict"),
+    "serialized_exported_program": ("a program of torch.export", "torch.export.load({!r}).state_dict"),
+    ".npy": ("numpy's archive", "{{name: torch.from_numpy(array) for name, array in numpy.load({!r}).items()}}")}
 
 
 def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
@@ -58,8 +63,37 @@ def save_torch(content: Any, path: Path) -> None:
         raise OSError(None, f"{str(error).splitlines()[0][:100]}; {free:,.0f} MiB are free there") from None
 
 
+class Inert:
+    """Stands for an object of another's class, which is neither imported nor run."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    __setstate__ = __init__
+
+
+def load_tensors(path: Path) -> Any:
+    """torch.load with weights_only; what else the file mentions (a training script's options, numpy's numbers,
+    a network's class) becomes an `Inert` of a class of that name."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        if not zipfile.is_zipfile(path):
+            given = f"torch.load({str(path)!r}, weights_only=False)"
+            raise UserError(f"{path} is damaged, or holds more than tensors in torch's old form; if you trust it, "
+                            f"{advice(given)}") from None
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        with torch.serialization.safe_globals([(type(name, (Inert,), {}), name) for name in names]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def advice(state: str) -> str:
+    """How a person who trusts a file makes one that is read; state: Python for its state dict."""
+    return f"this line of Python makes a file that is read here: torch.save({state}, 'new.pth')"
+
+
 def open_torch(path: Path) -> Any:
-    """What torch.save wrote to a file, if it is tensors and plain values; else UserError.
+    """What torch.save wrote to a file, as `load_tensors` gives it; UserError if something else did.
 
     An archive that would unpack to more than the file's own size is not opened: torch.save packs
     nothing, so somebody else did. Its checksums are compared here: torch.load does not.
@@ -67,6 +101,9 @@ def open_torch(path: Path) -> Any:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                for part, (what, state) in OTHERS.items():
+                    if any(part in name for name in archive.namelist()):
+                        raise UserError(f"{path} is {what}; {advice(state.format(str(path)))}")
                 if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
                     raise UserError(f"{path} would unpack to more than its own size, so it was not opened")
                 for entry in archive.infolist():
@@ -74,7 +111,7 @@ def open_torch(path: Path) -> Any:
                         with archive.open(entry) as file:
                             while file.read(2 ** 20):   # BadZipFile at the end of what was changed
                                 pass
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
     except pickle.UnpicklingError:
         raise UserError(f"{path} is damaged, or holds more than tensors and plain values: it was not "
                         "opened") from None

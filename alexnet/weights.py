@@ -26,9 +26,9 @@ from torch import Tensor
 
 from alexnet import checkpoint
 from alexnet.augment import centre
-from alexnet.checkpoint import FORMAT, VERSION, is_whole, shape_text
+from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
 from alexnet.cli import PRETRAINED, CommandLine, shell
-from alexnet.files import UserError, brief, lines_of, read_csv, whole_file
+from alexnet.files import UserError, brief, lines_of, read_csv, read_json, whole_file
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
 from alexnet.predict import CLASS_NAMES
 
@@ -37,6 +37,8 @@ CAFFE_MEAN = (122.68, 116.67, 104.01)   # RGB; the mean of Caffe's ilsvrc_2012_m
 CAFFE_SIZE = 227                    # crop_size in caffe/models/bvlc_alexnet/train_val.prototxt
 TOLERANCE = 1e-4                    # between ONNX and us, of the largest logit
 NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+NAMED = "classes", "class_names", "class_to_idx", "label2id", "id2label", "idx_to_class", "label_names"
+HUB = "model.safetensors", "pytorch_model.bin"   # beside a config.json
 NUMBERS = (0, 3, 6, 8, 10), (1, 4, 6)   # torchvision's features.N and classifier.N
 
 
@@ -78,8 +80,8 @@ def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
     path = Path(path)
     if str(path) == PRETRAINED and not path.exists():
         path = pretrained()
-    if path.is_dir():
-        path = path / "best.pt"
+    if path.is_dir():   # a run's, or one of the Hugging Face hub's
+        path = next((path / name for name in HUB if (path / name).is_file()), path / "best.pt")
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}")
     if path.stat().st_size > LARGEST:
@@ -114,7 +116,7 @@ def open_torch(path: Path, hints: Hints) -> dict[str, Any]:
     content = checkpoint.open_torch(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return content
-    return from_state(find_state(content, path), path, hints, "a PyTorch state dict")
+    return from_state(find_state(content, path), path, hints, "a PyTorch state dict", content)
 
 
 def open_safetensors(path: Path, hints: Hints) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def open_safetensors(path: Path, hints: Hints) -> dict[str, Any]:
         raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
     if FORMAT in metadata:
         return {**parse(metadata[FORMAT], path), "model": state}
-    return from_state(state, path, hints, "safetensors")
+    return from_state(state, path, hints, "safetensors", metadata)
 
 
 def parse(text: str, path: Path) -> dict[str, Any]:
@@ -142,12 +144,22 @@ def parse(text: str, path: Path) -> dict[str, Any]:
 
 def find_state(content: Any, path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict, however deep it lies in what was saved."""
+    where = f"torch.load({str(path)!r}, weights_only=False)"
     for _ in range(3):
-        if isinstance(content, dict):
-            content = next((content[name] for name in NESTED if isinstance(content.get(name), dict)), content)
+        inside = content if isinstance(content, dict) else {}
+        if name := next((name for name in NESTED if isinstance(inside.get(name), (dict, Inert))), None):
+            content, where = content[name], f"{where}[{name!r}]"
+    if isinstance(content, Inert):
+        raise UserError(f"{path} holds a whole object of the class {type(content).__name__}, which is not run; where "
+                        f"that class is known, and if you trust the file, {advice(where + '.state_dict()')}")
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no state dict, but a {type(content).__name__}")
-    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    inert = [type(value).__name__ for value in content.values() if isinstance(value, Inert)]
+    if inert and not state:
+        raise UserError(f"{path} holds {inert[0]} in the place of tensors; if you trust it, "
+                        + advice(f"{{name: torch.as_tensor(value) for name, value in {where}.items()}}"))
+    return state
 
 
 def numbers_as_numbers(name: str) -> list[tuple[bool, int, str]]:
@@ -155,27 +167,51 @@ def numbers_as_numbers(name: str) -> list[tuple[bool, int, str]]:
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
-def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str) -> dict[str, Any]:
+def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str, about: Any) -> dict[str, Any]:
     """Names do not matter (`module.`, features.N, ...): five convolutions and three fully-connected
-    layers, in the order of their numbers, are conv1 ... fc8."""
-    names = sorted((name for name in state if state[name].ndim in (2, 4)),
+    layers, in the order of their numbers, are conv1 ... fc8. about: what may give the classes' names."""
+    ours = {"mean", *(f"{name}.weight" for name in LAYERS)} <= set(state) and state["mean"].shape[2:] > (1, 1)
+    mean = state["mean"] if ours else None
+    names = sorted((name for name in state if state[name].ndim in (2, 4) and bias_of(name) in state),
                    key=lambda name: (-state[name].ndim, numbers_as_numbers(name)))
-    bias_of = {name: name.removesuffix("weight") + "bias" for name in names}
-    others = sorted(set(state) - set(names) - set(bias_of.values()))
+    others = sorted(set(state) - set(names) - set(map(bias_of, names)) - {"mean" if ours else ""})
     shapes = [state[name].ndim for name in names]
-    if shapes != [4] * 5 + [2] * 3 or others or not all(bias in state for bias in bias_of.values()):
-        also = f", and {others[0]}" if others else ""
-        raise UserError(f"{path} is not a checkpoint of this project and holds no AlexNet: {shapes.count(4)} "
-                        f"convolution(s), {shapes.count(2)} fully-connected layer(s){also}; an AlexNet has 5 and 3, "
+    left = [name for name in others if names and lies_beside(name, state, names)]
+    if shapes != [4] * 5 + [2] * 3 or left != others:
+        also = "".join(f", and {name}" for name in others[:1])
+        counts = [sum(tensor.ndim == ndim for tensor in state.values()) for ndim in (4, 2)]
+        raise UserError(f"{path} is not a checkpoint of this project and holds no AlexNet: {counts[0]} "
+                        f"convolution(s), {counts[1]} fully-connected layer(s){also}; an AlexNet has 5 and 3, "
                         "with their biases")
-    return from_layers([(state[name], state[bias_of[name]]) for name in names], path, hints, kind)
+    layers = [(state[name], state[bias_of(name)]) for name in names]
+    content = from_layers(layers, path, hints, kind, about=about, mean=mean)
+    if left:
+        content["notes"].append(f"{path} has more than an AlexNet's weights; left out: {', '.join(left)[:160]}")
+    return content
+
+
+def bias_of(name: str) -> str:
+    return name.removesuffix("weight") + "bias"
+
+
+def lies_beside(name: str, state: dict[str, Tensor], layers: list[str]) -> bool:
+    """Whether a tensor that is no layer's has no part in the network: a criterion's weight for each class, or
+    what is neither among the layers (their containers' names tell) nor called like a normalisation's."""
+    if name.endswith(".weight"):
+        return state[name].shape == state[layers[-1]].shape[:1]
+    containers = {layer.rpartition(".")[0].rpartition(".")[0] for layer in layers}
+    among = any(name.startswith(f"{container}.") if container else "." in name for container in containers)
+    return not among and not name.endswith((".bias", "running_mean", "running_var"))
 
 
 def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, kind: str,
-                changes: dict[str, Any] = {}) -> dict[str, Any]:
-    """The content of a checkpoint from the eight layers' weights and biases, and the hints."""
+                changes: dict[str, Any] = {}, about: Any = None, mean: Tensor | None = None) -> dict[str, Any]:
+    """The content of a checkpoint from the eight layers' weights and biases, the hints, what may name the
+    classes (`about`), and a mean image, which only our own networks have."""
     if not all(is_whole(tensor) for layer in layers for tensor in layer):
         raise UserError(f"{path} holds weights that are not plain floating-point numbers (quantised?)")
+    if mean is not None and hints.variant is None:
+        raise UserError(f"{path} has this project's names and does not say which variant it is: --variant says it")
     notes = []
     if len(layers[-1][0]) == 1:   # the sigmoid of z is the softmax of (0, z)
         layers = [*layers[:-1], tuple(torch.cat([torch.zeros_like(tensor), tensor]) for tensor in layers[-1])]
@@ -185,12 +221,12 @@ def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, k
         design = describe(variant, **changes)
     except ValueError as error:
         raise UserError(f"{path} holds no AlexNet: {error}") from None
-    classes = class_names(len(layers[-1][0]), path, hints)
-    size = hints.image_size or (CAFFE_SIZE if variant == "caffe" else 224)
+    classes = class_names(len(layers[-1][0]), path, hints, about)
+    size = hints.image_size or (mean.shape[-1] if mean is not None else CAFFE_SIZE if variant == "caffe" else 224)
     check_fc6(design, size, len(classes), layers[5][0], path)
     bgr = hints.bgr
     if bgr is None:
-        if variant != "torchvision":
+        if variant != "torchvision" and mean is None:
             raise UserError(f"{path} does not say in which order its conv1 takes the colours: "
                             f"python -m alexnet.weights {path} NEW.pt --bgr (Caffe's order) or --rgb makes a "
                             "checkpoint that does")
@@ -201,6 +237,8 @@ def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, k
         model["conv1.weight"] = model["conv1.weight"][:, [2, 1, 0]].contiguous()
     if hints.mean:
         model["mean"] = read_mean(hints.mean, size, bgr)[None]
+    elif mean is not None:
+        model["mean"] = mean.float()
     else:
         values = design.pixel_mean or CAFFE_MEAN
         model["mean"] = torch.tensor(values).view(1, 3, 1, 1).repeat(1, 1, size, size)
@@ -239,9 +277,9 @@ def check_fc6(design: Design, size: int, classes: int, weight: Tensor, path: Pat
     raise UserError(f"{path}: fc6 is {shape_text(tuple(weight.shape))}, with {size} px it would be {here}{advice}")
 
 
-def class_names(count: int, path: Path, hints: Hints) -> list[str]:
-    """From --classes, or ImageNet's WordNet ids for a thousand (their sorted order is everybody's
-    order of the outputs), or numbers."""
+def class_names(count: int, path: Path, hints: Hints, about: Any) -> list[str]:
+    """From --classes, the file or the config.json beside it, or ImageNet's WordNet ids for a thousand (their
+    sorted order is everybody's order of the outputs), or numbers."""
     if hints.classes:
         try:
             names = [line.strip() for line in lines_of(hints.classes.read_bytes(), f"--classes {hints.classes}")]
@@ -251,9 +289,32 @@ def class_names(count: int, path: Path, hints: Hints) -> list[str]:
             raise UserError(f"--classes {hints.classes} has {len(set(names))} different names, {path} has {count} "
                             "classes")
         return names
+    for said in (about, config_beside(path)):
+        for name in NAMED if isinstance(said, dict) else ():
+            if name in said and (names := names_in_order(said[name], count)):
+                return names
+            if name in said:
+                say(f"{path}: what {name} gives are not {count} different names, so they are left out")
     if count == 1000:
         return [row["wordnet_id"] for row in read_csv(CLASS_NAMES)]
     return [str(index) for index in range(count)]
+
+
+def config_beside(path: Path) -> Any:
+    try:
+        return read_json(path.with_name("config.json")) if path.name in HUB else None
+    except (UserError, OSError):   # it is not needed
+        return None
+
+
+def names_in_order(given: Any, count: int) -> list[str] | None:
+    """`count` different names from a list, {name: number} or {number: name}; None if it does not give them."""
+    if isinstance(given, dict):
+        pairs = [(one, other) if isinstance(other, str) else (other, one) for one, other in given.items()]
+        numbered = {str(number): name for number, name in pairs}
+        given = [numbered.get(str(index)) for index in range(count)] if len(pairs) == count else None
+    whole = isinstance(given, (list, tuple)) and all(isinstance(name, str) for name in given)
+    return list(given) if whole and len(given) == len(set(given)) == count else None
 
 
 def read_mean(path: Path, size: int, bgr: bool) -> Tensor:

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -264,6 +265,56 @@ def test_class_names_are_read_in_every_encoding_of_unicode(tmp_path, encoding):
             weights.class_names(1, Path("x.pt"), weights.Hints(classes=path))
 
 
+def test_what_training_scripts_save_beside_the_weights_is_neither_run_nor_in_the_way(place, theirs, monkeypatch):
+    """torchvision's references/classification/train.py; numpy's numbers; a line that a loader would run."""
+    class Evil:
+        def __reduce__(self):
+            return eval, (f"open({str(place / 'evil')!r}, 'w')",)
+    options = Namespace(model="alexnet", device=torch.device("cpu"), output_dir=place)
+    optimizer = torch.optim.SGD(theirs.parameters(), 0.1).state_dict()
+    torch.save({"model": theirs.state_dict(), "optimizer": optimizer, "lr_scheduler": {}, "epoch": 1, "args": options,
+                "best": np.float64(0.5), "curve": np.zeros(3), "evil": Evil()}, place / "x.pth")
+    assert all(torch.equal(ours, other) for ours, other in zip(load(place / "x.pth").parameters(), theirs.parameters()))
+    assert not (place / "evil").exists()
+
+
+def test_what_lies_beside_a_whole_alexnet_is_left_out_and_said(place, theirs, capsys):
+    state = {f"module.{name}": value for name, value in theirs.state_dict().items()}
+    more = {"n_averaged": torch.tensor(3), "criterion.weight": torch.ones(5), "metrics.confmat": torch.zeros(5, 5)}
+    torch.save({"state_dict": {**state, **more}}, place / "x.ckpt")
+    assert torch.equal(load(place / "x.ckpt").fc8.weight, theirs.classifier[6].weight)
+    assert capsys.readouterr().err == (f"warning: {place / 'x.ckpt'} has more than an AlexNet's weights; left out: "
+                                       "criterion.weight, metrics.confmat, n_averaged\n")
+
+
+@pytest.mark.parametrize("key,given", [
+    ("classes", list("badec")), ("class_to_idx", dict(a=1, b=0, c=4, d=2, e=3)), ("id2label", dict(enumerate("badec"))),
+    ("id2label", {str(number): name for number, name in enumerate("badec")})], ids=str)
+def test_names_of_classes_in_the_file_or_the_hubs_folder_are_taken(place, capsys, key, given):
+    state = AlexNet(5, 224, "torchvision", hidden=8).state_dict()
+    del state["mean"]
+    torch.save({"net": state, key: given}, place / "x.pth")
+    assert load(place / "x.pth").classes == list("badec")
+    safetensors.torch.save_file(state, place / "model.safetensors")
+    write_json(place / "config.json", {key: given})
+    assert load(place).classes == load(place / "model.safetensors").classes == list("badec") and capsys.readouterr().err == ""
+    write_json(place / "config.json", {key: list("abca") + ["b"]})
+    assert load(place).classes == list("01234") and f"what {key} gives are not 5 different names" in capsys.readouterr().err
+    (place / "config.json").write_text("{")
+    assert load(place).classes == list("01234")
+
+
+def test_the_line_for_a_whole_network_of_ours_makes_a_file_that_is_read(place, capsys):
+    model = ours(64, "as-trained")
+    for name, whole in (("x.pt", model), ("traced.pt", torch.jit.trace(model, images(1, 64)))):
+        torch.save(model, place / name) if whole is model else whole.save(place / name)
+        _, _, err = call(capsys, place / name)
+        exec(err.partition("read here: ")[2].replace("'new.pth'", repr(str(place / f"new-{name}"))))
+        content = weights.read(place / f"new-{name}", Hints(variant="as-trained"))
+        with torch.no_grad():
+            assert torch.equal(checkpoint.build(content)(images(2, 64)), model(images(2, 64)))
+
+
 # ------------------------------------------------------------------- ours to others
 
 def ours(size: int, variant: str, **changes) -> AlexNet:
@@ -385,6 +436,16 @@ def expanded(path) -> None:     # a tensor that claims a terabyte and has four b
     torch.save({**state, "classifier.1.weight": torch.zeros(1).expand(10 ** 8, 9216)}, path)
 
 
+def exported(path) -> None:
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), path.with_suffix(".pt2"))
+    path.with_suffix(".pt2").rename(path)
+
+
+def arrays(path) -> None:
+    np.savez(path.with_suffix(".npz"), weight=np.zeros(3))
+    path.with_suffix(".npz").rename(path)
+
+
 def resnet(path) -> None:
     torch.save(torchvision.models.resnet18(num_classes=2).state_dict(), path)
 
@@ -431,7 +492,24 @@ def short_shape(graph) -> None:
 
 HOSTILE = {
     "code": (lambda path, caffe: torch.save({"state_dict": Evil()}, path), "holds more than tensors"),
-    "whole model": (lambda path, caffe: torch.save(AlexNet(2, 36, hidden=4), path), "holds more than tensors"),
+    "whole model": (lambda path, caffe: torch.save(AlexNet(2, 36, hidden=4), path),
+                    "of the class alexnet.model.AlexNet, which is not run; where that class is known, and if you trust the "
+                    "file, this line of Python makes a file that is read here: "
+                    "torch.save(torch.load('file.pth', weights_only=False).state_dict(), 'new.pth')"),
+    "whole model inside": (lambda path, caffe: torch.save({"epoch": 3, "model": torch.nn.DataParallel(torch.nn.Flatten())}, path),
+                           "weights_only=False)['model'].state_dict()"),
+    "TorchScript": (lambda path, caffe: torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path),
+                    "is TorchScript, a program; this line of Python makes a file that is read here: "
+                    "torch.save(torch.jit.load('file.pth').state_dict(), 'new.pth')"),
+    "exported": (lambda path, caffe: exported(path), "torch.save(torch.export.load('file.pth').state_dict, 'new.pth')"),
+    "arrays": (lambda path, caffe: torch.save({"state_dict": {"conv1.weight": np.zeros(3)}}, path),
+               "torch.as_tensor(value) for name, value in torch.load('file.pth', weights_only=False)['state_dict'].items()"),
+    "numpy's": (lambda path, caffe: arrays(path), "is numpy's archive; this line"),
+    "old form": (lambda path, caffe: torch.save({"model": small_state(), "args": Namespace()}, path, _use_new_zipfile_serialization=False),
+                 "torch's old form; if you trust it, this line"),
+    "our names": (lambda path, caffe: torch.save(small_state(), path), "does not say which variant it is: --variant says it"),
+    "a normalisation": (lambda path, caffe: torch.save({**plain(caffe), "features.1.weight": torch.ones(96)}, path), "and features.1.weight"),
+    "another between": (lambda path, caffe: torch.save({**plain(caffe), "bn.bias": torch.ones(9)}, path), "and bn.bias"),
     "bomb": (lambda path, caffe: bomb(path), "would unpack to more than its own size"),
     "picture": (lambda path, caffe: picture(path), "is no checkpoint: neither"),
     "empty": (lambda path, caffe: path.write_bytes(b""), "is empty"),
