@@ -100,7 +100,8 @@ from alexnet.images import open_image
 from alexnet.pack import FORMAT, RowFile
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
-from alexnet.predict import Prediction, classify, features, find_pictures, readable_names, reason
+from alexnet.predict import Prediction, class_above, classify, features, find_pictures, readable_names, reason
+from alexnet.sources import kinds
 from alexnet.weights import load
 
 Writer = Callable[[Prediction], None]
@@ -118,10 +119,9 @@ def list_pictures(paths: list[str]) -> list[Path]:
             places.append(path)
     pictures, others = find_pictures(places)
     if not pictures:
-        raise UserError(f"no picture in {', '.join(places[:3]) or 'the list'}"
-                        + (f" ({others} file(s) of other kinds)" if others else ""))
+        raise UserError(f"no picture in {', '.join(places[:3]) or 'the list'}" + (f", but {kinds(others)}" if others else ""))
     if others:
-        say(f"{others} file(s) that are no pictures by their names were left alone")
+        say(f"{kinds(others)} were left alone")
     return pictures
 
 
@@ -276,8 +276,8 @@ class Truth:
         self.missed = np.zeros(len(self.classes), np.int64)             # not among the first five
 
     def of(self, path: str) -> int | None:
-        """The class a picture's nearest folder of such a name stands for."""
-        return next((self.number[folder.name] for folder in Path(path).parents if folder.name in self.number), None)
+        """The number of the class that a picture's folder is named after."""
+        return self.number.get(class_above(path, self.number))
 
     def add(self, prediction: Prediction) -> None:
         true = self.of(prediction.path)

@@ -87,7 +87,7 @@ from alexnet.images import packed_side
 from alexnet.pack import Pack, packed
 from alexnet.sources import find_source
 from alexnet.device import choose_device, keep_memory
-from alexnet.predict import find_pictures, read, readable_names, reason
+from alexnet.predict import class_above, find_pictures, read, readable_names, reason
 
 
 # ------------------------------------------------------------------- what goes in
@@ -219,8 +219,8 @@ class Job:
             except Exception as error:  # pillow raises nearly anything for a damaged file
                 say(f"{path}: {reason(error)}")
                 continue
-            folders = [folder.name for folder in path.resolve().parents]
-            truth = next((self.model.classes.index(name) for name in folders if name in self.model.classes), None)
+            name = class_above(path, self.model.classes)
+            truth = None if name is None else self.model.classes.index(name)
             pictures.append(Picture(path.stem, centre(squares.permute(2, 0, 1), self.size).permute(1, 2, 0).numpy(), truth))
         if not pictures:
             raise UserError(f"no picture could be read in {', '.join(self.options.images or [str(SAMPLES)])}")

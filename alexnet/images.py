@@ -128,10 +128,10 @@ def without_remarks(png: bytes) -> bytes:
 @cache
 def suffixes() -> frozenset[str]:
     """How the names of image files end, in lower case: for all `formats()` but films and measurements, which
-    pillow does not decode; and for HEIC, whose package may be missing (whoever opens one is told)."""
+    Pillow does not decode; and for HEIC and AVIF, whose package may be missing (whoever opens one is told)."""
     decoded = set(formats()) - {"BUFR", "GRIB", "HDF5", "MPEG"}
     endings = {suffix for suffix, name in Image.registered_extensions().items() if name in decoded}
-    return frozenset(endings | {".heic", ".heif", ".hif"})
+    return frozenset(endings | {".heic", ".heif", ".hif", ".avif"})
 
 
 def is_image(path: Path) -> bool:

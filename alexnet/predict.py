@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Callable, Iterable, Iterator, NamedTuple
+from typing import IO, Any, Callable, Collection, Iterable, Iterator, NamedTuple
 
 import numpy as np
 import torch
@@ -24,11 +25,11 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import augment
-from alexnet.images import (dim_text, from_array, in_order, one_at_a_time, open_image, packed_side, square,
-                            suffixes, to_rgb)
+from alexnet.images import dim_text, from_array, in_order, one_at_a_time, open_image, packed_side, square, to_rgb
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, printable, read_csv
 from alexnet.model import AlexNet
+from alexnet.sources import images_below
 
 CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
 
@@ -52,24 +53,21 @@ class Prediction:
 
 # ------------------------------------------------------------------- finding pictures
 
-def find_pictures(places: Iterable[str]) -> tuple[list[Path], int]:
-    """The files named, and in folders (searched through) all that look like pictures, each once,
-    sorted as people sort; and how many other files lay in the folders."""
+def find_pictures(places: Iterable[str]) -> tuple[list[Path], Counter[str]]:
+    """The files named, and the images in folders (searched through, as for training), each once, sorted as people
+    sort; and how many other files lay in the folders, by kind."""
     found: dict[Path, None] = {}
-    others = 0
-    for place in places:
-        path = Path(place)
-        if not path.is_dir():
-            found[path] = None
-            continue
-        inside = []
-        for root, folders, files in os.walk(path):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            inside += [Path(root, name) for name in files if not name.startswith(".")]
-        pictures = [file for file in inside if file.suffix.lower() in suffixes()]
-        others += len(inside) - len(pictures)
-        found |= dict.fromkeys(sorted(pictures, key=as_people_sort))
+    others: Counter[str] = Counter()
+    for path in map(Path, places):
+        found |= dict.fromkeys(sorted(images_below(path, others), key=as_people_sort) if path.is_dir() else [path])
     return list(found), others
+
+
+def class_above(path: Path | str, classes: Collection[str]) -> str | None:
+    """The class that the nearest folder above a picture is named after: cat for cat/holiday/x.jpg, from wherever
+    and through whatever link it is named."""
+    folders = (folder.name for place in (os.path.abspath, os.path.realpath) for folder in Path(place(path)).parents)
+    return next((name for name in folders if name in classes), None)
 
 
 def as_people_sort(path: Path) -> list[list[tuple[int, int, str]]]:

@@ -68,7 +68,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     if where == "demo":
         source = demo_source()
     elif folder.is_dir():
-        source = listed_source(folder, Path(labels).expanduser(), with_val) if labels else folder_source(folder, with_val)
+        source = listed_source(folder, Path(labels), with_val) if labels else folder_source(folder, with_val)
     elif Path(where).exists():
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders")
     else:
@@ -101,11 +101,13 @@ def split(source: Source, fraction: float) -> None:
 
 # ------------------------------------------------------------------- one walk, for training and classifying
 
-def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
+def walk(folder: Path, above: tuple[str, ...] | None = None) -> Iterator[Path]:
     """Every file below a folder, but for hidden ones and SYSTEM. Links are followed unless they lead back to a
     folder that they lie in. A folder that may not be opened is given as if it were a file."""
     real = os.path.realpath(folder)
-    if any(one == real or one.startswith(os.path.join(real, "")) for one in above):
+    if above is None:
+        above = (os.path.realpath(os.path.dirname(os.path.abspath(folder))),)
+    elif leads_back(real, above):
         return
     try:
         entries = visible(folder)
@@ -117,6 +119,10 @@ def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
             yield from walk(Path(entry.path), (*above, real))
         else:
             yield Path(entry.path)
+
+
+def leads_back(real: str, above: Iterable[str]) -> bool:
+    return any(one == real or one.startswith(os.path.join(real, "")) for one in above)
 
 
 def visible(folder: Path) -> list[os.DirEntry]:
@@ -151,7 +157,10 @@ def has_image(folder: Path) -> bool:
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
-    return {entry.name: Path(entry.path) for entry in visible(folder) if entry.is_dir()}
+    """By name, without links that lead back."""
+    here = (os.path.realpath(folder),)
+    return {entry.name: Path(entry.path) for entry in visible(folder) if entry.is_dir()
+            and not (entry.is_symlink() and leads_back(os.path.realpath(entry.path), here))}
 
 
 def kinds(others: Counter[str]) -> str:

@@ -8,15 +8,17 @@ import os
 import struct
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from alexnet import demo, images, sources
+from alexnet import demo, images, labels, sources
 from alexnet.images import open_image
 from alexnet.pack import packed
+from alexnet.predict import find_pictures
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError
 from conftest import ROOT, make_folder, save_picture
@@ -445,6 +447,251 @@ def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
 def test_a_word_that_is_neither_folder_nor_set_is_refused():
     with pytest.raises(UserError, match="no such folder.*cifar10"):
         find_source("no-such-set")
+
+
+# ------------------------------------------------------------------- what folders mean
+
+def dots(folder, *names, count=1):
+    """Tiny image files below a folder; a name that is a folder's (cat/) gets `count` of them."""
+    for name in names:
+        for path in [folder / name] if not name.endswith("/") else [folder / name / f"{index}.png" for index in range(count)]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 4)).save(path, {".png": "PNG"}.get(path.suffix.lower(), "JPEG"))
+    return folder
+
+
+def held(source):
+    """part: class: number of images."""
+    return {part: {name: sum(label == number for _, label in items) for number, name in enumerate(source.classes)}
+            for part, items in source.parts.items()}
+
+
+@pytest.mark.parametrize("train, val", [
+    ("Training", "Testing"), ("Train", "Val"), ("TRAIN", "VALID"), ("train_images", "val_images"), ("train2017", "val2017"),
+    ("training_set", "test_set"), ("trainImages", "valImages"), ("seg_train", "seg_test"), ("Intel Train", "Intel Test"),
+    ("my-train-data", "my-validation-data"), ("imagenette_train", "imagenette_val"), ("训练集", "验证集"), ("train", "evaluation")])
+def test_names_of_parts(tmp_path, train, val):
+    classes = [f"{train}/ant/", f"{train}/bee/"]
+    source = find_source(str(dots(dots(tmp_path, *classes, count=3), f"{val}/ant/", f"{val}/bee/", count=2)))
+    assert held(source) == {"train": {"ant": 3, "bee": 3}, "val": {"ant": 2, "bee": 2}}
+
+
+def test_of_val_and_test_the_first_holds_out(tmp_path):
+    parts = ("Train", "Val", "Test")
+    source = find_source(str(dots(tmp_path, *(f"{part}/{name}/" for part in parts for name in ("ant", "bee")))))
+    assert {path.parts[-3] for path, _ in source.parts["val"]} == {"Val"}
+
+
+def test_a_doubled_folder_is_looked_through(tmp_path):
+    names = [f"seg_{part}/seg_{part}/{name}/" for part in ("train", "test") for name in ("ant", "bee")]
+    source = find_source(str(dots(tmp_path / "t", *(f"t/{name}" for name in names), "t/seg_pred/seg_pred/")))
+    assert held(source) == {"train": {"ant": 1, "bee": 1}, "val": {"ant": 1, "bee": 1}}
+    assert any("seg_pred/ beside seg_train/ are left alone" in finding for finding in source.findings)
+    flat = dots(tmp_path / "u", *(f"train/train/{name}.{index}.jpg" for name in ("cat", "dog") for index in range(3)))
+    assert find_source(str(flat)).classes == ["cat", "dog"]
+
+
+def test_parts_inside_the_classes(tmp_path):
+    names = [f"{name}/{part}/" for name in ("cat", "dog") for part in ("train", "val")]
+    assert held(find_source(str(dots(tmp_path, *names)))) == {"train": {"cat": 1, "dog": 1}, "val": {"cat": 1, "dog": 1}}
+
+
+def test_words_that_are_no_parts_stay_classes(tmp_path):
+    names = ["bus", "freight_train", "latest", "steam_train", "test_tube", "valley"]
+    assert find_source(str(dots(tmp_path, *(f"{name}/" for name in names), count=2))).classes == names
+
+
+@pytest.mark.parametrize("names, said", [
+    (["test/", "cat/", "dog/"], "holds test/ but no train folder"),
+    (["Valid/ant/", "Valid/bee/"], "holds Valid/ but no train folder; --evaluate"),
+    (["bus/", "car/", "train/"], "3 image.s. in .*train have no classes"),
+    (["color/a/", "color/b/", "grayscale/a/", "grayscale/b/"], "hold the same folders .a, b .*give one, --data .*color")])
+def test_classes_that_look_like_parts_are_refused_with_a_way_out(tmp_path, names, said):
+    folder = dots(tmp_path / "set", *names, count=3)
+    with pytest.raises(UserError, match=f"{said}.* classes: put all class folders into a folder called train and give the one above"):
+        find_source(str(folder))
+    (tmp_path / "above").mkdir()
+    (tmp_path / "above/train").symlink_to(folder)
+    if len(list(folder.iterdir())) > 1:
+        assert find_source(str(tmp_path / "above")).classes == sorted(path.name for path in folder.iterdir())
+
+
+def test_parts_of_several_classes_side_by_side_are_refused(tmp_path):
+    with pytest.raises(UserError, match="parts of several classes.*train/cat"):
+        find_source(str(dots(tmp_path, "cats_train/", "cats_test/", "dogs_train/", "dogs_test/")))
+
+
+@pytest.mark.parametrize("pattern, classes", [
+    ("{0}-2024-01-{1:02}_{2}.jpg", ["cat", "dog"]), ("{0}_202401{1:02}_12301{2:02}.jpg", ["cat", "dog"]),
+    ("{0}-2024.01.{1:02}.jpg", ["cat", "dog"]), ("{0} ({2}).jpg", ["cat", "dog"]), ("{0}-{1}-{2}.png", ["cat", "dog"]),
+    ("n0144076{3}_{2}.JPEG", ["n01440760", "n01440761"]), ("type_{3}_{2:04}.png", ["type_0", "type_1"]),
+    ("{2:032x}.png", [])])
+def test_flat_names_give_the_class_before_numbers_and_dates(pattern, classes):
+    files = [Path(pattern.format(["cat", "dog"][i % 2], i % 28 + 1, i * 1234567891234567, i % 2)) for i in range(40)]
+    assert sorted(sources.by_name(files, set())) == classes
+
+
+def test_flat_names_of_the_validation_part_follow_the_known_classes():
+    files = [Path(f"{name}_{i}_{i * 7}.png") for i in range(3) for name in ("type", "kind")]
+    assert sorted(sources.by_name(files, {"type_0", "kind_2"})) == [f"{name}_{i}" for name in ("kind", "type") for i in range(3)]
+
+
+# One of each: nothing that data/README.md promises may be refused.
+SHAPES = {
+    "two parts": ["train/cat/1.jpg", "train/dog/1.jpg", "val/cat/2.jpg", "val/dog/2.jpg"],
+    "class folders": ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"],
+    "flat": ["cat.0.jpg", "cat.1.jpg", "dog_12.png", "dog_13.png", "stray.png"],
+    "flat in train": ["train/cat.0.jpg", "train/cat.1.jpg", "train/dog_12.png", "train/dog_13.png"],
+    "doubled": ["seg_train/seg_train/cat/1.jpg", "seg_train/seg_train/dog/1.jpg", "seg_test/seg_test/cat/2.jpg",
+                "seg_test/seg_test/dog/2.jpg"],
+    "parts in classes": ["cat/train/1.jpg", "cat/val/2.jpg", "dog/train/1.jpg", "dog/val/2.jpg"],
+    "imagenet": ["train/cat/1.JPEG", "train/dog/1.JPEG", "val/ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000002.JPEG"],
+    "tiny": ["train/cat/images/1.JPEG", "train/dog/images/1.JPEG", "val/images/val_0.JPEG", "val/images/val_1.JPEG"],
+    "listed": ["photos/1.jpg", "photos/2.jpg", "photos/3.jpg", "photos/4.jpg"]}
+LISTED = {
+    "imagenet": ("LOC_val_solution.csv", "ImageId,PredictionString\nILSVRC2012_val_00000001,cat 1 2 3 4\nILSVRC2012_val_00000002,dog 1 2 3 4 \n"),
+    "tiny": ("val/val_annotations.txt", "val_0.JPEG\tcat\t0\t0\t62\t62\nval_1.JPEG\tdog\t0\t0\t62\t62\n"),
+    "listed": ("list.csv", "image,label\n1,cat\n2,cat\n3,dog\n4,dog\n")}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_of_the_readme(tmp_path, shape):
+    folder = dots(tmp_path / "set", *SHAPES[shape])
+    name, text = LISTED.get(shape, ("notes.txt", "nothing"))
+    (folder / name).write_text(text)
+    source = find_source(str(folder), labels=str(folder / name) if shape == "listed" else None)
+    assert held(source) == {part: {"cat": 1, "dog": 1} for part in ("train", "val")}
+
+
+# ------------------------------------------------------------------- files: links, suffixes, the rest
+
+def test_links_are_followed_in_training_and_classifying_and_loops_end(tmp_path):
+    store = dots(tmp_path / "store", "1/", "2/", "more/deep/", count=3)
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "cat").symlink_to(store / "1")
+    (folder / "dog").symlink_to(store / "2")
+    (store / "2/more").symlink_to(store / "more")
+    for loop, target in (("1/all", folder), ("1/self", store / "1"), ("more/up", store / "2")):
+        (store / loop).symlink_to(target)
+    (folder / "loop").symlink_to(folder)
+    assert held(find_source(str(folder), 0.3))["train"] == {"cat": 2, "dog": 4}
+    pictures, others = find_pictures([str(folder)])
+    assert len(pictures) == len(set(pictures)) == 9 and not others
+
+
+def test_every_suffix_that_pillow_opens_counts_and_the_rest_is_counted(tmp_path):
+    folder = dots(tmp_path, "dog/1.png", "dog/2.png", *(f"cat/x{suffix}" for suffix in (
+        ".jfif", ".JPE", ".avif", ".heic", ".jp2", ".tga", "", ".1", ".jpg?w=200")))
+    dots(folder, "cat/@eaDir/x.jpg", "cat/.hidden.png", "cat/Thumbs.db")
+    for name in ("film.mp4", "notes.txt", "README", "data.h5"):
+        (folder / "cat" / name).write_text("nothing")
+    source = find_source(str(folder))
+    assert sum(counts["cat"] for counts in held(source).values()) == 9
+    said, = (finding for finding in source.findings if "left out" in finding)
+    assert said.startswith("4 file(s) of other kinds (") and all(
+        f"1 {kind}" in said for kind in (".mp4", ".txt", "without suffix", ".h5"))
+    pictures, others = find_pictures([str(folder)])
+    assert len(pictures) == 11 and others == {".mp4": 1, ".txt": 1, "without suffix": 1, ".h5": 1}
+
+
+def test_a_class_of_heic_files_is_not_empty(tmp_path):
+    source = find_source(str(dots(tmp_path, "cat/1.HEIC", "cat/2.heic", "dog/1.png", "dog/2.png")))
+    assert source.classes == ["cat", "dog"] and not any("empty" in finding for finding in source.findings)
+
+
+# ------------------------------------------------------------------- lists of labels
+
+CASES = {
+    "numbers of folders called 1, 2, 3": ("a.png 0\nb.png 1\nc.png 2", "123", {"a.png": "1", "b.png": "2", "c.png": "3"}),
+    "names of folders called 1, 2, 3": ("a.png 1\nb.png 2\nc.png 3", "123", {"a.png": "1", "b.png": "2", "c.png": "3"}),
+    "two images of one stem": ("a.png cat\na.jpg dog", "", {"a.png": "cat", "a.jpg": "dog"}),
+    "one name in two folders": ("x/1.png,cat\ny/1.png,dog", "", {"x/1.png": "cat", "y/1.png": "dog"}),
+    "blanks in a name": ("my photo 1.jpg,cat", "", {"my photo 1.jpg": "cat"}),
+    "blanks in a name and no comma": ("my photo 1.jpg cat", "", {"my photo 1.jpg": "cat"}),
+    "quotes": ('"a.png","cat"', "", {"a.png": "cat"}),
+    "quotes with a comma": ('"a, b.png","cat"', "", {"a, b.png": "cat"}),
+    "blanks in a class": ("a.png,sea side\nb.png,sea", "", {"a.png": "sea side", "b.png": "sea"}),
+    "blanks in a class and no comma": ("a.png sea side\nb.png sea", "", {"a.png": "sea side", "b.png": "sea"}),
+    "pandas": (",image,label\n0,a.png,cat\n1,b.png,dog", "", {"a.png": "cat", "b.png": "dog"}),
+    "pandas without titles": ("0,a.png,cat\n1,b.png,dog", "", {"a.png": "cat", "b.png": "dog"}),
+    "Excel": ("a.png;cat\r\nb.png;dog\r\n", "", {"a.png": "cat", "b.png": "dog"}),
+    "the class first": ("label,file_name\ncat,a.png\ndog,b.png", "", {"a.png": "cat", "b.png": "dog"}),
+    "an id and a name": ("class_id,class_name,Path\n7,cat,a.png\n9,dog,b.png", "", {"a.png": "cat", "b.png": "dog"}),
+    "paths of another machine": ("/home/x/val/a.png,cat\nC:\\val\\b.png,dog", "", {"a.png": "cat", "b.png": "dog"}),
+    "without suffix": ("a,cat\nb,dog", "", {"a.png": "cat", "b.png": "dog"}),
+    "another suffix": ("a.JPEG,cat\nb.JPEG,dog", "", {"a.png": "cat", "b.png": "dog"}),
+    "old Mac's line ends": ("a.png,cat\rb.png,dog\r", "", {"a.png": "cat", "b.png": "dog"}),
+    "tabs and boxes": ("a.png\tcat\t0\t0\t62\nb.png\tdog\t0\t0\t62", "", {"a.png": "cat", "b.png": "dog"}),
+    "names with points": ("v.1,cat\nv.2,dog", "", {"v.1.png": "cat", "v.2.png": "dog"})}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_of_labels_are_understood(tmp_path, case, encoding):
+    text, classes, expected = CASES[case]
+    (tmp_path / "list.txt").write_bytes(text.encode(encoding))
+    found = labels.read(tmp_path / "list.txt", [tmp_path / name for name in expected], tmp_path,
+                        list(classes) or ["cat", "dog", "sea", "sea side"])
+    assert {path.relative_to(tmp_path).as_posix(): name for path, name in found.labels.items()} == expected and not found.lost
+
+
+def test_a_list_has_one_reading_and_lines_that_fit_nothing_are_named(tmp_path):
+    (tmp_path / "list.csv").write_text("a.png,cat\nb.png,1\nc.png,dog\nd.png,dog\na,dog\nx/e.png,cat\ne.png,cat\n")
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png", "x/e.png", "y/e.png")]
+    found = labels.read(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
+    assert {path.name: name for path, name in found.labels.items()} == {"c.png": "dog", "e.png": "cat"}
+    assert found.lost == ["line 2 (b.png, 1: no such class)", "line 4 (d.png, dog: no such image)",
+                          "line 5 (a, dog: another class than before)", "line 7 (e.png, cat: 2 such images)"]
+
+
+def test_numbers_that_count_from_one_are_refused(tmp_path):
+    (tmp_path / "list.txt").write_text("a.png 1\nb.png 2\n")
+    with pytest.raises(UserError, match="has the number 2 for a class.*from 0"):
+        labels.read(tmp_path / "list.txt", [tmp_path / "a.png", tmp_path / "b.png"], tmp_path, ["cat", "dog"])
+
+
+def test_labels_of_a_folder_from_a_list(tmp_path):
+    folder = dots(tmp_path / "set", *(f"raw/{index}.png" for index in range(12)))
+    for title, text, expected in (
+            ("names", "image,label\n{}.png,{}", {"train": {"cat": 5, "dog": 5}, "val": {"cat": 1, "dog": 1}}),
+            ("parts", "id;class;split\n{};{};{}", {"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}})):
+        head, line = text.split("\n")
+        (tmp_path / "list.csv").write_text("\n".join([head] + [line.format(
+            index, ("cat", "dog")[index % 2], "train" if index < 8 else "valid") for index in range(12)]))
+        source = find_source(str(folder), labels=str(tmp_path / "list.csv"))
+        assert held(source) == expected and not [finding for finding in source.findings if "fewer" not in finding], title
+    other = find_source(str(folder), 0.25, labels=str(tmp_path / "list.csv"))
+    assert held(other) == {"train": {"cat": 3, "dog": 3}, "val": {"cat": 1, "dog": 1}}   # its val rows are left alone
+    (tmp_path / "list.csv").write_text((tmp_path / "list.csv").read_text().replace("cat", "kitten"))
+    renamed = find_source(str(folder), labels=str(tmp_path / "list.csv"))
+    assert renamed.classes == ["dog", "kitten"] and renamed.identity != source.identity   # a pack of the old names is no use
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"1.png,cat\n", "only one class"), (b"x.png,cat\n", "gives no image in .* a class"), (b"\x89PNG\r\n\x1a\n\0", "not a text"),
+    ("id,class\n1,\u8682\u8681\n2,dog\n".encode("gbk"), "not UTF-8"), (b"id,class,part\n1,a,test\n2,b,test\n", "no image of a training part"),
+    (None, "there is no such file")])
+def test_lists_that_cannot_be_used_get_a_line(tmp_path, content, said):
+    folder = dots(tmp_path / "set", "1.png", "2.png")
+    if content:
+        (tmp_path / "list.csv").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        find_source(str(folder), labels=str(tmp_path / "list.csv"))
+    with pytest.raises(UserError, match="--labels needs --data FOLDER.*./demo"):
+        find_source("demo", labels=str(tmp_path / "list.csv"))
+
+
+@pytest.mark.parametrize("names, near, said", [
+    (["train/1.jpg", "train/2.jpg"], "train.csv", "2 image.s. in .*train have no classes.*1.jpg.*add --labels .*train.csv"),
+    ([f"train/{hash(str(i)) % 16 ** 8:08x}7.jpg" for i in range(40)], "labels.csv", "have no classes.*add --labels .*labels.csv"),
+    (["photos/1.jpg", "photos/2.jpg"], "list.csv", "only one class.*add --labels .*list.csv"),
+    ([], "film.mp4", "no image in .*cat.0.jpg")])
+def test_a_folder_without_classes_is_told_what_it_is_near(tmp_path, names, near, said):
+    dots(tmp_path, *names)
+    (tmp_path / near).write_text("nothing")
+    with pytest.raises(UserError, match=said):
+        find_source(str(tmp_path))
 
 
 # ------------------------------------------------------------------- what looks odd

@@ -272,7 +272,7 @@ def test_pictures_are_sorted_as_people_sort(tmp_path):
         save_picture(tmp_path / name, 0) if name.endswith("png") else (tmp_path / name).write_text("")
     pictures, others = find_pictures([str(tmp_path), str(tmp_path / "2.png")])
     assert [str(path.relative_to(tmp_path)) for path in pictures] == ["2.png", "10.png", "a/1.png", "B.png"]
-    assert others == 1
+    assert others == {".txt": 1}
 
 
 def test_a_list_on_standard_input_and_what_is_missing_from_it(capsys, monkeypatch, model_file, folder):
