@@ -128,16 +128,17 @@ def without_remarks(png: bytes) -> bytes:
 @cache
 def suffixes() -> frozenset[str]:
     """How the names of image files end, in lower case: for all `formats()` but films and measurements, which
-    Pillow does not decode; and for HEIC and AVIF, whose package may be missing (whoever opens one is told)."""
+    Pillow does not decode; and for HEIC and AVIF, whose package may be missing: whoever opens one is told."""
     decoded = set(formats()) - {"BUFR", "GRIB", "HDF5", "MPEG"}
     endings = {suffix for suffix, name in Image.registered_extensions().items() if name in decoded}
     return frozenset(endings | {".heic", ".heif", ".hif", ".avif"})
 
 
 def is_image(path: Path) -> bool:
-    """By its suffix; by its content where it has none, or one that is no kind of file (1.jpg?w=200, cat.jpg.1)."""
-    if path.suffix.lower() in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", path.suffix.lower()) or not path.is_file():
-        return path.suffix.lower() in suffixes()
+    """By its suffix; by its content if it has none, or one that is no kind of file (1.jpg?w=200, cat.jpg.1)."""
+    suffix = path.suffix.lower()
+    if suffix in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", suffix) or not path.is_file():
+        return suffix in suffixes()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -20,11 +20,11 @@ from alexnet.images import suffixes
 
 LISTS = (".csv", ".tsv", ".txt")
 # What columns are called, in lower case and without what is neither letter nor digit; the better one first.
-IMAGE = ("filepath", "imagepath", "path", "filename", "file", "imagename", "imagefile", "image", "images", "img", "imageid",
-         "id", "name")
+IMAGE = ("filepath", "imagepath", "path", "filename", "file", "imagename", "imagefile", "image", "images", "img",
+         "imageid", "id", "name")
 BOXES = "predictionstring"   # Kaggle's: the class, then numbers
-LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "classes", "category", "target", "breed",
-         "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid", "categoryid")
+LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "classes", "category", "target",
+         "breed", "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid", "categoryid")
 PART = ("split", "part", "subset", "set", "usage")
 
 Row = tuple[int, list[str]]   # a line's number, and its cells
@@ -41,7 +41,7 @@ class Listed:
 
 
 class Names:
-    """Finds the file that a list means: by its path in the folder or the end of that, its suffix left out or not."""
+    """Finds the file that a list means: by its path in the folder or the end of that, with or without suffix."""
 
     def __init__(self, files: list[Path], folder: Path) -> None:
         self.whole: dict[str, list[Path]] = defaultdict(list)
@@ -58,7 +58,7 @@ class Names:
         name = name.replace("\\", "/").removeprefix("./")
         suffix = Path(name).suffix
         for one in (name, name.removesuffix(suffix)) if suffix.lower() in suffixes() else (name,):
-            # A list may lie higher or lower than the images: a path in it may be longer, or shorter, than ours.
+            # A list may lie higher or lower than the images: its paths may be longer or shorter than ours.
             for table, keys in ((self.whole, [one]), (self.ends, [one]), (self.whole, ends(one))):
                 if found := next((table[key] for key in keys if key in table), None):
                     return [file for file in found if file.name == Path(name).name] or found
@@ -89,10 +89,10 @@ def tables(text: str) -> Iterator[list[Row]]:
 
 
 def read(path: Path, files: list[Path], folder: Path, classes: list[str] | None = None) -> Listed | None:
-    """What the list at `path` says of `files`, all of them below `folder`; None if it gives none of them a class.
+    """What the list at `path` says of `files`, all of them below `folder`; None if it gives none a class.
 
-    classes: those that are known, by name or by number (from 0, in this order); without, the list's names are the
-    classes. UserError for what is no text, and for numbers that are not those of the classes.
+    classes: those that are known, by name or by number (from 0, in this order); without, the list's names are
+    the classes. UserError for what is no text, and for numbers that are not those of the classes.
     """
     names = Names(files, folder)
     best, most = None, 0
@@ -155,20 +155,20 @@ def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, 
 
     known = set(classes or ())
     others = [column for column in range(len(columns)) if column != image and titles[column] not in PART]
-    titled = sorted((column for column in others if titles[column] in LABEL), key=lambda column: LABEL.index(titles[column]))
+    titled = sorted((column for column in others if titles[column] in LABEL), key=lambda one: LABEL.index(titles[one]))
     if classes is None:
         # Without titles, classes are what occurs more than once: a running number does not.
-        several = [column for column in others if len(others) == 1 or len(set(columns[column])) < len(columns[column])]
-        label = next(iter(titled or several), None)
+        again = [one for one in others if len(others) == 1 or len(set(columns[one])) < len(columns[one])]
+        label = next(iter(titled or again), None)
         return label, first_word if label is not None and titles[label] == BOXES else whole
-    beside = [column for column in (image + 1, image - 1) if column in others][:1]   # other numbers may be anything
-    readings = [(column, reading) for reading, possible in ((whole, titled + others), (first_word, titled + others),
-                                                            (number, titled or beside)) for column in possible]
+    beside = [column for column in (image + 1, image - 1) if column in others][:1]   # others may be any numbers
+    readings = [(column, reading) for reading in (whole, first_word, number)
+                for column in (titled or beside if reading is number else titled + others)]
     fitting = [sum(map(bool, map(reading, columns[column]))) for column, reading in readings]
     if not any(fitting):
         return next(iter(titled or beside), None), whole
     label, reading = readings[fitting.index(max(fitting))]
-    if reading is number and (far := [cell for cell in columns[label] if re.fullmatch(r"\d+", cell) and not number(cell)]):
-        raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the {len(known)} class folders "
-                        "in sorted order, from 0; names are safer (data/README.md)")
+    if far := [cell for cell in columns[label] if reading is number and cell.isdecimal() and not number(cell)]:
+        raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the {len(known)} class "
+                        "folders in sorted order, from 0; names are safer (data/README.md)")
     return label, reading

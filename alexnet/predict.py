@@ -25,7 +25,8 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import augment
-from alexnet.images import dim_text, from_array, in_order, one_at_a_time, open_image, packed_side, square, to_rgb
+from alexnet.images import (dim_text, from_array, in_order, one_at_a_time, open_image, packed_side, square,
+                            to_rgb)
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, printable, read_csv
 from alexnet.model import AlexNet
@@ -54,20 +55,21 @@ class Prediction:
 # ------------------------------------------------------------------- finding pictures
 
 def find_pictures(places: Iterable[str]) -> tuple[list[Path], Counter[str]]:
-    """The files named, and the images in folders (searched through, as for training), each once, sorted as people
-    sort; and how many other files lay in the folders, by kind."""
+    """The files named, and the images in folders (searched through, as for training), each once, sorted as
+    people sort; and how many other files lay in the folders, by kind."""
     found: dict[Path, None] = {}
     others: Counter[str] = Counter()
     for path in map(Path, places):
-        found |= dict.fromkeys(sorted(images_below(path, others), key=as_people_sort) if path.is_dir() else [path])
+        inside = images_below(path, others) if path.is_dir() else [path]
+        found |= dict.fromkeys(sorted(inside, key=as_people_sort))
     return list(found), others
 
 
 def class_above(path: Path | str, classes: Collection[str]) -> str | None:
-    """The class that the nearest folder above a picture is named after: cat for cat/holiday/x.jpg, from wherever
-    and through whatever link it is named."""
-    folders = (folder.name for place in (os.path.abspath, os.path.realpath) for folder in Path(place(path)).parents)
-    return next((name for name in folders if name in classes), None)
+    """The class that the nearest folder above a picture is named after: cat for cat/holiday/x.jpg, from
+    wherever and through whatever link it is named."""
+    folders = (folder for place in (os.path.abspath, os.path.realpath) for folder in Path(place(path)).parents)
+    return next((folder.name for folder in folders if folder.name in classes), None)
 
 
 def as_people_sort(path: Path) -> list[list[tuple[int, int, str]]]:

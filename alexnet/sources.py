@@ -27,10 +27,10 @@ VAL_NAMES = ("val", "validation", "valid", "test")
 VAL_FRACTION = 0.2   # held out where a source has no validation part
 PART_WORDS = {"train": "train|training|trainval|训练", "val": "val|valid|validation|验证",
               "test": "test|testing|eval|evaluation|测试"}
-FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|part|集"   # in a part's name they say nothing
+FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|part|集"   # say nothing in such a name
 # Folders that systems and photo stations make, and files such as Windows' small pictures.
-SYSTEM = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found", "__macosx",
-          "thumbnails", "thumbs", "_thumbs", "thumbs.db", "desktop.ini"}
+SYSTEM = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
+          "__macosx", "thumbnails", "thumbs", "_thumbs", "thumbs.db", "desktop.ini"}
 NUMBER = r"[\s._-]*\(?\d+\)?"
 DATE = r"[\s._-]*(?<!\d)(19|20)\d\d[._-]?(0\d|1[0-2])[._-]?[0-3]\d([T\s._-]+\d\d[._:-]?\d\d[._:-]?\d\d)?$"
 SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
@@ -54,7 +54,7 @@ class Source:
 
 def find_source(where: str, val_fraction: float | None = None, download: bool = False,
                 downloads: Path = Path("data/downloads"), labels: str | None = None) -> Source:
-    """`demo`, a folder (its classes in the list `labels`, if there is one), or the name of a torchvision data set.
+    """`demo`, a folder (with the list `labels`, if that has its classes), or a torchvision data set's name.
 
     A `val_fraction` that is given holds that part of the training images out and leaves an existing
     validation part alone. UserError with one line for what cannot be used.
@@ -64,7 +64,8 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     folder, with_val = Path(where).expanduser(), val_fraction is None
     if labels and (where == "demo" or not folder.is_dir()):
         raise UserError("--labels needs --data FOLDER; " + (
-            "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else f"there is no folder {where}"))
+            "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else
+            f"there is no folder {where}"))
     if where == "demo":
         source = demo_source()
     elif folder.is_dir():
@@ -102,8 +103,8 @@ def split(source: Source, fraction: float) -> None:
 # ------------------------------------------------------------------- one walk, for training and classifying
 
 def walk(folder: Path, above: tuple[str, ...] | None = None) -> Iterator[Path]:
-    """Every file below a folder, but for hidden ones and SYSTEM. Links are followed unless they lead back to a
-    folder that they lie in. A folder that may not be opened is given as if it were a file."""
+    """Every file below a folder, but for hidden ones and SYSTEM. Links are followed unless they lead back to
+    a folder that they lie in. A folder that may not be opened is given as if it were a file."""
     real = os.path.realpath(folder)
     if above is None:
         above = (os.path.realpath(os.path.dirname(os.path.abspath(folder))),)
@@ -127,8 +128,8 @@ def leads_back(real: str, above: Iterable[str]) -> bool:
 
 def visible(folder: Path) -> list[os.DirEntry]:
     """What lies in a folder, sorted, but for hidden names and SYSTEM."""
-    return sorted((entry for entry in os.scandir(folder)
-                   if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM), key=lambda entry: entry.name)
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM]
 
 
 def images_of(paths: Iterable[Path], others: Counter[str] | None = None) -> list[Path]:
@@ -172,8 +173,8 @@ def kinds(others: Counter[str]) -> str:
 # ------------------------------------------------------------------- what folders mean
 
 def part_of(name: str) -> tuple[str, str]:
-    """Which part a folder's name speaks of (train, val, test, or none), and what else it says: train and seg for
-    seg_train, val and nothing for Validation, val2017 and valImages."""
+    """Which part a folder's name speaks of (train, val, test, or none), and what else it says: train and seg
+    for seg_train, val and nothing for Validation, val2017 and valImages."""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     spoken = {part: word for part, pattern in PART_WORDS.items() for word in words
               if re.fullmatch(f"({pattern})({FILLERS})?", word)}
@@ -186,8 +187,8 @@ def part_of(name: str) -> tuple[str, str]:
 def parts_in(folder: Path) -> dict[str, Path]:
     """The folders of the parts train, val and test, those of them that are there and hold images.
 
-    A name with another word (seg_train) is a part only beside one with the same (seg_test): steam_train is a class.
-    UserError for parts of several classes or sets side by side.
+    A name with another word (seg_train) is a part only beside one with the same (seg_test): steam_train is a
+    class. UserError for parts of several classes or sets side by side.
     """
     usual = (*PARTS, *VAL_NAMES)   # of two names for one part, the first of these
     inside = sorted(subfolders(folder).values(), key=lambda path: (usual + (path.name,)).index(path.name))
@@ -199,8 +200,8 @@ def parts_in(folder: Path) -> dict[str, Path]:
     families = [parts for more, parts in found.items() if len(parts) > 1 or not more]
     if len(families) > 1 and "" not in found:
         names = ", ".join(path.name for parts in families[:2] for path in parts.values())
-        raise UserError(f"{folder} holds parts of several classes or sets ({names} ...): put the parts above the classes "
-                        "(train/cat, val/cat), or give one of the sets")
+        raise UserError(f"{folder} holds parts of several classes or sets ({names} ...): put the parts above the "
+                        "classes (train/cat, val/cat), or give one of the sets")
     return found.get("") or next(iter(families), {})
 
 
@@ -224,7 +225,8 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     train, val = parts.get("train", top), parts.get("val") or parts.get("test")
     if parts and "train" not in parts:
         there = [path.name for path in parts.values()]
-        raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures what is there", there)
+        raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures what "
+                       "is there", there)
     others: Counter[str] = Counter()
     inner = {} if parts else {name: parts_in(path) for name, path in subfolders(top).items() if has_image(path)}
     if inner and all("train" in each for each in inner.values()):   # cat/train, cat/val
@@ -242,8 +244,8 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
         if beside:
             findings.append(f"{listed(path.name for path in beside)} beside {train.name}/ are left alone")
     if stray := sorted(set(images_in(train)).difference(*classes.values())):
-        findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left out (a "
-                        "class is a folder, or what stands before the number in a name like cat.0.jpg)")
+        findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left "
+                        "out (a class is a folder, or what stands before the number in a name like cat.0.jpg)")
     look_below(train, classes, names, findings, sure="train" in parts or bool(held))
     items = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]], "val": []}
     if with_val and (val or held):
@@ -252,16 +254,17 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     return finished(folder, names, items, findings, others)
 
 
-def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], findings: list[str], sure: bool) -> None:
-    """Says which class folders hold folders; UserError if all hold the same ones, unless it is `sure` what the
-    classes are."""
+def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], findings: list[str],
+               sure: bool) -> None:
+    """Says which class folders hold folders; UserError if all hold the same ones, unless it is `sure` what
+    the classes are."""
     levels = {name: {path.relative_to(train).parts[1] for path in classes[name]
                      if len(path.relative_to(train).parts) > 2} for name in names}
-    same = set.intersection(*levels.values())
-    if not sure and len(names) > 1 and len(same) > 1 and all(level == same for level in levels.values()) and not all(
-            name.isdecimal() for name in same):
-        raise in_doubt(f"{listed(names)} in {train} hold the same folders ({', '.join(sorted(same)[:3])} ...): if those are "
-                       f"the classes, give one, --data {train / names[0]}", names)
+    same = levels[names[0]]
+    alike = len(names) > 1 < len(same) and all(level == same for level in levels.values())
+    if alike and not sure and not all(name.isdecimal() for name in same):   # years, cameras
+        raise in_doubt(f"{listed(names)} in {train} hold the same folders ({', '.join(sorted(same)[:3])} ...): if "
+                       f"those are the classes, give one, --data {train / names[0]}", names)
     for name in names:
         if len(levels[name]) > 1:
             findings.append(f"class {name} holds images in {len(levels[name])} subfolders "
@@ -271,8 +274,8 @@ def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], fi
 
 def in_doubt(found: str, names: Iterable[str]) -> UserError:
     """What was found, and how to say that such names are classes."""
-    return UserError(f"{found}. If {listed(names)} are classes: put all class folders into a folder called train and give "
-                     "the one above it; in train/, every folder is a class")
+    return UserError(f"{found}. If {listed(names)} are classes: put all class folders into a folder called train "
+                     "and give the one above it; in train/, every folder is a class")
 
 
 def listed(names: Iterable[str]) -> str:
@@ -283,19 +286,20 @@ def listed(names: Iterable[str]) -> str:
 
 def no_classes(folder: Path, train: Path, others: Counter[str]) -> UserError:
     """Says what a folder holds that has no classes, and which shape it is near."""
-    files, beside = images_below(train), [path.name for path in subfolders(folder).values() if has_image(path)]
-    lists = lists_in(train, folder)
+    files, lists = images_below(train), lists_in(train, folder)
     if not files:
-        return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "") + ": it must hold train/ "
-                         "and val/ with a folder for each class, or class folders, or files named like cat.0.jpg (data/README.md)")
+        return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "")
+                         + ": it must hold train/ and val/ with a folder for each class, or class folders, or "
+                         "files named like cat.0.jpg (data/README.md)")
     found = (f"{len(files)} image(s) in {train} have no classes: they lie in no class folders, and their names "
              f"({files[0].name}) give none, as cat.0.jpg would")
     if lists:
         return UserError(f"{found}. If {lists[0]} says what they are, add --labels {lists[0]}")
-    return UserError(found) if train == folder else in_doubt(found, beside)
+    return UserError(found) if train == folder else in_doubt(found, subfolders(folder))
 
 
-def by_class(folder: Path, others: Counter[str] | None = None, known: Iterable[str] = ()) -> dict[str, list[Path]]:
+def by_class(folder: Path, others: Counter[str] | None = None,
+             known: Iterable[str] = ()) -> dict[str, list[Path]]:
     """Files by class: class folders, or a flat folder with names like cat.0.jpg, dog_12.png."""
     classes = {name: images_below(path, others) for name, path in subfolders(folder).items()}
     return classes if any(classes.values()) else by_name(images_in(folder, others), set(known)) or classes
@@ -304,8 +308,8 @@ def by_class(folder: Path, others: Counter[str] | None = None, known: Iterable[s
 def by_name(files: list[Path], known: set[str]) -> dict[str, list[Path]]:
     """Flat files by what stands before the number in their names, and before a date.
 
-    cat-3-017.jpg may be of the class cat-3 or cat: the one that is `known`; else cat-3, unless that makes many classes
-    of few images. No classes where nearly each file would be its own (names that are hashes).
+    cat-3-017.jpg may be of the class cat-3 or cat: the one that is `known`; else cat-3, unless that makes
+    many classes of few images. No classes where nearly each file would be its own (names that are hashes).
     """
     def grouped(pattern: str) -> dict[str, list[Path]]:
         groups: dict[str, list[Path]] = {}
@@ -367,10 +371,7 @@ def listed_items(folder: Path, val: Path, names: list[str], findings: list[str])
                             "LOC_val_solution.csv (data/README.md)")
         found = labels.read(path, files, val, names)
         if found and found.named * 2 > len(files):
-            if lost := len(files) - len(found.labels):
-                findings.append(f"{lost} of {len(files)} pictures in {val} are not in {path.name}, "
-                                "or of a class that train/ lacks: left out")
-            say_lost(found, path, findings)
+            say_lost(found, files, val, path, findings, "of a class that train/ lacks")
             return [(file, names.index(found.labels[file])) for file in files if file in found.labels]
     return None
 
@@ -380,25 +381,28 @@ def lists_in(*places: Path) -> list[Path]:
             if path.suffix.lower() in labels.LISTS and path.is_file()]
 
 
-def say_lost(found: labels.Listed, path: Path, findings: list[str]) -> None:
+def say_lost(found: labels.Listed, files: list[Path], folder: Path, path: Path, findings: list[str],
+             why: str) -> None:
+    """Which images a list leaves out, and which of its lines fit nothing."""
+    if lost := len(files) - len(found.labels):
+        findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or {why}: left out")
     if found.lost:
         findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {', '.join(found.lost[:3])}")
 
 
 def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
-    """The images of a folder with the classes, and if it has such a column the parts, of a list (--labels)."""
+    """The images of a folder with the classes, and if it has such a column the parts, of a list."""
     others: Counter[str] = Counter()
     files = images_of((file for file in walk(folder) if file.name != path.name), others)
     if not path.is_file():
         raise UserError(f"--labels {path}: there is no such file")
     found = labels.read(path, files, folder)
     if not found:
-        raise UserError(f"--labels {path} gives no image in {folder} a class: each line must name an image (its path below the "
-                        "folder) and its class; a first line such as image,label says which column is which (data/README.md)")
+        raise UserError(f"--labels {path} gives no image in {folder} a class: each line must name an image (its "
+                        "path below the folder) and its class; a first line such as image,label says which column "
+                        "is which (data/README.md)")
     findings: list[str] = []
-    if lost := len(files) - len(found.labels):
-        findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or not with one class: left out")
-    say_lost(found, path, findings)
+    say_lost(found, files, folder, path, findings, "have several classes there")
     parts = {file: part_of(found.parts.get(file, "train"))[0] for file in found.labels}
     held = "val" if "val" in parts.values() else "test"
     if strange := [file for file, part in parts.items() if not part]:
@@ -407,7 +411,7 @@ def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
     names = sorted({name for file, name in found.labels.items() if parts[file] == "train"},
                    key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
     if not names:
-        raise UserError(f"--labels {path} has no image of a training part: its parts are called {listed(set(found.parts.values()))}")
+        raise UserError(f"--labels {path} has no image of a training part, only {listed(set(found.parts.values()))}")
     number = {name: label for label, name in enumerate(names)}
     items = {part: [(file, number[found.labels[file]]) for file in files
                     if parts.get(file) == taken and found.labels[file] in number]
@@ -420,7 +424,7 @@ def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
 
 def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findings: list[str],
              others: Counter[str]) -> Source:
-    """The source of such files, without those that cannot be reached; its identity is their names, sizes and dates."""
+    """The source of such files without those that cannot be reached; its identity: names, sizes, dates."""
     if others:
         findings.append(f"{kinds(others)} are left out")
     files = hashlib.sha256()
@@ -435,7 +439,8 @@ def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findi
             files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
                          f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     if lost:
-        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?): left out")
+        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?): left "
+                        "out")
         parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
     return Source(folder.resolve().name, names, parts, open_image,
                   str(folder.resolve()), files.hexdigest(), findings)
@@ -532,8 +537,9 @@ def examine(source: Source) -> None:
                         f"apart{advice}")
     for part in PARTS:
         if not source.parts[part]:
+            single = set(counts["train"].values()) == {1}
             raise UserError(f"the {part} part of {source.name} is empty: " + (
-                "each class has one image only, so none can be held out; add images" if max(counts["train"].values(), default=0) == 1 else
+                "each class has one image only, so none can be held out; add images" if single else
                 "add images, or let a part of the training images be held out (--val-fraction)"))
     few = [source.classes[label] for label in range(len(source.classes))
            if counts["train"][label] < FEW]
