@@ -86,6 +86,41 @@ def test_train_evaluate_and_resume(capsys, folder, place):
     assert status == 2 and "holds a run already" in err and "--resume" in err
 
 
+
+def test_labels_from_a_list_are_trained_on_kept_and_evaluated(capsys, folder, place):
+    images = place / "photos"
+    images.mkdir()
+    rows = ["id;label;split"]
+    for kind in ("star", "stripes"):
+        for path in sorted((folder / "train" / kind).iterdir())[:12]:
+            os.link(path, images / f"{kind[:3]}{path.name}")
+            rows.append(f"{kind[:3]}{path.stem};{kind} shape;{'train' if len(path.stem) == 1 else 'valid'}")
+    (place / "list.csv").write_text("\n".join(rows), "utf-8-sig")
+    status, out, _ = train(capsys, images, place, "--labels", place / "list.csv")
+    assert status == 0 and out.startswith("photos: 2 classes (star shape, stripes shape)\n")
+    config = json.loads((place / "run/config.json").read_text())
+    assert config["settings"]["labels"] == str(place / "list.csv") and sum(config["images"].values()) == 24
+    status, _, err = call(capsys, "--resume", place / "run", "--labels", place / "other.csv")
+    assert status == 2 and f"--labels {place / 'other.csv'} (was {place / 'list.csv'})" in err
+    status, _, _ = call(capsys, "--resume", place / "run", "--epochs", 3, "--quiet")
+    assert status == 0 and json.loads((place / "run/config.json").read_text())["resumed"]
+    status, out, _ = call(capsys, "--evaluate", place / "run/best.pt", "--cache", place / "cache", "--quiet")
+    assert status == 0 and "top-1 error" in out and "classes (" not in out
+
+
+def test_a_folder_called_demo_is_one(capsys, monkeypatch, tmp_path):
+    make_folder(tmp_path / "demo", {"star": 4, "stripes": 4})
+    monkeypatch.chdir(tmp_path)
+    options = train_alexnet.parse(["--data", "./demo", "--quiet"])
+    pack = train_alexnet.load_data(options.data, 36, None, None, options, training.World())
+    assert pack.classes == ["star", "stripes"]
+    assert train_alexnet.settle(options, pack, 64, training.World(), None).epochs == train_alexnet.EPOCHS
+    capsys.readouterr()
+    monkeypatch.setattr(train_alexnet, "packed", lambda *_, **__: pack)   # not 3,500 pictures
+    train_alexnet.load_data("demo", 36, None, None, options, training.World())
+    assert "the folder of that name is --data ./demo" in capsys.readouterr().err
+
+
 def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, place):
     train(capsys, folder, place)
     for name in ("last.pt", "previous.pt", "best.pt", "metrics.csv"):

@@ -25,7 +25,7 @@ from alexnet.images import square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError
-from alexnet.predict import CLASS_NAMES, classify, features, find_pictures, read, readable_names
+from alexnet.predict import CLASS_NAMES, class_above, classify, features, find_pictures, read, readable_names
 from alexnet.training import evaluate
 from conftest import ROOT, make_folder, save_picture
 
@@ -212,6 +212,31 @@ def test_truth_gives_the_errors_of_evaluate(capsys, model_file, folder, tmp_path
     rows = list(csv.DictReader(open(tmp_path / "confusion.csv")))
     assert sum(int(row[name]) for row in rows for name in CLASSES) == 15
     assert Image.open(tmp_path / "confusion.png").size[0] > 200
+
+
+def test_the_truth_is_the_nearest_folder_of_a_class_from_wherever_it_is_named(capsys, monkeypatch, model_file, tmp_path):
+    save_picture(tmp_path / "star/moon or not/1.png", 0)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/disc").symlink_to(tmp_path / "star/moon or not")
+    (tmp_path / "linked/other").symlink_to(tmp_path / "star/moon or not")
+    monkeypatch.chdir(tmp_path / "star/moon or not")
+    for place, name in ((".", "star"), ("1.png", "star"), (tmp_path / "star", "star"), (tmp_path / "linked/disc", "disc"),
+                        (tmp_path / "linked/other", "star")):
+        status, out, _ = call(capsys, place, "--model", model_file, "--truth", "--output", tmp_path / "a.csv")
+        counts = json.loads((tmp_path / "truth.json").read_text())["classes"]
+        assert status == 0 and [one for one, about in counts.items() if about["pictures"]] == [name]
+        path = tmp_path / "linked/disc/1.png" if name == "disc" else "1.png"
+        assert class_above(path, CLASSES) == name   # what the figures ask
+
+
+def test_files_of_other_kinds_are_counted_by_kind(capsys, model_file, tmp_path):
+    for name in ("a.mp4", "b.mp4", "c.txt", "README"):
+        (tmp_path / name).write_text("nothing")
+    status, _, err = call(capsys, tmp_path, "--model", model_file)
+    assert status == 2 and "but 4 file(s) of other kinds (2 .mp4, " in err
+    save_picture(tmp_path / "star", 0, format="PNG")   # known by its content
+    status, _, err = call(capsys, tmp_path, "--model", model_file, "--output", tmp_path / "a.csv")
+    assert status == 0 and "4 file(s) of other kinds (2 .mp4, " in err and "left alone" in err
 
 
 def test_truth_with_other_folders_is_refused_before_any_work(capsys, model_file, tmp_path):
