@@ -31,6 +31,7 @@ from alexnet.files import UserError, alone, printable, read_json, write_json
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
 TUNING_RATE = 0.3        # with --weights: times the recipe's rate; results/README.md
 SMALL, SMALL_BATCH = 1_000, 32      # training images below which, as with --weights, a larger batch leaves too few steps
+GROWING = ("epochs", "patience")    # what may be raised when a run goes on
 RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 
@@ -49,7 +50,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--val-fraction", type=float, metavar="F",
         help="hold out this part of the training images (default 0.2 where there is no val/)")
     add("--out", metavar="DIR", help="the run's folder (default results/runs/DATA-VARIANT-TIME)")
-    add("--resume", metavar="RUN", help="go on with a run; --epochs may grow")
+    add("--resume", metavar="RUN", help="go on with a run; --epochs and --patience may grow")
     add("--evaluate", metavar="CHECKPOINT", help="only measure; --out FILE.json takes the numbers")
     add("--views", type=int, choices=(1, 10), help="with --evaluate: only these views (default both)")
 
@@ -63,6 +64,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--warmup", type=int, metavar="STEPS", help="raise the rate from 0 over so many (default 0)")
     add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
     add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
+    add("--augmentation", choices=("shifts", "resized"),
+        help="shifts (default), as in 2012; or resized: crops of 8 to 100%% of the area, as is usual today. "
+        "They cost errors in short runs and pay in long ones (data/README.md)")
+    add("--patience", type=int, metavar="N",
+        help="end when N epochs brought no lower validation error; that part has then chosen, and no longer "
+        "measures honestly: report on other images")
     add("--seed", type=int, metavar="N", help="default 0")
 
     add = parser.add_argument_group("fine-tuning").add_argument
@@ -89,7 +96,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def check(options: argparse.Namespace) -> None:
     """UserError for what can be seen to be wrong before the images are packed."""
     for names, allowed, rule in (   # "not a number" is never allowed
-            ("workers", lambda value: value >= 1, "must be at least 1"),
+            ("workers patience", lambda value: value >= 1, "must be at least 1"),
             ("checkpoint_minutes", lambda value: value >= 0, "must be at least 0"),
             ("epochs batch_size lr head_lr", lambda value: value > 0, "must be above 0"),
             ("momentum weight_decay warmup color_noise seed", lambda value: value >= 0, "must not be negative"),
@@ -218,7 +225,8 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         color_noise=given("color_noise", recipe.noise),
         seed=given("seed", 0), precision=given("precision", "auto"),
         weights=place(options.weights) if start else None, changes=changes, freeze=options.freeze,
-        head_lr=head, deterministic=bool(options.deterministic))
+        head_lr=head, deterministic=bool(options.deterministic), patience=options.patience,
+        augmentation=given("augmentation", "shifts"))
     highest = highest_rate(shape, momentum, recipe.bias_rate)
     if world.rank or start or options.quiet and options.lr is None:
         return settings     # the limit is that of the initial weights
@@ -266,12 +274,13 @@ def resumed(options: argparse.Namespace) -> Settings:
             setattr(options, name, place(getattr(options, name)))
     wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
              for name, value in vars(options).items()
-             if name in known - {"epochs"} and value is not None and value != stored[name]]
-    if options.epochs is not None and options.epochs < stored["epochs"]:
-        wrong.append(f"--epochs {options.epochs} (was {stored['epochs']}; it may only grow)")
+             if name in known - {*GROWING} and value is not None and value != stored[name]]
+    grown = {name: value for name in GROWING if (value := getattr(options, name)) is not None}
+    wrong += [f"--{name} {value} (was {stored[name]}; it may only grow)"
+              for name, value in grown.items() if value < (stored[name] or math.inf)]
     if wrong:
         raise UserError(f"--resume goes on as before, so these cannot change: {', '.join(wrong)}")
-    return Settings(**{**stored, "epochs": options.epochs or stored["epochs"]})
+    return Settings(**{**stored, **grown})
 
 
 class Console(Watcher):
@@ -409,7 +418,8 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
     if run.finished:
         if world.rank == 0:
             run.report()   # the last epoch's may be missing
-            more = ("its schedule has come to its end" if run.plan().finished
+            more = (f"the last {settings.patience} of them brought no lower error; a larger --patience goes on with it"
+                    if run.out_of_patience else "its schedule has come to its end" if run.plan().finished
                     else "--epochs N goes on with it, the schedule stretched to N")
             print(f"{folder} is finished: {run.progress.epoch} epochs; {more}")
         return
@@ -483,6 +493,8 @@ def conclude(run: Run) -> None:
     best = min(rows, key=lambda row: row["val_top1_error"])
     count = run.progress.skipped
     skipped = f"; {count:,} steps skipped, whose gradients overflowed in fp16" if count else ""
+    if run.out_of_patience:
+        print(f"\nended early: the last {run.settings.patience} epoch(s) brought no lower validation error")
     print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
           f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
           f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"

@@ -1,4 +1,4 @@
-"""Section 4.1: random crops and mirror images, colour noise, the ten views.
+"""Section 4.1: random crops and mirror images, colour noise, the ten views; and the crops of today.
 
 Whole batches at once, tensors in, tensors out. Chance is drawn apart from what is done with it: a
 `Draw` holds the choices for a batch, so that several processes can make the same draw and each use
@@ -7,10 +7,12 @@ its own rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -22,9 +24,11 @@ class Draw:
     left: Tensor     # (N,) crop's first column
     mirror: Tensor   # (N,) bool
     colour: Tensor   # (N, 3) one standard normal number for each principal component
+    height: Tensor | None = None   # (N,) of a window that is resized to the crop; None: the crop's own
+    width: Tensor | None = None    # (N,)
 
     def __getitem__(self, rows: slice) -> Draw:
-        return Draw(self.top[rows], self.left[rows], self.mirror[rows], self.colour[rows])
+        return Draw(*(values if values is None else values[rows] for values in vars(self).values()))
 
 
 def draw(count: int, room: int, generator: torch.Generator) -> Draw:
@@ -39,17 +43,37 @@ def draw(count: int, room: int, generator: torch.Generator) -> Draw:
     return Draw(top, left, mirror, torch.randn(count, 3, generator=generator))
 
 
+def draw_resized(count: int, room: int, generator: torch.Generator, size: int) -> Draw:
+    """What is usual today (torchvision's RandomResizedCrop), for images of side `room + size`: windows of 8 to
+    100% of the area, with sides of 3:4 to 4:3, cut where that is more than the image."""
+    side = room + size
+    area = torch.empty(count).uniform_(0.08, 1, generator=generator)
+    ratio = torch.empty(count).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
+    height, width = ((side * (area * shape).sqrt()).round().clamp(1, side).long()
+                     for shape in (1 / ratio, ratio))
+    top, left = ((torch.rand(count, generator=generator) * (side - length + 1)).long()
+                 for length in (height, width))
+    return replace(draw(count, 0, generator), top=top, left=left, height=height, width=width)
+
+
 def crop(images: np.ndarray, indices: np.ndarray, choice: Draw, size: int) -> Tensor:
-    """Crops of the images at `indices`, mirrored where the draw says so.
+    """Crops of the images at `indices`, resized to `size` and mirrored where the draw says so.
 
     images: (M, side, side, 3) uint8, as a memory map: nothing but the crop is read.
     Returns (N, 3, size, size) uint8 in channels_last order.
     """
     batch = torch.empty((len(indices), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
     rows = batch.permute(0, 2, 3, 1).numpy()  # the same memory
-    places = zip(indices.tolist(), choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist())
-    for row, (index, top, left, mirror) in enumerate(places):
-        rows[row] = images[index, top:top + size, left:left + size]
+    lengths = ([size] * len(indices) if length is None else length.tolist()
+               for length in (choice.height, choice.width))
+    places = zip(indices.tolist(), choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist(), *lengths)
+    for row, (index, top, left, mirror, height, width) in enumerate(places):
+        window = images[index, top:top + height, left:left + width]
+        if (height, width) == (size, size):
+            rows[row] = window
+        else:
+            pixels = torch.from_numpy(np.array(window)).permute(2, 0, 1)[None]
+            batch[row] = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)[0]
         if mirror:   # torch turns bytes round six times faster than numpy
             batch[row:row + 1] = batch[row:row + 1].flip(3)
     return batch

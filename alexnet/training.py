@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -285,12 +285,14 @@ class TrainingBatches:
 
     def __init__(self, pack: Pack, image_size: int, batch_size: int, seed: int, epoch: int,
                  device: torch.device, world: World = World(), noise: float = 0.0,
-                 colour: str = "release", threads: int = 1, first: int = 0, mean: Tensor | None = None) -> None:
+                 colour: str = "release", threads: int = 1, first: int = 0, mean: Tensor | None = None,
+                 augmentation: str = "shifts") -> None:
         self.pack, self.size, self.batch_size = pack, image_size, batch_size
         self.seed, self.epoch, self.device, self.world = seed, epoch, device, world
         self.noise = noise
         self.threads, self.first, self.waited = threads, first, 0.0
-        self.draw: Callable[[int, int, torch.Generator], Draw] = augment.draw  # experiments draw otherwise
+        self.draw: Callable[[int, int, torch.Generator], Draw] = {   # experiments draw otherwise
+            "shifts": augment.draw, "resized": partial(augment.draw_resized, size=image_size)}[augmentation]
         mean = pack.mean_crop(image_size).to(device) if mean is None else mean
         self.mean = mean if colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
@@ -527,6 +529,8 @@ class Settings:
     head_lr: float = 1.0             # the rate of fc8, times the others'
     deterministic: bool = False      # the same bits on CUDA, too
     labels: str | None = None        # the list of the images' classes, where folders do not say them
+    augmentation: str = "shifts"     # or "resized"
+    patience: int | None = None      # epochs without a lower validation error that end the run
 
 
 class Watcher:
@@ -603,7 +607,8 @@ class Run:
         return TrainingBatches(
             self.pack, settings.image_size, settings.batch_size, settings.seed, progress.epoch,
             self.device, self.world, settings.color_noise if plan.noise else 0.0,
-            self.recipe.colour, self.threads, first=progress.batch, mean=self.model.mean[0])
+            self.recipe.colour, self.threads, first=progress.batch, mean=self.model.mean[0],
+            augmentation=settings.augmentation)
 
     # --- going on
 
@@ -689,7 +694,15 @@ class Run:
     def plan(self) -> Plan:
         """What the schedule says for the next epoch."""
         schedule = SCHEDULES[self.settings.schedule]
-        return schedule(self.progress.epoch, self.settings.epochs, self.progress.errors())
+        plan = schedule(self.progress.epoch, self.settings.epochs, self.progress.errors())
+        return replace(plan, finished=plan.finished or self.out_of_patience)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` epochs brought no lower validation error."""
+        patience, errors = self.settings.patience, self.progress.errors()
+        return patience is not None and len(errors) > patience and (
+            min(errors[-patience:]) >= min(errors[:-patience]))
 
     @property
     def finished(self) -> bool:

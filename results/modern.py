@@ -15,15 +15,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from alexnet import augment, figures
+from alexnet import figures
 from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
-from alexnet.training import (AUGMENT, DROPOUT, RECIPES, Batch, TrainingBatches, World, compute_ready, evaluate,
-                              generator, make_optimizer, set_rates, steps)
+from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_ready, evaluate, generator,
+                              make_optimizer, set_rates, steps)
 from results.ablations import EPOCHS, HELD_OUT, SIZE
 from results.pages import fill, percent, picture
 from results.units import CPU, Place, Unit, pieces
@@ -94,33 +94,6 @@ def network(recipe: Today, pack: Pack) -> AlexNet:
     return model
 
 
-class ResizedBatches(TrainingBatches):
-    """RandomResizedCrop: 8 to 100% of the area, sides 3:4 to 4:3, resized on the way; mirror images."""
-
-    def prepare(self, index: int) -> Batch:
-        batch = super().prepare(index)   # its mirror images and colours are made anew
-        chosen = self.order[index * self.batch_size:(index + 1) * self.batch_size]
-        chance = generator("cpu", self.seed, self.epoch, index, AUGMENT, 1)
-        side, count = self.pack.side, len(chosen)
-        area = torch.empty(count).uniform_(0.08, 1, generator=chance)
-        ratio = torch.empty(count).uniform_(math.log(3 / 4), math.log(4 / 3), generator=chance).exp()
-        height, width = ((side * (area * shape).sqrt()).round().clamp(1, side).int().tolist()
-                         for shape in (1 / ratio, ratio))
-        places = torch.rand(count, 3, generator=chance).tolist()
-        images = torch.stack([self.one(*values) for values in zip(chosen.tolist(), height, width, places)])
-        choice = augment.draw(count, 0, chance)
-        if self.noise:
-            images = augment.colour_noise(images, choice, self.deviations, self.noise, self.mean)
-        return replace(batch, images=images.contiguous(memory_format=torch.channels_last))
-
-    def one(self, index: int, height: int, width: int, place: list[float]) -> Tensor:
-        top, left = (int(part * (self.pack.side - length + 1)) for part, length in zip(place, (height, width)))
-        crop = torch.from_numpy(self.pack.images["train"][index, top:top + height, left:left + width].copy())
-        crop = F.interpolate(crop.permute(2, 0, 1)[None].float(), (self.size, self.size), mode="bilinear",
-                             antialias=True, align_corners=False)[0]
-        return crop.flip(2) if place[2] < 0.5 else crop
-
-
 # ------------------------------------------------------------------- training
 
 def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Module, list[dict[str, Any]]]:
@@ -137,7 +110,6 @@ def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Mod
             group["nesterov"] = True
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema or 0.5), use_buffers=True)
     epochs = place.few(unit.config["epochs"])
-    kind = ResizedBatches if recipe.resized_crops else TrainingBatches
 
     def set_rate(done: float) -> None:
         factor = (0.5 * (1 + math.cos(math.pi * done / epochs)) if recipe.cosine
@@ -151,7 +123,8 @@ def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Mod
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch = len(rows)
         noise = 0.0 if recipe.no_colour_noise else paper.noise
-        batches = kind(pack, SIZE, BATCH, unit.seed, epoch, CPU, noise=noise)
+        batches = TrainingBatches(pack, SIZE, BATCH, unit.seed, epoch, CPU, noise=noise,
+                                  augmentation="resized" if recipe.resized_crops else "shifts")
         model.train()
         loss = seen = 0
         for batch in batches:

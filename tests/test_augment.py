@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from alexnet import augment
 
@@ -38,6 +39,28 @@ def test_a_draw_follows_from_its_generator():
     one, two = (augment.draw(9, 4, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(one.top, two.top) and torch.equal(one.colour, two.colour)
     assert torch.equal(one[slice(2, 5)].left, two.left[2:5])
+    one, two = (augment.draw_resized(9, 4, torch.Generator().manual_seed(3), 8) for _ in range(2))
+    assert torch.equal(one[slice(2, 5)].width, two.width[2:5]) and torch.equal(one.top, two.top)
+
+
+def test_resized_crops_are_windows_of_8_to_100_percent_of_the_area_as_pillow_resizes_them():
+    side, size, count = 73, 64, 4000
+    choice = augment.draw_resized(count, side - size, torch.Generator().manual_seed(0), size)
+    for start, length in ((choice.top, choice.height), (choice.left, choice.width)):
+        assert start.min() == 0 and length.min() > 15 and (start + length).max() == side
+    area, ratio = choice.height * choice.width / side ** 2, choice.width / choice.height
+    assert 0.075 < area.min() < 0.09 and 0.48 < area.mean() < 0.55 and area.max() == 1
+    assert 0.65 < ratio.min() < 0.76 and 1.3 < ratio.max() < 1.5 and 0.45 < (ratio > 1).float().mean() < 0.55
+    assert 0.45 < choice.mirror.float().mean() < 0.55 and choice.colour.std().item() == pytest.approx(1, abs=0.03)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
+    batch = augment.crop(pixels, np.arange(200) % 3, choice[slice(0, 200)], size)
+    assert batch.dtype == torch.uint8 and batch.is_contiguous(memory_format=torch.channels_last)
+    for row in range(200):
+        top, left, height, width = (int(part[row]) for part in (choice.top, choice.left, choice.height, choice.width))
+        window = Image.fromarray(pixels[row % 3, top:top + height, left:left + width])
+        expected = np.asarray(window.resize((size, size), Image.Resampling.BILINEAR)).astype(int)
+        found = batch[row].permute(1, 2, 0).numpy().astype(int)
+        assert abs(found - (expected[:, ::-1] if choice.mirror[row] else expected)).max() <= 1
 
 
 def test_components_are_standard_deviations_along_the_principal_axes():

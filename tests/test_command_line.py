@@ -143,6 +143,18 @@ def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, me
     assert status == 2 and message in err and err.count("\n") == 1 and "Traceback" not in err
 
 
+def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
+    status, out, _ = train(capsys, folder, place, "--epochs", 4, "--patience", 1, "--lr", 1e-9)
+    assert status == 0 and "ended early: the last 1 epoch(s) brought no lower validation error" in out
+    resume = ("--resume", place / "run", "--cache", place / "cache")
+    status, out, _ = call(capsys, *resume)
+    assert status == 0 and "is finished: 2 epochs; " in out and "a larger --patience goes on" in out
+    status, out, _ = call(capsys, *resume, "--patience", 2)
+    assert status == 0 and "after epoch 3" in out
+    status, _, err = call(capsys, *resume, "--patience", 1, "--augmentation", "resized")
+    assert status == 2 and "--patience 1 (was 2; it may only grow)" in err and "--augmentation resized (was shifts)" in err
+
+
 def test_a_small_set_is_learnt_in_small_batches(capsys, folder, place):
     assert call(capsys, "--data", folder, "--cache", place / "cache", "--out", place / "run", "--image-size", "36",
                 "--device", "cpu", "--epochs", "1")[0] == 0

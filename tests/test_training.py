@@ -26,6 +26,7 @@ from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped
 from conftest import make_folder
 
 SIZE = 36  # the smallest image
+SMALL = {"widths": [16, 16, 16, 16, 16], "hidden": 16}   # changes that make a network of which steps take no time
 
 
 @pytest.fixture(scope="module")
@@ -183,8 +184,13 @@ def test_an_epoch_has_every_image_once_and_another_order_each_time(pack):
     assert [len(batch.labels) for batch in batches_of(pack)] == [16, 16, 13]
 
 
-def test_batches_do_not_depend_on_the_number_of_threads(pack):
-    for one, many in zip(batches_of(pack, threads=1), batches_of(pack, threads=5), strict=True):
+TODAY = [{}, {"augmentation": "resized"}]
+
+
+@pytest.mark.parametrize("options", TODAY)
+def test_batches_do_not_depend_on_the_number_of_threads(pack, options):
+    one, many = (batches_of(pack, threads=threads, **options) for threads in (1, 5))
+    for one, many in zip(one, many, strict=True):
         assert torch.equal(one.images, many.images) and torch.equal(one.labels, many.labels)
 
 
@@ -204,9 +210,10 @@ def test_threads_that_prepare_compute_alone_and_leave_the_networks_threads_to_it
         torch.set_num_threads(before)
 
 
-def test_two_processes_have_the_rows_of_one(pack):
-    for whole, left, right in zip(batches_of(pack), batches_of(pack, world=World(0, 2)),
-                                  batches_of(pack, world=World(1, 2)), strict=True):
+@pytest.mark.parametrize("options", TODAY)
+def test_two_processes_have_the_rows_of_one(pack, options):
+    whole, left, right = (batches_of(pack, world=world, **options) for world in (World(), World(0, 2), World(1, 2)))
+    for whole, left, right in zip(whole, left, right, strict=True):
         assert torch.equal(torch.cat([left.images, right.images]), whole.images)
         assert torch.equal(torch.cat([left.labels, right.labels]), whole.labels)
         assert left.total == right.total == len(whole.labels)
@@ -291,6 +298,34 @@ def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
             assert {key: one[key] for key in one if "second" not in key} == {
                 key: two[key] for key in two if "second" not in key}
         shutil.rmtree(folder)
+
+
+def test_a_run_with_the_options_of_today_goes_on_exactly_and_old_ones_know_none(pack, place):
+    today = settings(augmentation="resized", patience=3, changes=SMALL)
+    straight = Run(place / "straight", today, pack, torch.device("cpu"))
+    straight.train()
+    for step in (2, 5):
+        with pytest.raises(Stopped):
+            Run(place / f"stopped{step}", today, pack, torch.device("cpu")).train(Recorder(stop_at=step))
+        again = Run(place / f"stopped{step}", today, pack, torch.device("cpu"), threads=3)
+        assert again.restore()
+        again.train()
+        assert_same(state_of(again), state_of(straight))
+    plain = Run(place / "plain", settings(changes=SMALL), pack, torch.device("cpu"))
+    plain.train()
+    assert not torch.equal(plain.model.fc8.weight, straight.model.fc8.weight)
+
+
+def test_patience_ends_a_run_when_so_many_epochs_brought_nothing_better(pack):
+    errors = [0.5, 0.4, 0.4, 0.45, 0.3, 0.31, 0.3, 0.3]
+    for patience, end in ((1, 3), (2, 4), (3, 8), (4, None), (None, None)):
+        run = Run(None, settings(epochs=20, patience=patience, changes=SMALL), pack, torch.device("cpu"))
+        ends = []
+        for epoch in range(len(errors) + 1):
+            run.progress.rows = [{"val_top1_error": error} for error in errors[:epoch]]
+            run.progress.epoch = epoch
+            ends.append(run.finished)
+        assert (ends.index(True) if True in ends else None) == end, patience
 
 
 def test_a_run_killed_while_last_pt_was_replaced_goes_on_from_the_one_before(pack, place):
@@ -386,9 +421,6 @@ def test_two_processes_train_as_one(pack, place):
 
 
 # ------------------------------------------------------------------- fp16
-
-SMALL = {"widths": [16, 16, 16, 16, 16], "hidden": 16}   # a CPU emulates fp16
-
 
 def halved(**changes) -> Settings:
     return settings(precision="fp16", changes=SMALL, **changes)
