@@ -65,11 +65,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
     add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
     add("--augmentation", choices=("shifts", "resized"),
-        help="shifts (default), as in 2012; or resized: crops of 8 to 100%% of the area, as is usual today. "
-        "They cost errors in short runs and pay in long ones (data/README.md)")
+        help="shifts (default), of 2012; or resized crops, of today: better in long runs, worse in short ones")
     add("--patience", type=int, metavar="N",
-        help="end when N epochs brought no lower validation error; that part has then chosen, and no longer "
-        "measures honestly: report on other images")
+        help="end after N epochs without a lower validation error, which then is no honest measure any more")
     add("--seed", type=int, metavar="N", help="default 0")
 
     add = parser.add_argument_group("fine-tuning").add_argument
@@ -80,7 +78,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
     add("--precision", choices=("auto", "bf16", "fp16", "fp32"),
-        help="default auto: the fastest of the device; in fp16, steps that overflow are skipped and counted")
+        help="default auto; fp16 skips steps that overflow")
     add("--deterministic", action="store_true", default=None, help="the same bits on CUDA, too, which costs time")
     add("--checkpoint-minutes", type=float, metavar="M",
         help="write last.pt within an epoch, too (default 5; 0: only at its end)")
