@@ -9,11 +9,13 @@ fits most lines is taken, for the whole list.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterator
+from unicodedata import normalize
 
 from alexnet.files import UserError, text_of
 from alexnet.images import suffixes
@@ -26,6 +28,11 @@ BOXES = "predictionstring"   # Kaggle's: the class, then numbers
 LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "classes", "category", "target",
          "breed", "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid", "categoryid")
 PART = ("split", "part", "subset", "set", "usage")
+
+# How the parts of a data set are called, and what adds nothing to such a name.
+PARTS = {"train": "train|training|trainval|训练", "val": "val|valid|validation|验证",
+         "test": "test|testing|eval|evaluation|测试"}
+FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|part|集"
 
 Row = tuple[int, list[str]]   # a line's number, and its cells
 
@@ -40,6 +47,18 @@ class Listed:
     lost: list[str] = field(default_factory=list)           # lines that fit nothing, with the reason
 
 
+def part_of(name: str) -> tuple[str, str]:
+    """Which part a name speaks of (train, val, test, or none), and what else it says: train and seg for
+    seg_train, val and nothing for Validation, val2017 and valImages."""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    spoken = {part: word for part, pattern in PARTS.items() for word in words
+              if re.fullmatch(f"({pattern})({FILLERS})?", word)}
+    if len(spoken) != 1:
+        return "", ""
+    (part, word), = spoken.items()
+    return part, " ".join(other for other in words if other != word and not re.fullmatch(FILLERS, other))
+
+
 class Names:
     """Finds the file that a list means: by its path in the folder or the end of that, with or without suffix."""
 
@@ -47,7 +66,7 @@ class Names:
         self.whole: dict[str, list[Path]] = defaultdict(list)
         self.ends: dict[str, list[Path]] = defaultdict(list)
         for file in files:
-            path = file.relative_to(folder).as_posix()
+            path = normalize("NFC", file.relative_to(folder).as_posix())   # a Mac writes letters in two pieces
             for name in {path, path.removesuffix(file.suffix)}:
                 self.whole[name].append(file)
                 for end in ends(name):
@@ -55,13 +74,14 @@ class Names:
 
     def find(self, name: str) -> list[Path]:
         """The files that it may mean: none, one, or several."""
-        name = name.replace("\\", "/").removeprefix("./")
-        suffix = Path(name).suffix
-        for one in (name, name.removesuffix(suffix)) if suffix.lower() in suffixes() else (name,):
+        name = normalize("NFC", name).replace("\\", "/").removeprefix("./")
+        stem, suffix = os.path.splitext(name)
+        for one in (name, stem) if suffix.lower() in suffixes() else (name,):
             # A list may lie higher or lower than the images: its paths may be longer or shorter than ours.
             for table, keys in ((self.whole, [one]), (self.ends, [one]), (self.whole, ends(one))):
                 if found := next((table[key] for key in keys if key in table), None):
-                    return [file for file in found if file.name == Path(name).name] or found
+                    exact = [file for file in found if file.name == os.path.basename(name)] if len(found) > 1 else []
+                    return exact or found
         return []
 
 
@@ -112,14 +132,14 @@ def read_table(rows: list[Row], names: Names, classes: list[str] | None, path: P
     width = max((len(cells) for _, cells in rows), default=0)
     columns = list(zip(*(cells + [""] * (width - len(cells)) for _, cells in rows)))
     titles = [re.sub(r"[\W_]", "", column[0].lower()) for column in columns]
-    found = [sum(map(bool, map(names.find, column))) for column in columns]
+    found = [sum(map(bool, map(names.find, column[::len(rows) // 1000 + 1]))) for column in columns]
     if not any(found):
         return None
     image = max(range(width), key=lambda column: (found[column], titles[column] in IMAGE))
     label, class_of = label_column(columns, titles, image, classes, path)
     if label is None:
         return None
-    part = next((columns[column] for column in range(width) if titles[column] in PART), None)
+    part = next((columns[one] for one in say_parts(titles, columns)), None)
     listed, twice = Listed(), set()
     for row, (number, _) in enumerate(rows):
         cell, name = columns[image][row], class_of(columns[label][row])
@@ -133,11 +153,17 @@ def read_table(rows: list[Row], names: Names, classes: list[str] | None, path: P
             twice.add(files[0])
         elif not why and part:
             listed.parts[files[0]] = part[row]
-        titled = row == 0 and not files and Path(cell).suffix.lower() not in suffixes()
+        titled = row == 0 and not files and os.path.splitext(cell)[1].lower() not in suffixes()
         if why and not (titled and columns[label][0] not in columns[label][1:]):
             listed.lost.append(f"line {number} ({cell}, {columns[label][row]}: {why})")
     listed.labels = {file: name for file, name in listed.labels.items() if file not in twice}
     return listed
+
+
+def say_parts(titles: list[str], columns: list[tuple[str, ...]]) -> list[int]:
+    """Which columns hold parts: by their titles, or of three and more by their cells."""
+    return [one for one, column in enumerate(columns) if titles[one] in PART
+            or len(columns) > 2 and len(column) > 1 and all(part_of(cell)[0] for cell in column[1:])]
 
 
 def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, classes: list[str] | None,
@@ -154,12 +180,13 @@ def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, 
         return classes[index] if index < len(known) else ""
 
     known = set(classes or ())
-    others = [column for column in range(len(columns)) if column != image and titles[column] not in PART]
+    others = sorted({*range(len(columns))} - {image, *say_parts(titles, columns)})
     titled = sorted((column for column in others if titles[column] in LABEL), key=lambda one: LABEL.index(titles[one]))
     if classes is None:
-        # Without titles, classes are what occurs more than once: a running number does not.
+        # Without titles, classes are what occurs more than once: a running number does not. With other titles, no
+        # column is, unless there is but one: others may be ages, boxes, or a number for each class.
         again = [one for one in others if len(others) == 1 or len(set(columns[one])) < len(columns[one])]
-        label = next(iter(titled or again), None)
+        label = next(iter(titled or (again if titles[image] not in IMAGE or len(others) == 1 else ())), None)
         return label, first_word if label is not None and titles[label] == BOXES else whole
     beside = [column for column in (image + 1, image - 1) if column in others][:1]   # others may be any numbers
     readings = [(column, reading) for reading in (whole, first_word, number)

@@ -21,17 +21,14 @@ from PIL import Image
 from alexnet import demo, labels
 from alexnet.files import UserError, lines_of
 from alexnet.images import is_image, open_image, to_rgb
+from alexnet.labels import part_of
 
 PARTS = ("train", "val")
 VAL_NAMES = ("val", "validation", "valid", "test")
 VAL_FRACTION = 0.2   # held out where a source has no validation part
-PART_WORDS = {"train": "train|training|trainval|训练", "val": "val|valid|validation|验证",
-              "test": "test|testing|eval|evaluation|测试"}
-FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|part|集"   # say nothing in such a name
 # Folders that systems and photo stations make, and files such as Windows' small pictures.
 SYSTEM = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
           "__macosx", "thumbnails", "thumbs", "_thumbs", "thumbs.db", "desktop.ini"}
-NUMBER = r"[\s._-]*\(?\d+\)?"
 DATE = r"[\s._-]*(?<!\d)(19|20)\d\d[._-]?(0\d|1[0-2])[._-]?[0-3]\d([T\s._-]+\d\d[._:-]?\d\d[._:-]?\d\d)?$"
 SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
 FEW = 20             # training images a class below which we warn
@@ -172,18 +169,6 @@ def kinds(others: Counter[str]) -> str:
 
 # ------------------------------------------------------------------- what folders mean
 
-def part_of(name: str) -> tuple[str, str]:
-    """Which part a folder's name speaks of (train, val, test, or none), and what else it says: train and seg
-    for seg_train, val and nothing for Validation, val2017 and valImages."""
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    spoken = {part: word for part, pattern in PART_WORDS.items() for word in words
-              if re.fullmatch(f"({pattern})({FILLERS})?", word)}
-    if len(spoken) != 1:
-        return "", ""
-    (part, word), = spoken.items()
-    return part, " ".join(other for other in words if other != word and not re.fullmatch(FILLERS, other))
-
-
 def parts_in(folder: Path) -> dict[str, Path]:
     """The folders of the parts train, val and test, those of them that are there and hold images.
 
@@ -320,7 +305,8 @@ def by_name(files: list[Path], known: set[str]) -> dict[str, list[Path]]:
                 groups.setdefault(name.rstrip("._- "), []).append(path)
         return groups
 
-    fine, coarse = grouped(rf"{NUMBER}$"), grouped(rf"{NUMBER}$|([\s._-]+{NUMBER})+$")
+    last, first = r"[\s._-]*\(?\d+\)?$", r"[\s._-]+\(?\d+\)?(?![^\s._-]).*$"   # numbers
+    fine, coarse = grouped(last), grouped(f"{first}|{last}")
     if known:
         return max(fine, coarse, key=lambda groups: len(known & set(groups)))
     if len(files) < FEW / 2 * len(fine) and 1 < len(coarse) < len(fine):

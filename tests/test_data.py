@@ -524,7 +524,7 @@ def test_parts_of_several_classes_side_by_side_are_refused(tmp_path):
 @pytest.mark.parametrize("pattern, classes", [
     ("{0}-2024-01-{1:02}_{2}.jpg", ["cat", "dog"]), ("{0}_202401{1:02}_12301{2:02}.jpg", ["cat", "dog"]),
     ("{0}-2024.01.{1:02}.jpg", ["cat", "dog"]), ("{0} ({2}).jpg", ["cat", "dog"]), ("{0}-{1}-{2}.png", ["cat", "dog"]),
-    ("n0144076{3}_{2}.JPEG", ["n01440760", "n01440761"]), ("type_{3}_{2:04}.png", ["type_0", "type_1"]),
+    ("{0}_{1:03}_aug_{3}.jpg", ["cat", "dog"]), ("n0144076{3}_{2}.JPEG", ["n01440760", "n01440761"]), ("type_{3}_{2:04}.png", ["type_0", "type_1"]),
     ("{2:032x}.png", [])])
 def test_flat_names_give_the_class_before_numbers_and_dates(pattern, classes):
     files = [Path(pattern.format(["cat", "dog"][i % 2], i % 28 + 1, i * 1234567891234567, i % 2)) for i in range(40)]
@@ -623,6 +623,7 @@ CASES = {
     "another suffix": ("a.JPEG,cat\nb.JPEG,dog", "", {"a.png": "cat", "b.png": "dog"}),
     "old Mac's line ends": ("a.png,cat\rb.png,dog\r", "", {"a.png": "cat", "b.png": "dog"}),
     "tabs and boxes": ("a.png\tcat\t0\t0\t62\nb.png\tdog\t0\t0\t62", "", {"a.png": "cat", "b.png": "dog"}),
+    "letters that a Mac writes in two pieces": ("caf\u00e9.png,cat", "", {"cafe\u0301.png": "cat"}),
     "names with points": ("v.1,cat\nv.2,dog", "", {"v.1.png": "cat", "v.2.png": "dog"})}
 
 
@@ -655,6 +656,7 @@ def test_labels_of_a_folder_from_a_list(tmp_path):
     folder = dots(tmp_path / "set", *(f"raw/{index}.png" for index in range(12)))
     for title, text, expected in (
             ("names", "image,label\n{}.png,{}", {"train": {"cat": 5, "dog": 5}, "val": {"cat": 1, "dog": 1}}),
+            ("parts of AutoML", "x,x,x\n{2},gs://bucket/raw/{0}.png,{1}", {"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}}),
             ("parts", "id;class;split\n{};{};{}", {"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}})):
         head, line = text.split("\n")
         (tmp_path / "list.csv").write_text("\n".join([head] + [line.format(
@@ -669,7 +671,7 @@ def test_labels_of_a_folder_from_a_list(tmp_path):
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"1.png,cat\n", "only one class"), (b"x.png,cat\n", "gives no image in .* a class"), (b"\x89PNG\r\n\x1a\n\0", "not a text"),
+    (b"1.png,cat\n", "only one class"), (b"image,MEL,NV\n1,1.0,0.0\n2,0.0,1.0\n", "gives no image in .* a class"), (b"x.png,cat\n", "gives no image in .* a class"), (b"\x89PNG\r\n\x1a\n\0", "not a text"),
     ("id,class\n1,\u8682\u8681\n2,dog\n".encode("gbk"), "not UTF-8"), (b"id,class,part\n1,a,test\n2,b,test\n", "no image of a training part"),
     (None, "there is no such file")])
 def test_lists_that_cannot_be_used_get_a_line(tmp_path, content, said):
