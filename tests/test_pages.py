@@ -23,7 +23,8 @@ from alexnet import AlexNet
 ROOT = Path(__file__).resolve().parent.parent
 PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.md",
          "paper/faq.md": "paper/faq.zh-CN.md", "paper/history.md": "paper/history.zh-CN.md",
-         "paper/recipe.md": "paper/recipe.zh-CN.md", "paper/using.md": "paper/using.zh-CN.md"}
+         "paper/recipe.md": "paper/recipe.zh-CN.md", "paper/using.md": "paper/using.zh-CN.md",
+         "data/README.md": "data/README.zh-CN.md"}
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
