@@ -140,15 +140,31 @@ def test_integers_over_all_32_bits_are_refused():
         open_image(values_file(np.array([[-2 ** 31, 2 ** 31 - 1]], np.int32)))
 
 
-def test_a_wrong_checksum_a_large_text_or_profile_in_a_png_does_not_matter(picture):
-    def chunk(kind: bytes, data: bytes, wrong: int = 0) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) ^ wrong)
+def chunk(kind: bytes, data: bytes, wrong: int = 0) -> bytes:
+    """Of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data) ^ wrong)
 
+
+def test_colours_of_16_bits_that_use_12_are_dim_though_pillow_has_reduced_them(noise_image):
+    for colours, alpha, kind in ((3, 0, 2), (3, 1, 6), (1, 1, 4)):   # RGB, RGBA, grey and transparency
+        for scale in (16, 257):
+            values = noise_image(30, 40)[..., :colours].astype(">u2") * np.uint16(scale)
+            values = np.dstack([values, *[np.full((30, 40), 65535)] * alpha]).astype(">u2")
+            rows = b"".join(b"\0" + row.tobytes() for row in values)
+            head = struct.pack(">IIBBBBB", 40, 30, 16, kind, 0, 0, 0)
+            file = images.PNG + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+            assert ("dim" in open_image(file).info) == (scale == 16), (kind, scale)
+    dark = struct.pack("<2sIIIIiiHHIIiiII3I", b"BM", 74, 0, 66, 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0, 63488, 2016, 31) + bytes(8)
+    assert "dim" not in open_image(dark).info and "dim" not in open_image(file_of(Image.new("L", (9, 9)), "PNG")).info
+
+
+def test_a_wrong_checksum_a_large_text_or_profile_in_a_png_does_not_matter(picture):
     large = zlib.compress(bytes(3 * 2 ** 20))
     exif = Image.Exif()
     exif[0x0112] = 6
     for more in (chunk(b"tEXt", b"a\0b", 1), chunk(b"zTXt", b"a\0\0" + large), chunk(b"iCCP", b"a\0\0" + large),
-                 chunk(b"iTXt", b"a\0\1\0\0\0" + large), chunk(b"gAMA", b"a"), chunk(b"eXIf", b"no EXIF data")):
+                 chunk(b"iTXt", b"a\0\1\0\0\0" + large), chunk(b"gAMA", b"a"), chunk(b"eXIf", b"no EXIF data"),
+                 chunk(b"eXIf", b"a", 1)):
         for turn in {False, more[4:8] != b"eXIf"}:
             whole = file_of(picture, "PNG", **({"exif": exif} if turn else {})).getvalue()
             for place in (33, len(whole) - 12):   # behind the head, before the end

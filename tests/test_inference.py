@@ -21,7 +21,7 @@ from PIL import Image
 
 import alexnet_inference
 from alexnet import AlexNet, checkpoint, figures, load
-from alexnet.images import square
+from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError
@@ -125,6 +125,7 @@ def test_whatever_holds_a_picture_is_classified_alone_or_in_a_list(model_file, f
     for several in (forms, tuple(forms), iter(forms), (form for form in forms), np.stack([array] * 3), torch.stack([tensor] * 2)):
         answers = list(classify(model, several))
         assert len(answers) > 1 and {one.top for one in answers} == {answer.top}
+    assert from_array(tensor[:, :8, :4]).size == from_array(array[:8, :4]).size == from_array(array[:4, :4]).size[:1] + (8,)
     (_, row), = features(model, array, "fc7")
     assert row.shape == (16,)
     grey = array[..., 1]
