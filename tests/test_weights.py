@@ -258,11 +258,11 @@ def test_weights_that_are_nan_or_infinite_in_our_32_bits_are_refused():
 def test_class_names_are_read_in_every_encoding_of_unicode(tmp_path, encoding):
     path = tmp_path / "names.txt"
     path.write_bytes("猫\r\nStraße\r\n\r\nsea side\r\n".encode(encoding))
-    assert weights.class_names(3, Path("x.pt"), weights.Hints(classes=path)) == ["猫", "Straße", "sea side"]
+    assert weights.class_names(3, Path("x.pt"), weights.Hints(classes=path), {}) == ["猫", "Straße", "sea side"]
     for content, reason in (("蚂蚁\n".encode("gbk"), "not UTF-8 .line 1.: save it as UTF-8"), (b"\x89PNG\r\n\x1a\n\0", "not a text")):
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"--classes .*names.txt is {reason}"):
-            weights.class_names(1, Path("x.pt"), weights.Hints(classes=path))
+            weights.class_names(1, Path("x.pt"), weights.Hints(classes=path), {})
 
 
 def test_what_training_scripts_save_beside_the_weights_is_neither_run_nor_in_the_way(place, theirs, monkeypatch):
