@@ -66,6 +66,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
     add("--augmentation", choices=("shifts", "resized"),
         help="crops: shifts of 2012 (default), or resized, which pay in long runs only")
+    add("--balance", action="store_true", default=None, help="each class equally often, whatever its size")
     add("--patience", type=int, metavar="N",
         help="end after N epochs without a lower validation error, which then is no honest measure any more")
     add("--seed", type=int, metavar="N", help="default 0")
@@ -224,7 +225,7 @@ def settle(options: argparse.Namespace, pack: Pack, image_size: int, world: Worl
         seed=given("seed", 0), precision=given("precision", "auto"),
         weights=place(options.weights) if start else None, changes=changes, freeze=options.freeze,
         head_lr=head, deterministic=bool(options.deterministic), patience=options.patience,
-        augmentation=given("augmentation", "shifts"))
+        augmentation=given("augmentation", "shifts"), balance=bool(options.balance))
     highest = highest_rate(shape, momentum, recipe.bias_rate)
     if world.rank or start or options.quiet and options.lr is None:
         return settings     # the limit is that of the initial weights
@@ -416,7 +417,7 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
     if run.finished:
         if world.rank == 0:
             run.report()   # the last epoch's may be missing
-            more = (f"the last {settings.patience} of them brought no lower error; a larger --patience goes on with it"
+            more = (f"the last {settings.patience} brought no lower error; a larger --patience goes on"
                     if run.out_of_patience else "its schedule has come to its end" if run.plan().finished
                     else "--epochs N goes on with it, the schedule stretched to N")
             print(f"{folder} is finished: {run.progress.epoch} epochs; {more}")

@@ -44,8 +44,8 @@ def draw(count: int, room: int, generator: torch.Generator) -> Draw:
 
 
 def draw_resized(count: int, room: int, generator: torch.Generator, size: int) -> Draw:
-    """What is usual today (torchvision's RandomResizedCrop), for images of side `room + size`: windows of 8 to
-    100% of the area, with sides of 3:4 to 4:3, cut where that is more than the image."""
+    """What is usual today (torchvision's RandomResizedCrop), for images of side `room + size`: windows of
+    8 to 100% of the area, with sides of 3:4 to 4:3, cut where that is more than the image."""
     side = room + size
     area = torch.empty(count).uniform_(0.08, 1, generator=generator)
     ratio = torch.empty(count).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
@@ -64,9 +64,9 @@ def crop(images: np.ndarray, indices: np.ndarray, choice: Draw, size: int) -> Te
     """
     batch = torch.empty((len(indices), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
     rows = batch.permute(0, 2, 3, 1).numpy()  # the same memory
-    lengths = ([size] * len(indices) if length is None else length.tolist()
-               for length in (choice.height, choice.width))
-    places = zip(indices.tolist(), choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist(), *lengths)
+    same = torch.full_like(choice.top, size)
+    drawn = (choice.top, choice.left, choice.mirror, choice.height, choice.width)
+    places = zip(indices, *((same if values is None else values).tolist() for values in drawn))
     for row, (index, top, left, mirror, height, width) in enumerate(places):
         window = images[index, top:top + height, left:left + width]
         if (height, width) == (size, size):

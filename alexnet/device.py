@@ -59,8 +59,8 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """`auto`: bf16 where the device computes in it (emulated, it is far slower); fp16 on a GPU whose tensor cores
-    have only that (compute capability 7: V100, T4); else fp32."""
+    """`auto`: bf16 where the device computes in it (emulated, it is far slower); fp16 on a GPU whose tensor
+    cores have only that (compute capability 7: V100, T4); else fp32."""
     if name == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)

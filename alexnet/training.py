@@ -286,7 +286,7 @@ class TrainingBatches:
     def __init__(self, pack: Pack, image_size: int, batch_size: int, seed: int, epoch: int,
                  device: torch.device, world: World = World(), noise: float = 0.0,
                  colour: str = "release", threads: int = 1, first: int = 0, mean: Tensor | None = None,
-                 augmentation: str = "shifts") -> None:
+                 augmentation: str = "shifts", balance: bool = False) -> None:
         self.pack, self.size, self.batch_size = pack, image_size, batch_size
         self.seed, self.epoch, self.device, self.world = seed, epoch, device, world
         self.noise = noise
@@ -296,8 +296,11 @@ class TrainingBatches:
         mean = pack.mean_crop(image_size).to(device) if mean is None else mean
         self.mean = mean if colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
-        count = len(pack.labels["train"])
-        self.order = torch.randperm(count, generator=generator("cpu", seed, epoch, ORDER)).numpy()
+        labels, chance = torch.from_numpy(pack.labels["train"]), generator("cpu", seed, epoch, ORDER)
+        count = len(labels)
+        order = torch.randperm(count, generator=chance) if not balance else torch.multinomial(
+            (1 / labels.bincount().double())[labels], count, replacement=True, generator=chance)
+        self.order = order.numpy()
         self.count = math.ceil(count / batch_size)
 
     def __len__(self) -> int:
@@ -530,6 +533,7 @@ class Settings:
     deterministic: bool = False      # the same bits on CUDA, too
     labels: str | None = None        # the list of the images' classes, where folders do not say them
     augmentation: str = "shifts"     # or "resized"
+    balance: bool = False            # an epoch draws as many images, each class equally often
     patience: int | None = None      # epochs without a lower validation error that end the run
 
 
@@ -608,7 +612,7 @@ class Run:
             self.pack, settings.image_size, settings.batch_size, settings.seed, progress.epoch,
             self.device, self.world, settings.color_noise if plan.noise else 0.0,
             self.recipe.colour, self.threads, first=progress.batch, mean=self.model.mean[0],
-            augmentation=settings.augmentation)
+            augmentation=settings.augmentation, balance=settings.balance)
 
     # --- going on
 

@@ -35,7 +35,7 @@ from alexnet.images import packed_side
 from alexnet.model import AlexNet, Dropout
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
-from alexnet.training import (DROPOUT, ORDER, RECIPES, TrainingBatches, World, compute_ready, generator, make_optimizer,
+from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_ready, generator, make_optimizer,
                               set_rates, steps)
 from results import units as running
 from results.pages import fill, percent
@@ -73,11 +73,8 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch, sums, count = len(rows), 0.0, 0
-        batches = TrainingBatches(pack, SIZE, BATCH, unit.seed, epoch, CPU, noise=recipe.noise)
-        if unit.case == "sampling":
-            chance = generator("cpu", unit.seed, epoch, ORDER)
-            drawn = torch.multinomial((1 / sizes.double())[labels], len(labels), replacement=True, generator=chance)
-            batches.order = drawn.numpy()
+        batches = TrainingBatches(pack, SIZE, BATCH, unit.seed, epoch, CPU, noise=recipe.noise,
+                                  balance=unit.case == "sampling")
         model.train()
         set_rates(optimizer, RATE * steps(epoch, EPOCHS, []).rate)
         for batch in batches:
@@ -116,8 +113,10 @@ def errors_by_class(model: AlexNet, pack: Pack) -> list[float]:
 
 
 def units() -> list[Unit]:
-    config = {"image_size": SIZE, "side": packed_side(SIZE), "epochs": EPOCHS, "batch": BATCH, "rate": RATE, "part": PART}
-    return [Unit("balance", way, seed, config, compute, 3, "imagenette") for seed in range(SEEDS) for way in WAYS]
+    config = {"image_size": SIZE, "side": packed_side(SIZE), "epochs": EPOCHS, "batch": BATCH, "rate": RATE,
+              "part": PART}
+    return [Unit("balance", way, seed, config, compute, 3, "imagenette") for seed in range(SEEDS)
+            for way in WAYS]
 
 
 def report(place: Place) -> None:
@@ -131,15 +130,17 @@ def report(place: Place) -> None:
         return [mean(found[way, seed]["errors"][part]) for seed in seeds]
 
     lines = ["Made by `python -m results.balance --imagenette DIR`; the rule that chooses stands in "
-             "[balance.py](../balance.py) and was fixed before the runs. Every second class has a tenth of its training "
-             f"images. `as-trained`, {SIZE} px, {EPOCHS} epochs, batch {BATCH}, rate {RATE:g}. Top-1 error of the last "
-             f"network on the validation part, one view: the mean over classes and over {len(seeds)} seeds.", "",
+             "[balance.py](../balance.py) and was fixed before the runs. Every second class has a tenth of its "
+             f"training images. `as-trained`, {SIZE} px, {EPOCHS} epochs, batch {BATCH}, rate {RATE:g}. Top-1 error "
+             "of the last network on the validation part, one view: the mean over classes and over those of the "
+             f"{SEEDS} seeds that are done ({', '.join(map(str, seeds))}).", "",
              "| way | all classes | large classes | small classes | all classes, by seed |", "|---|---|---|---|---|"]
     for way in WAYS:
         cells = [percent(mean(by_seed(way, part))) for part in (slice(None), slice(0, None, 2), slice(1, None, 2))]
         lines.append(f"| {way} | {' | '.join(cells)} | {', '.join(map(percent, by_seed(way)))} |")
     lines.append("")
-    for one, other in (("plain", "weights"), ("plain", "sampling"), ("weights", "sampling")):
+    pairs = (("plain", "weights"), ("plain", "sampling"), ("weights", "sampling"))
+    for one, other in pairs if len(seeds) > 1 else ():
         apart = t_interval([a - b for a, b in zip(by_seed(one), by_seed(other))])
         lines.append(f"- error of {one} less that of {other}: {apart.text(unit=' percentage points')}")
     fill(place.out / "balance" / "README.md", "runs", lines, TITLE)
@@ -148,7 +149,8 @@ def report(place: Place) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m results.balance", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--imagenette", metavar="DIR", type=typed_path, help="a folder with train/ and val/; without it only the page")
+    parser.add_argument("--imagenette", metavar="DIR", type=typed_path,
+                        help="a folder with train/ and val/; without it only the page")
     parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS, help="default results/")
     parser.add_argument("--toy", action="store_true", help="as small as can be, to see that it works; needs --out")
     options = parser.parse_args()

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,7 +185,17 @@ def test_an_epoch_has_every_image_once_and_another_order_each_time(pack):
     assert [len(batch.labels) for batch in batches_of(pack)] == [16, 16, 13]
 
 
-TODAY = [{}, {"augmentation": "resized"}]
+TODAY = [{}, {"augmentation": "resized"}, {"balance": True}]
+
+
+def test_balance_draws_each_class_equally_often_and_all_of_its_images(pack):
+    labels = np.array([0] * 400 + [1] * 40 + [3] * 4 + [0] * 156)   # none of class 2
+    unequal = replace(pack, labels={**pack.labels, "train": labels})
+    orders = [TrainingBatches(unequal, SIZE, 16, 3, epoch, torch.device("cpu"), balance=True).order for epoch in range(20)]
+    assert all(len(order) == 600 for order in orders) and (orders[0] != orders[1]).any()
+    drawn = np.bincount(np.concatenate(orders), minlength=600)
+    assert [drawn[labels == label].sum() / 12_000 for label in (0, 1, 3)] == pytest.approx([1 / 3] * 3, abs=0.02)
+    assert drawn[labels != 0].min() > 50 and drawn[labels == 0].max() < 25
 
 
 @pytest.mark.parametrize("options", TODAY)
@@ -301,7 +312,7 @@ def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
 
 
 def test_a_run_with_the_options_of_today_goes_on_exactly_and_old_ones_know_none(pack, place):
-    today = settings(augmentation="resized", patience=3, changes=SMALL)
+    today = settings(augmentation="resized", balance=True, patience=3, changes=SMALL)
     straight = Run(place / "straight", today, pack, torch.device("cpu"))
     straight.train()
     for step in (2, 5):
