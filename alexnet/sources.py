@@ -21,7 +21,7 @@ from PIL import Image
 from alexnet import demo, labels
 from alexnet.files import UserError, lines_of
 from alexnet.images import is_image, open_image, to_rgb
-from alexnet.labels import part_of
+from alexnet.labels import LISTS, part_of
 
 PARTS = ("train", "val")
 VAL_NAMES = ("val", "validation", "valid", "test")
@@ -68,7 +68,8 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     elif folder.is_dir():
         source = listed_source(folder, Path(labels), with_val) if labels else folder_source(folder, with_val)
     elif Path(where).exists():
-        raise UserError(f"--data {where} is a file; give the folder that holds the class folders")
+        more = f", or, for a list of labels, --data FOLDER --labels {where}" * (folder.suffix.lower() in LISTS)
+        raise UserError(f"--data {where} is a file; give the folder that holds the class folders{more}")
     else:
         source = torchvision_source(where, download, downloads)
     if val_fraction is not None or not source.parts["val"]:
@@ -225,8 +226,8 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     names = sorted(name for name, files in classes.items() if files)
     findings = [f"class {name} is empty: left out" for name, files in classes.items() if not files]
     if "train" in parts:
-        beside = [path for path in subfolders(top).values() if not part_of(path.name)[0] and has_image(path)]
-        if beside:
+        used = {place for path in parts.values() for place in (path, path.parent)}
+        if beside := [path for path in subfolders(top).values() if path not in used and has_image(path)]:
             findings.append(f"{listed(path.name for path in beside)} beside {train.name}/ are left alone")
     if stray := sorted(set(images_in(train)).difference(*classes.values())):
         findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left "
@@ -247,7 +248,7 @@ def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], fi
                      if len(path.relative_to(train).parts) > 2} for name in names}
     same = levels[names[0]]
     alike = len(names) > 1 < len(same) and all(level == same for level in levels.values())
-    if alike and not sure and not all(name.isdecimal() for name in same):   # years, cameras
+    if alike and not sure and not all(re.fullmatch(r"(19|20)\d\d", name) for name in same):   # years are no classes
         raise in_doubt(f"{listed(names)} in {train} hold the same folders ({', '.join(sorted(same)[:3])} ...): if "
                        f"those are the classes, give one, --data {train / names[0]}", names)
     for name in names:
@@ -364,7 +365,7 @@ def listed_items(folder: Path, val: Path, names: list[str], findings: list[str])
 
 def lists_in(*places: Path) -> list[Path]:
     return [path for place in places for path in sorted(place.iterdir())
-            if path.suffix.lower() in labels.LISTS and path.is_file()]
+            if path.suffix.lower() in LISTS and path.is_file()]
 
 
 def say_lost(found: labels.Listed, files: list[Path], folder: Path, path: Path, findings: list[str],
@@ -397,7 +398,8 @@ def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
     names = sorted({name for file, name in found.labels.items() if parts[file] == "train"},
                    key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
     if not names:
-        raise UserError(f"--labels {path} has no image of a training part, only {listed(set(found.parts.values()))}")
+        raise UserError(f"--labels {path} has no image of a training part, only of "
+                        f"{', '.join(sorted(set(found.parts.values()))[:3])}")
     number = {name: label for label, name in enumerate(names)}
     items = {part: [(file, number[found.labels[file]]) for file in files
                     if parts.get(file) == taken and found.labels[file] in number]

@@ -507,6 +507,13 @@ def test_a_doubled_folder_is_looked_through(tmp_path):
     assert find_source(str(flat)).classes == ["cat", "dog"]
 
 
+def test_a_second_training_part_is_not_lost_without_a_word(tmp_path):
+    source = find_source(str(dots(tmp_path, *(f"{part}/{name}/" for part in ("train", "Training", "val", "test", "extra")
+                                              for name in ("ant", "bee")))))
+    assert held(source)["train"] == {"ant": 1, "bee": 1}
+    assert any("Training/, extra/ beside train/ are left alone" in finding for finding in source.findings)
+
+
 def test_parts_inside_the_classes(tmp_path):
     names = [f"{name}/{part}/" for name in ("cat", "dog") for part in ("train", "val")]
     assert held(find_source(str(dots(tmp_path, *names)))) == {"train": {"cat": 1, "dog": 1}, "val": {"cat": 1, "dog": 1}}
@@ -666,6 +673,12 @@ def test_numbers_that_count_from_one_are_refused(tmp_path):
     (tmp_path / "list.txt").write_text("a.png 1\nb.png 2\n")
     with pytest.raises(UserError, match="has the number 2 for a class.*from 0"):
         labels.read(tmp_path / "list.txt", [tmp_path / "a.png", tmp_path / "b.png"], tmp_path, ["cat", "dog"])
+
+
+def test_a_list_in_the_place_of_a_folder_is_told_where_it_belongs(tmp_path):
+    (tmp_path / "list.csv").write_text("1.png,cat")
+    with pytest.raises(UserError, match="is a file; .*--data FOLDER --labels .*list.csv"):
+        find_source(str(tmp_path / "list.csv"))
 
 
 def test_labels_of_a_folder_from_a_list(tmp_path):
