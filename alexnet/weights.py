@@ -626,7 +626,8 @@ def description(content: dict[str, Any]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     parser = CommandLine(__doc__, prog="python -m alexnet.weights")
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="any file of an AlexNet's weights, a run's folder, or pretrained")
+    add("source", metavar="SOURCE",
+        help="any file of an AlexNet's weights, a run's folder, one of the Hugging Face hub, or pretrained")
     add("destination", metavar="DESTINATION", nargs="?",
         help=f"{', '.join(WRITERS)}: the suffix decides; without it SOURCE is described")
     add = parser.add_argument_group("what another's file may not say").add_argument
@@ -634,8 +635,10 @@ def main(arguments: list[str] | None = None) -> None:
     add("--rgb", action="store_false", dest="bgr", help="conv1 takes red, green, blue (the default for torchvision)")
     add("--mean", type=Path, metavar="FILE.npy", help="3 values or an image, 0..255, channels in the file's order")
     add("--image-size", type=int, metavar="PX", help="default: the ONNX file's; Caffe 227, torchvision 224")
-    add("--variant", choices=list(VARIANTS), help="for layers that are neither Caffe's nor torchvision's")
-    add("--classes", type=Path, metavar="FILE.txt", help="a class's name a line (default for 1,000: ImageNet's)")
+    add("--variant", choices=list(VARIANTS),
+        help="for a state dict of ours, and for layers that are neither Caffe's nor torchvision's")
+    add("--classes", type=Path, metavar="FILE.txt",
+        help="a class's name a line (default: the file's, or for 1,000 ImageNet's)")
     with shell("alexnet.weights"):
         options = parser.parse_args(arguments)
         hints = Hints(options.variant, options.image_size, options.bgr, options.mean, options.classes)

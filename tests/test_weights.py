@@ -509,6 +509,7 @@ HOSTILE = {
                  "torch's old form; if you trust it, this line"),
     "our names": (lambda path, caffe: torch.save(small_state(), path), "does not say which variant it is: --variant says it"),
     "a normalisation": (lambda path, caffe: torch.save({**plain(caffe), "features.1.weight": torch.ones(96)}, path), "and features.1.weight"),
+    "a scale between": (lambda path, caffe: torch.save({**plain(caffe), "features.13.gamma": torch.ones(9)}, path), "and features.13.gamma"),
     "another between": (lambda path, caffe: torch.save({**plain(caffe), "bn.bias": torch.ones(9)}, path), "and bn.bias"),
     "bomb": (lambda path, caffe: bomb(path), "would unpack to more than its own size"),
     "picture": (lambda path, caffe: picture(path), "is no checkpoint: neither"),
