@@ -22,8 +22,9 @@ import time
 from contextlib import nullcontext
 from dataclasses import MISSING, asdict, fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell
 from alexnet.files import UserError, alone, printable, read_json, write_json
@@ -33,6 +34,8 @@ TUNING_RATE = 0.3        # with --weights: times the recipe's rate; results/READ
 SMALL, SMALL_BATCH = 1_000, 32      # training images below which, as with --weights, a larger batch leaves too few steps
 GROWING = ("epochs", "patience")    # what may be raised when a run goes on
 RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
+CACHE = "data/packed"
+MAY_MOVE = ("data", "labels", "weights")   # what a run that goes on may find elsewhere, if it holds the same
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
 
 
@@ -51,7 +54,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="hold out this part of the training images (default 0.2 where there is no val/)")
     add("--out", metavar="DIR", help="the run's folder (default results/runs/DATA-VARIANT-TIME)")
     add("--resume", metavar="RUN", help="go on with a run; --epochs and --patience may grow")
-    add("--evaluate", metavar="CHECKPOINT", help="only measure; --out FILE.json takes the numbers")
+    add("--evaluate", metavar="CHECKPOINT", help="only measure (all images of another --data, or of its val or "
+        "test part); --out FILE.json takes the numbers")
+    add("--part", choices=("train", "val", "test"), help="with --evaluate: this part of the data")
     add("--views", type=int, choices=(1, 10), help="with --evaluate: only these views (default both)")
 
     add = parser.add_argument_group("recipe").add_argument
@@ -103,6 +108,8 @@ def check(options: argparse.Namespace) -> None:
         for name in names.split():
             if (value := getattr(options, name)) is not None and not allowed(value):
                 raise UserError(f"--{name.replace('_', '-')} {rule}")
+    if options.part and (options.labels or not options.evaluate):
+        raise UserError("--part belongs to --evaluate, and goes without --labels")
     if options.out and not options.evaluate and Path(options.out).is_file():
         raise UserError(f"--out {options.out} is a file; a run is a folder")
     if (options.freeze or options.head_lr) and not (options.weights or options.resume or options.evaluate):
@@ -116,8 +123,8 @@ def check(options: argparse.Namespace) -> None:
         raise UserError(f"{options.resume} is not a run: it has no config.json{advice}")
 
 
-if __name__ == "__main__":   # a mistake in the options is answered before torch is imported, which takes seconds
-    with shell("train_alexnet.py", speaks=os.environ.get("RANK", "0") == "0"):   # one of torchrun's processes
+if __name__ == "__main__" and "RANK" not in os.environ:   # torchrun's processes first have to know of each other
+    with shell("train_alexnet.py"):   # a mistake in the options is answered before torch is imported, which takes seconds
         check(parse())
 
 import numpy as np
@@ -126,38 +133,45 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from alexnet import checkpoint, weights
-from alexnet.pack import Pack, packed
-from alexnet.sources import find_source
+from alexnet.pack import Pack, packed, short_digest
+from alexnet.sources import PARTS, Source, find_source, measured_part, to_measure
 from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
 from alexnet.model import AlexNet, describe, sizes
 from alexnet.training import (RECIPES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               default_rate, evaluate, first_to_fail, highest_head_rate, highest_rate, join_world, meet)
 
 
-def load_data(where: str, image_size: int, val_fraction: float | None, labels: str | None,
-              options: argparse.Namespace, world: World) -> Pack:
-    """The packed images; the first process packs, the others wait and open."""
-    cache = Path(options.cache or "data/packed")
+def images_at(options: argparse.Namespace, where: str, val_fraction: float | None, labels: str | None) -> Source:
+    """`find_source`; UserError that names --data where a run's images are no longer in their place."""
+    if not options.data and Path(where).is_absolute() and not Path(where).exists():
+        raise UserError(f"the images are no longer in {where}: --data FOLDER says where they are now")
+    return find_source(where, val_fraction, bool(options.download), Path(options.cache or CACHE).parent / "downloads", labels)
 
+
+def load_data(source: Callable[[], Source], image_size: int, options: argparse.Namespace, world: World) -> Pack:
+    """The packed images; the first process packs, the others wait and open."""
     def get(quiet: bool) -> Pack:
-        source = find_source(where, val_fraction, bool(options.download), cache.parent / "downloads", labels)
-        if not quiet:   # before hours are spent on what are no classes
-            names = ", ".join(source.classes[:8]) + " ..." * (len(source.classes) > 8)
-            print(f"{source.name}: {len(source.classes)} classes ({printable(names)})", flush=True)
-        return packed(source, image_size, cache, bool(options.strict), quiet=quiet)
+        found = source()
+        if not quiet and not options.evaluate:   # before hours are spent on what are no classes
+            names = ", ".join(found.classes[:8]) + " ..." * (len(found.classes) > 8)
+            print(f"{found.name}: {len(found.classes)} classes ({printable(names)})", flush=True)
+        return packed(found, image_size, Path(options.cache or CACHE), bool(options.strict), quiet=quiet)
 
     pack = get(bool(options.quiet)) if world.rank == 0 else None
-    meet(world, "packed")
-    pack = pack or get(quiet=True)
-    if world.rank == 0:
-        if where == "demo" and Path(where).is_dir():
-            print("warning: demo is the built-in data set; the folder of that name is --data ./demo", file=sys.stderr)
-        for finding in pack.findings:
-            print(f"warning: {printable(finding)}", file=sys.stderr)
-        if pack.skipped:
-            print(f"warning: {len(pack.skipped)} image(s) cannot be read and are left out, such as "
-                  f"{printable(pack.skipped[0])} (all of them in {pack.folder / 'pack.json'})", file=sys.stderr)
-    return pack
+    meet(world)
+    return pack or get(quiet=True)
+
+
+def say_findings(pack: Pack, where: str, world: World) -> None:
+    if world.rank:
+        return
+    if where == "demo" and Path(where).is_dir():
+        print("warning: demo is the built-in data set; the folder of that name is --data ./demo", file=sys.stderr)
+    for finding in pack.findings:
+        print(f"warning: {printable(finding)}", file=sys.stderr)
+    if pack.skipped:
+        print(f"warning: {len(pack.skipped)} image(s) cannot be read and are left out, such as "
+              f"{printable(pack.skipped[0])} (all of them in {pack.folder / 'pack.json'})", file=sys.stderr)
 
 
 def starting_point(options: argparse.Namespace, where: str, world: World) -> dict[str, Any] | None:
@@ -166,7 +180,7 @@ def starting_point(options: argparse.Namespace, where: str, world: World) -> dic
         return None
     if where == PRETRAINED and world.rank == 0:
         weights.pretrained()    # the first process fetches it
-    meet(world, "weights")
+    meet(world)
     start = weights.read(where)
     variant, size = start["variant"], start["image_size"]
     if options.variant not in (None, variant):
@@ -252,8 +266,8 @@ def place(where: str) -> str:
     return str(Path(where).resolve()) if where != "demo" and Path(where).exists() else where
 
 
-def resumed(options: argparse.Namespace) -> Settings:
-    """The settings of the run to go on with; options that contradict them are refused."""
+def resumed(options: argparse.Namespace) -> tuple[Settings, dict[str, Any]]:
+    """The settings of the run to go on with, and its config.json; options that contradict them are refused."""
     path = Path(options.resume) / "config.json"
     if options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
@@ -263,23 +277,41 @@ def resumed(options: argparse.Namespace) -> Settings:
     try:
         stored = {**newer, **config["settings"]}   # an older run lacks what is newer
         options.cache = options.cache or str(config["cache"])
-        config["resumed"], config["surroundings"], config["identity_of_data"]
+        config["resumed"], config["surroundings"], config["identity_of_data"], config["classes"]
     except (KeyError, TypeError):
         stored = {}
     if stored.keys() != known:
         raise UserError(f"{path} is not the config.json of a run")
-    for name in ("data", "labels", "weights"):
-        if getattr(options, name):
-            setattr(options, name, place(getattr(options, name)))
+    stored |= {name: place(getattr(options, name)) for name in MAY_MOVE if getattr(options, name)}
     wrong = [f"--{name.replace('_', '-')} {value} (was {stored[name]})"
              for name, value in vars(options).items()
-             if name in known - {*GROWING} and value is not None and value != stored[name]]
+             if name in known - {*GROWING, *MAY_MOVE} and value is not None and value != stored[name]]
     grown = {name: value for name in GROWING if (value := getattr(options, name)) is not None}
     wrong += [f"--{name} {value} (was {stored[name]}; it may only grow)"
               for name, value in grown.items() if value < (stored[name] or math.inf)]
     if wrong:
         raise UserError(f"--resume goes on as before, so these cannot change: {', '.join(wrong)}")
-    return Settings(**{**stored, **grown})
+    return Settings(**{**stored, **grown}), config
+
+
+def same_images(config: dict[str, Any], pack: Pack) -> bool:
+    """Whether a run was begun with these, wherever they lie; an older config.json knows names, sizes and times only."""
+    return config["classes"] == pack.classes and (config["content_of_data"] == pack.content if "content_of_data" in config
+                                                  else config["identity_of_data"] in pack.identity)
+
+
+def check_moved(config: dict[str, Any], settings: Settings, pack: Pack, start: dict[str, Any] | None) -> None:
+    """UserError if the --data or the --weights of a run that goes on are not those that it was begun with."""
+    before, digest = config["settings"], config.get("digest_of_weights")
+    for name in ("data", "labels"):
+        if getattr(settings, name) != before.get(name) and not same_images(config, pack):
+            raise UserError(f"--{name} {getattr(settings, name)} does not give the images and classes that the run was begun "
+                            f"with ({before.get(name)}): --resume goes on with the same ones only")
+    same = checkpoint.digest(checkpoint.build(start)) == digest if start and digest else (
+        settings.weights == before.get("weights"))
+    if start and not same:
+        raise UserError(f"{settings.weights} does not hold what the run began with ({before.get('weights') or 'new weights'}): "
+                        "--resume goes on with the same only")
 
 
 class Console(Watcher):
@@ -370,12 +402,16 @@ def train(options: argparse.Namespace) -> None:
     device = choose_device(options.device or "auto")
     world = join_world(device)
     if options.resume:
-        settings = resumed(options)
+        settings, config = resumed(options)
         make_deterministic(settings.deterministic)
-        pack = load_data(settings.data, settings.image_size, settings.val_fraction, settings.labels, options, world)
+        pack = load_data(partial(images_at, options, settings.data, settings.val_fraction, settings.labels),
+                         settings.image_size, options, world)
+        say_findings(pack, settings.data, world)
         folder = Path(options.resume)
         begun = any((folder / name).exists() for name in ("last.pt", "previous.pt"))
-        start = None if begun else starting_point(options, settings.weights, world)
+        start = starting_point(options, settings.weights, world) if options.weights or not begun else None
+        check_moved(config, settings, pack, start)
+        start = None if begun else start
     else:
         make_deterministic(bool(options.deterministic))
         where = options.data or "demo"
@@ -383,7 +419,8 @@ def train(options: argparse.Namespace) -> None:
         size = start["image_size"] if start else options.image_size or (DEMO_SIZE if where == "demo" else 224)
         if not start:
             outline(2, size, options.variant or "as-trained")  # a size too small is said before packing
-        pack = load_data(where, size, options.val_fraction, options.labels, options, world)
+        pack = load_data(partial(images_at, options, where, options.val_fraction, options.labels), size, options, world)
+        say_findings(pack, where, world)
         settings = settle(options, pack, size, world, start)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         folder = Path(options.out or unused(f"results/runs/{pack.name}-{settings.variant}-{stamp}"))
@@ -397,7 +434,7 @@ def train(options: argparse.Namespace) -> None:
         if not options.resume and world.rank == 0 and any((folder / name).exists() for name in RUNS_FILES):
             raise UserError(f"{folder} holds a run already: --resume {folder} goes on with it, "
                             "another --out starts a new one")
-        meet(world, "folder")   # not before the first has said what is wrong
+        meet(world)   # not before the first has said what is wrong
         follow(options, folder, settings, pack, device, world, start)
 
 
@@ -424,7 +461,7 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
         return
     console = Console(bool(options.quiet) or world.rank > 0, open_board(options, folder, world))
     if world.rank == 0:
-        write_config(run, options)
+        write_config(run, options, start)
     console.started_at = run.progress.epoch
     if not console.quiet:
         introduce(run, restored, start)
@@ -442,7 +479,7 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
         conclude(run)
 
 
-def write_config(run: Run, options: argparse.Namespace) -> None:
+def write_config(run: Run, options: argparse.Namespace, start: dict[str, Any] | None) -> None:
     """config.json: what a new run is, or that an old one goes on."""
     path, pack = run.folder / "config.json", run.pack
     now = {"command": sys.argv[1:], "started": datetime.now().isoformat(timespec="seconds"),
@@ -456,14 +493,17 @@ def write_config(run: Run, options: argparse.Namespace) -> None:
         if changed:
             print(f"warning: {', '.join(changed)}: not the same bits as without a stop", file=sys.stderr)
         config["resumed"].append({"epoch": run.progress.epoch, "batch": run.progress.batch, **now})
-        if config["identity_of_data"] != pack.identity:
+        if not same_images(config, pack):
             print(f"warning: the images of {pack.name} have changed since the run was started",
                   file=sys.stderr)
+        else:
+            config.setdefault("content_of_data", pack.content)
     else:
         config = {"settings": asdict(run.settings), "classes": pack.classes,
                   "images": {part: len(labels) for part, labels in pack.labels.items()},
-                  "identity_of_data": pack.identity,
-                  "cache": str(Path(options.cache or "data/packed").resolve()), **now, "resumed": []}
+                  "identity_of_data": pack.identity, "content_of_data": pack.content,
+                  "digest_of_weights": checkpoint.digest(checkpoint.build(start)) if start else None, **now, "resumed": []}
+    config["cache"] = str(Path(options.cache or CACHE).resolve())
     write_json(path, config)
 
 
@@ -518,15 +558,14 @@ def measure(options: argparse.Namespace) -> None:
     facts = content["facts"]
     if options.image_size not in (None, model.image_size):
         raise UserError(f"{options.evaluate} takes images of {model.image_size} px; leave --image-size out")
-    where = options.data or facts.get("data") or "demo"
-    fraction, labels = options.val_fraction, options.labels
-    if place(where) == facts.get("data"):
-        fraction = facts.get("val_fraction") if fraction is None else fraction   # not the images it was trained on
-        labels = labels or facts.get("labels")
     device = choose_device(options.device or "auto")
     world = join_world(device)
-    pack = load_data(where, model.image_size, fraction, labels, options, world)
-    labels = in_the_order_of(model.classes, pack)
+    where = options.data or facts.get("data") or "demo"
+    pack, part, said = images_to_measure(options, where, content, world)
+    say_findings(pack, where, world)
+    labels = in_the_order_of(model.classes, pack, part)
+    if world.rank == 0:
+        print(f"{len(labels):,} images of {len(np.unique(labels))} class(es): {said}")
     model.to(device, memory_format=torch.channels_last)
     dtype = choose_precision(options.precision or "auto", device)
     results = []
@@ -534,34 +573,69 @@ def measure(options: argparse.Namespace) -> None:
         with tqdm(total=len(labels[world.rows(len(labels))]), unit="image", leave=False,
                   disable=True if options.quiet or world.rank else None) as bar:
             results.append(evaluate(model, pack, dtype, views, options.batch_size or 128, world,
-                                    labels=labels, progress=bar.update))
+                                    part, labels, bar.update))
+        if not math.isfinite(results[-1]["loss"]):
+            raise UserError(f"{options.evaluate} gives values that are no numbers: such a network cannot be measured")
         if world.rank == 0:
             print(f"{'one view' if views == 1 else 'ten views'}: top-1 error {results[-1]['top1_error']:.2%}"
                   + (f", top-5 error {results[-1]['top5_error']:.2%}" if len(model.classes) > 5 else ""))
     if world.rank == 0:
         beside = Path(options.evaluate)
-        name = "evaluation.json" if place(where) == facts.get("data") else f"evaluation-{pack.name}.json"
+        other = [] if place(where) == facts.get("data") else [Path(where).resolve().name]
+        name = "-".join(["evaluation", *other, *([options.part] if options.part in ("train", "test") else [])]) + ".json"
         out = Path(options.out or (beside if beside.is_dir() else beside.parent) / name)
-        write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "results": results,
+        write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "measured": said, "results": results,
                          "trained": facts, "surroundings": surroundings(device, world, dtype)})
         print(f"written to {out}")
 
 
-def in_the_order_of(classes: list[str], pack: Pack) -> np.ndarray:
-    """The validation labels as numbers of the checkpoint's classes, matched by name."""
+def images_to_measure(options: argparse.Namespace, where: str, content: dict[str, Any],
+                      world: World) -> tuple[Pack, str, str]:
+    """Packed images, which part of them a checkpoint is measured on, and what that is in words: of its own data,
+    also where they have moved, what training held out; of another folder its validation part, or all."""
+    facts, classes, size = content["facts"], content["classes"], content["image_size"]
+    own, folder = place(where) == facts.get("data"), Path(where)
+    if options.val_fraction is not None or not folder.is_dir() or own and options.part != "test":
+        before = facts if own else {}
+        fraction = before.get("val_fraction") if options.val_fraction is None else options.val_fraction
+        source = partial(images_at, options, where, fraction, options.labels or before.get("labels"))
+        pack, part = load_data(source, size, options, world), options.part or "val"
+        if part not in PARTS:
+            raise UserError(f"--part {part}: {where} has the parts {' and '.join(PARTS)}")
+        return pack, part, f"the {part} part of {where}" + (f", of which {pack.split:g} is held out" if pack.split else "")
+    source = folder if options.labels else measured_part(folder, classes, options.part)
+    known, split = facts.get("images") or {}, facts.get("split", facts.get("val_fraction"))
+    perhaps = split and not options.part and (source == folder or source.name == "train")   # the run's own, moved
+    if perhaps and known:
+        pack = load_data(partial(to_measure, source, classes, options.labels, split), size, options, world)
+        if pack.content["val"] == known.get("val"):
+            return pack, "val", f"the {split:g} of {source} that the run held out"
+    pack = load_data(partial(to_measure, source, classes, options.labels), size, options, world)
+    sample = set(facts.get("sample") or ())
+    seen = sum(short_digest(image) in sample for image in pack.images["val"]) if sample else 0
+    if seen or perhaps and not sample:   # an older run has no sample
+        number = f"at least {seen}" if seen else "perhaps some"
+        advice = f"; --val-fraction {split:g} measures what it held out of its own" if split else ""
+        pack.findings.append(f"{options.evaluate} was trained on {number} of these images, so the errors look better than "
+                             f"they are{advice}")
+    return pack, "val", f"all of {source}"
+
+
+def in_the_order_of(classes: list[str], pack: Pack, part: str) -> np.ndarray:
+    """The labels of a part as numbers of the checkpoint's classes, matched by name."""
     if missing := sorted(set(pack.classes) - set(classes)):
         raise UserError(f"the checkpoint knows no class {', '.join(missing[:3])}; it has "
                         f"{', '.join(classes[:3])} ... ({len(classes)} in all)")
     number = {name: index for index, name in enumerate(classes)}
-    return np.array([number[name] for name in pack.classes])[pack.labels["val"]]
+    return np.array([number[name] for name in pack.classes])[pack.labels[part]]
 
 
 def main(arguments: list[str] | None = None) -> None:
     with shell("train_alexnet.py"):
-        options = parse(arguments)
-        check(options)
-        keep_memory()
         try:
+            options = parse(arguments)
+            check(options)
+            keep_memory()
             measure(options) if options.evaluate else train(options)
         except Exception:
             if not first_to_fail():   # another process has said what is wrong

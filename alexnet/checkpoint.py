@@ -157,8 +157,8 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
         found = content["model"].items()
         facts = content["facts"]
         json.dumps(facts)   # plain values
-        if not (all(isinstance(facts.get(name) or "", str) for name in ("data", "labels"))
-                and isinstance(facts.get("val_fraction") or 0.1, float)):
+        kinds = {"data": str, "labels": str, "images": dict, "sample": list, "val_fraction": float, "split": float}
+        if not all(facts.get(name) is None or isinstance(facts[name], kind) for name, kind in kinds.items()):
             raise TypeError("facts that are none")
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project ({brief(error)})") from None

@@ -71,11 +71,10 @@ def check_data(where: str | None) -> None:
 
 
 @contextmanager
-def shell(script: str, speaks: bool = True) -> Iterator[None]:
+def shell(script: str) -> Iterator[None]:
     """Around a script's main(): what a person can mend becomes one line and exit status 2, Ctrl-C 130, and a reader
     of standard output who has seen enough 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would:
-    temporary files go. Handlers of signals are put back, since a notebook's process goes on. speaks: whether the line
-    is said, as by one of several processes."""
+    temporary files go. Handlers of signals are put back, since a notebook's process goes on."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for stream in (sys.stdout, sys.stderr):
@@ -87,11 +86,11 @@ def shell(script: str, speaks: bool = True) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (UserError, OSError) as error:
-        if speaks:
-            print(f"{script}: {printable(str(error))}", file=sys.stderr)
+        print(f"{script}: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) != signal.SIG_IGN:   # one of several processes that ends (training.first_to_fail)
+                signal.signal(number, handler)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -27,7 +27,7 @@ from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folde
 from alexnet.images import dim_text, in_order, packed_side, square
 from alexnet.sources import PARTS, Item, Source
 
-FORMAT = 2           # of the packed form; an older one (1: other values for 16 bits) is packed anew
+FORMAT = 2           # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
 
 
 @dataclass
@@ -44,11 +44,18 @@ class Pack:
     covariance: np.ndarray           # (3, 3) float64, of their RGB values
     findings: list[str]
     skipped: list[str]               # unreadable files, each with a reason
-    identity: str
+    identity: str                    # of the source
+    split: float | None              # the fraction of its training images that was held out
+    content: dict[str, str]          # part: digest of its classes and pixels, in order; the same wherever the files lie
 
     def mean_crop(self, image_size: int) -> Tensor:
         """(3, S, S): the centre crop, which the release subtracts from every crop."""
         return centre(torch.from_numpy(self.mean).permute(2, 0, 1), image_size)
+
+    def sample(self) -> list[str]:
+        """Digests of up to 64 training images: by these a network knows again what it was trained on."""
+        chosen = np.unique(np.linspace(0, len(self.images["train"]) - 1, 64).astype(int))
+        return [short_digest(self.images["train"][index]) for index in chosen]
 
     def check(self) -> None:
         """UserError if somebody has cut an array's file short: to read on would kill the process."""
@@ -59,16 +66,22 @@ class Pack:
                                 "and the images are packed anew")
 
 
+def short_digest(image: np.ndarray) -> str:
+    """Of an image's pixels, (side, side, 3) uint8."""
+    return hashlib.sha256(image).hexdigest()[:12]
+
+
 def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), strict: bool = False,
            threads: int | None = None, quiet: bool = False) -> Pack:
     """The source in packed form: the one on disk if it is of this source as it is now, else new."""
     side = packed_side(image_size)
-    place = hashlib.sha256(source.place.encode("utf-8", "surrogateescape"))
-    folder = cache / f"{source.name}-{side}px-{place.hexdigest()[:8]}"
+    short = hashlib.sha256(source.place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    folder = cache / f"{source.name}-{side}px-{short}"
     if os.access(cache, os.W_OK):
         sweep(cache, "*px-????????")
-    if pack := usable(folder, source, strict):
-        return pack
+    for place in (folder, *sorted(cache.glob(f"*-{side}px-????????"))):   # the images may have been moved
+        if pack := usable(place, source, strict):
+            return pack
     try:
         cache.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(cache).free
@@ -97,7 +110,8 @@ def usable(folder: Path, source: Source, strict: bool, say: bool = False) -> Pac
         if say:
             print(f"warning: {error}: packing anew", file=sys.stderr)
         return None
-    return pack if pack.identity == source.identity and not (strict and pack.skipped) else None
+    same = (pack.identity, pack.classes, pack.split) == (source.identity, source.classes, source.split)
+    return replace(pack, name=source.name) if same and not (strict and pack.skipped) else None
 
 
 def open_pack(folder: Path) -> Pack:
@@ -110,7 +124,8 @@ def open_pack(folder: Path) -> Pack:
                     {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
                     {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
                     np.load(folder / "mean.npy"), np.array(about["covariance"]),
-                    about["findings"], about["skipped"], about["identity"])
+                    about["findings"], about["skipped"], about["identity"],
+                    about["split"], about["content"])
         if not os.path.samestat(before, folder.stat()):   # another process has just replaced it
             return open_pack(folder)
         whole = about["format"] == FORMAT and pack.mean.shape == (pack.side, pack.side, 3) and all(
@@ -127,6 +142,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     """Opens every image on all cores, in order, a bounded number at a time."""
     total, product, count = np.zeros((side, side, 3)), np.zeros((3, 3)), 0
     seen: dict[bytes, Any] = {}   # digest of the pixels: item
+    content = {part: hashlib.sha256() for part in PARTS}
     skipped: list[str] = []
     twins: list[str] = []
     dim: list[str] = []
@@ -151,6 +167,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                     dim.append(str(opened.item))
                 file.append(opened.image)
                 labels.append(opened.label)
+                content[part].update(f"{source.classes[opened.label]}\0".encode("utf-8", "surrogateescape") + opened.digest)
                 if part == "train":
                     total += opened.image
                     product += opened.product
@@ -158,11 +175,11 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                     seen[opened.digest] = opened.item
                 elif opened.digest in seen:
                     twins.append(f"{opened.item} = {seen[opened.digest]}")
-        if not labels:
-            raise UserError(f"no image of the {part} part of {source.name} can be read "
-                            f"({skipped[0] if skipped else 'it is empty'})")
+        if not labels and source.parts[part]:
+            raise UserError(f"no image of the {part} part of {source.name} can be read ({skipped[0]})")
         np.save(folder / f"{part}_labels.npy", np.array(labels, np.int64))
     progress.close()
+    count = max(count, 1)   # of what is only measured
     mean = total / count
     centre = mean.mean((0, 1))
     covariance = product / (count * side * side) - np.outer(centre, centre)
@@ -176,7 +193,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     write_json(folder / "pack.json", {
         "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
         "classes": source.classes, "covariance": covariance.tolist(), "findings": findings,
-        "skipped": skipped})
+        "skipped": skipped, "split": source.split, "content": {part: found.hexdigest() for part, found in content.items()}})
 
 
 @dataclass

@@ -45,8 +45,9 @@ class Source:
     parts: dict[str, list[Item]]
     open: Callable[[Any, int], Image.Image]   # (item, side) to an RGB image
     place: str                                # where they are; two packs of one place are one
-    identity: str                             # changes when the images do
+    identity: str                             # changes when the images do, not when they are moved
     findings: list[str] = field(default_factory=list)
+    split: float | None = None                # the fraction that was held out, if the source has no part for that
 
 
 def find_source(where: str, val_fraction: float | None = None, download: bool = False,
@@ -96,6 +97,7 @@ def split(source: Source, fraction: float) -> None:
         train += [items[i] for i in sorted(order[count:])]
     source.parts = {"train": train, "val": val}
     source.place += f" split {fraction:g}"
+    source.split = fraction
 
 
 # ------------------------------------------------------------------- one walk, for training and classifying
@@ -284,6 +286,42 @@ def no_classes(folder: Path, train: Path, others: Counter[str]) -> UserError:
     return UserError(found) if train == folder else in_doubt(found, subfolders(folder))
 
 
+def measured_part(folder: Path, classes: list[str], part: str | None = None) -> Path:
+    """Where the images lie that a network is measured on: `part` of a folder; by default its validation part, or test
+    part, or the folder itself. UserError if there is no such part."""
+    top = look_through(folder)
+    parts = {name: path for name, path in parts_in(top).items() if path.name not in classes}
+    found = next((parts[name] for name in ([part] if part else ["val", "test", "train"]) if name in parts), None)
+    if part and not found:
+        raise UserError(f"--part {part}: there is no {part}/ in {folder}; without --part all of its images are measured")
+    return found or top
+
+
+def to_measure(place: Path, classes: list[str], labels: str | None = None, held_out: float | None = None) -> Source:
+    """All images of a folder (in the list `labels`, if there is one), as the validation part of a source with the
+    classes that a network knows; with `held_out` only what training on them would have held out."""
+    others: Counter[str] = Counter()
+    findings: list[str] = []
+    if labels:
+        listed = listed_source(place, Path(labels))
+        found = {name: [file for file, label in listed.parts["val"] or listed.parts["train"] if listed.classes[label] == name]
+                 for name in listed.classes}
+        findings += listed.findings
+    else:
+        found = by_class(place, others, classes)
+    if place.resolve().name in classes and not {*classes} & {*found}:   # the folder of one class
+        found = {place.resolve().name: images_below(place)}
+    items = val_items(place.parent, place, found, classes, findings, "the model")
+    if not items:
+        raise UserError(f"the pictures in {place} have no labels: there is nothing to measure")
+    source = finished(place, classes, {"train": items, "val": []}, findings, others)
+    source.place += f" measured {labels or ''}"
+    if held_out:
+        split(source, held_out)
+    source.parts = {"train": [], "val": source.parts["val" if held_out else "train"]}
+    return source
+
+
 def by_class(folder: Path, others: Counter[str] | None = None,
              known: Iterable[str] = ()) -> dict[str, list[Path]]:
     """Files by class: class folders, or a flat folder with names like cat.0.jpg, dog_12.png."""
@@ -316,8 +354,8 @@ def by_name(files: list[Path], known: set[str]) -> dict[str, list[Path]]:
 
 
 def val_items(folder: Path, val: Path, classes: dict[str, list[Path]], names: list[str],
-              findings: list[str]) -> list[Item]:
-    """The validation part: class folders, or flat files with a list of labels (ImageNet)."""
+              findings: list[str], known: str = "train/") -> list[Item]:
+    """The validation part: class folders, or flat files with a list of labels (ImageNet). `known` has the classes."""
     if not set(classes) & set(names):
         items = listed_items(folder, val, names, findings)
         if items is not None:
@@ -329,16 +367,15 @@ def val_items(folder: Path, val: Path, classes: dict[str, list[Path]], names: li
     unknown = sorted(name for name in set(classes) - set(names) if classes[name])
     missing = sorted(set(names) - {name for name in classes if classes[name]})
     if unknown:
-        findings.append(f"{val.name}/ has {len(unknown)} class(es) that train/ lacks "
+        findings.append(f"{val.name}/ has {len(unknown)} class(es) that {known} lacks "
                         f"({', '.join(unknown[:3])}): left out")
     if missing:
-        findings.append(f"{val.name}/ has no images of {len(missing)} class(es) that train/ has "
+        findings.append(f"{val.name}/ has no images of {len(missing)} class(es) that {known} has "
                         f"({', '.join(missing[:3])})")
     items = [(path, label) for label, name in enumerate(names) for path in classes.get(name, [])]
     if not items:
-        raise UserError(f"{val} has no image of a class that train/ has: its folders must be "
-                        "named like those of train/, or a list of labels must lie beside it "
-                        "(data/README.md)")
+        raise UserError(f"{val} has no image of a class that {known} has ({', '.join(names[:3])}): its folders "
+                        "must be named like these, or a list of labels must lie beside it (data/README.md)")
     return items
 
 
@@ -503,7 +540,7 @@ def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
         return to_rgb(sets[key[0]][key[1]][0])
 
     sizes = " ".join(f"{part} {len(items)}" for part, items in parts.items())
-    return Source(name, classes, parts, open_item, place, sizes)
+    return Source(name, classes, parts, open_item, place, f"{place}: {sizes}")
 
 
 # ------------------------------------------------------------------- a look before hours are spent

@@ -8,6 +8,7 @@ several processes draw together what one would have drawn.
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import os
 import signal
@@ -229,33 +230,44 @@ def join_world(device: torch.device) -> World:
     return World(dist.get_rank(), dist.get_world_size())
 
 
+MEETINGS = itertools.count()   # of all processes, in the same order
+
+
 @cache
 def store() -> Any:
     """What the processes of torchrun know in common; it outlives each of them."""
     return next(dist.rendezvous("env://"))[0]
 
 
-def meet(world: World, where: str) -> None:
+def meet(world: World) -> None:
     """Waits, hours if need be, until all processes have come here; where one has failed, this one ends, too.
 
     Not dist.barrier: on GPUs it does not notice that another process is gone, and lets no signal through.
     """
     if world.size > 1:
-        store().add(where, 1)
-        while store().add(where, 0) < world.size:
+        meeting = f"meeting {next(MEETINGS)}"
+        store().add(meeting, 1)
+        while store().add(meeting, 0) < world.size:
             if store().add("failed", 0):
                 raise UserError("another process has failed")
             time.sleep(0.05)
 
 
 def first_to_fail() -> bool:
-    """Whether no other process has failed before this one, whose error a person must then see. What the others
-    raise is the same, or follows from it. From here on SIGTERM, which torchrun sends, does not change the status."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    """Whether no other process has failed before this one, whose error a person must then see: what the others raise
+    is the same, or follows from it. The first waits for them, and nobody minds torchrun's SIGTERM: all end as they should."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
         return True
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        return store().add("failed", 1) == 1
+        first = store().add("failed", 1) == 1
+        if dist.is_initialized():
+            dist.destroy_process_group()   # whoever waits for us in it fails
+        until = time.monotonic() + 10
+        while first and store().add("failed", 0) < size and time.monotonic() < until:
+            time.sleep(0.05)
+        return first
     except (RuntimeError, ValueError):   # whoever kept the count is gone
         return False
 
@@ -683,7 +695,8 @@ class Run:
         self.saved = time.monotonic()
         if self.world.rank:
             return
-        facts = {**asdict(self.settings), "epoch": self.progress.epoch,
+        facts = {**asdict(self.settings), "images": self.pack.content, "sample": self.pack.sample(),
+                 "split": self.pack.split, "epoch": self.progress.epoch,
                  **(self.progress.rows[-1] if self.progress.rows else {})}
         more = {} if name == "best.pt" else {
             "optimizer": self.optimizer.state_dict(), "progress": asdict(self.progress),

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ import torch
 import alexnet_inference
 import alexnet_visualization
 import train_alexnet
-from alexnet import cli, model, training, weights
+from alexnet import checkpoint, cli, load, model, training, weights
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -176,14 +177,107 @@ def test_a_flat_loss_is_said_with_what_may_help(capsys, folder, place, variant, 
 def test_classes_are_matched_by_name_in_evaluation(capsys, folder, place, tmp_path_factory):
     train(capsys, folder, place, "--epochs", "1")
     stripes = make_folder(place / "other", {"train/stripes": 20, "train/aaa": 20, "val/stripes": 5, "val/aaa": 1})
-    status, _, err = call(capsys, "--evaluate", place / "run", "--data", stripes, "--cache", place / "cache")
-    assert status == 2 and "knows no class aaa" in err
+    status, out, err = call(capsys, "--evaluate", place / "run", "--data", stripes, "--cache", place / "cache")
+    assert status == 0 and "val/ has 1 class(es) that the model lacks (aaa): left out" in err
+    assert out.startswith(f"5 images of 1 class(es): all of {stripes / 'val'}\n")
+    (place / "none/aaa").mkdir(parents=True)
+    (stripes / "val/aaa").rename(place / "none/aaa/aaa")
+    status, _, err = call(capsys, "--evaluate", place / "run", "--data", place / "none", "--cache", place / "cache")
+    assert status == 2 and "no image of a class that the model has (star, stripes)" in err
+
+
+# ------------------------------------------------------------------- what is measured, and data that moved
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    """A run of one epoch on class folders, a tenth of which it held out: 3 of star, 2 of stripes."""
+    place = tmp_path_factory.mktemp("held out")
+    make_folder(place / "set", {"star": 30, "stripes": 20})
+    train_alexnet.main([str(argument) for argument in (
+        "--data", place / "set", "--val-fraction", 0.1, "--cache", place / "cache", "--out", place / "run", *SIZE, "--epochs", 1)])
+    yield place
+    shutil.rmtree(place)
+
+
+def measured(capsys, place, *more) -> tuple[int, str, str]:
+    return call(capsys, "--evaluate", place / "run", "--cache", place / "cache", "--device", "cpu", "--views", 1, *more)
+
+
+def test_all_images_of_a_folder_are_measured_or_those_of_its_part_and_counted(capsys, held_out, tmp_path):
+    pictures = make_folder(tmp_path / "X", {"train/star": 3, "train/stripes": 3, "Validation/star": 4, "test/star": 2, "test/stripes": 1,
+                                            "alone/star": 1})
+    for more, count, place in (([pictures / "test"], 3, "test"), ([pictures / "alone"], 1, "alone"), ([pictures / "test/star"], 2, "test/star"),
+                               ([pictures], 4, "Validation"), ([pictures, "--part", "test"], 3, "test"), ([pictures, "--part", "train"], 6, "train")):
+        status, out, _ = measured(capsys, held_out, "--data", *more)
+        assert status == 0 and re.match(rf"{count} images of \d class\(es\): all of {re.escape(str(pictures / place))}\n", out)
+    results = json.loads((held_out / "run/evaluation-X-test.json").read_text())["results"]
+    assert results[0]["images"] == 3 and (held_out / "run/evaluation-X.json").exists()
+    status, _, err = measured(capsys, held_out, "--data", pictures / "test", "--part", "val")
+    assert status == 2 and "there is no val/ in" in err and err.count("\n") == 1
+    status, _, err = measured(capsys, held_out, "--part", "test")
+    assert status == 2 and f"there is no test/ in {held_out / 'set'}" in err
+
+
+def test_a_runs_own_split_is_known_by_content_and_images_it_was_trained_on_are_said(capsys, held_out, tmp_path):
+    status, there, err = measured(capsys, held_out)
+    assert status == 0 and there.startswith("5 images of 2 class(es): the val part of")
+    moved = shutil.copytree(held_out / "set", tmp_path / "elsewhere/moved", copy_function=shutil.copyfile)   # other times, too
+    status, out, err = measured(capsys, held_out, "--data", moved)
+    assert out.startswith(f"5 images of 2 class(es): the 0.1 of {moved} that the run held out\n") and "warning" not in err
+    assert out.splitlines()[1] == there.splitlines()[1]   # the same errors
+    shutil.copy(moved / "star/0.png", moved / "star/new.png")
+    status, out, err = measured(capsys, held_out, "--data", moved)
+    assert status == 0 and out.startswith(f"51 images of 2 class(es): all of {moved}\n")
+    assert "was trained on at least 4" in err and "--val-fraction 0.1" in err
+    other = make_folder(tmp_path / "other", {"val/star": 9, "val/stripes": 3})
+    assert "trained" not in measured(capsys, held_out, "--data", other / "val")[2]
+
+
+def test_a_run_goes_on_where_its_images_or_packed_images_or_weights_have_moved(capsys, held_out, tmp_path):
+    run, resume = shutil.copytree(held_out / "run", tmp_path / "run"), ("--resume", tmp_path / "run", "--device", "cpu")
+    away = (held_out / "set").rename(held_out / "away")
+    cache = shutil.copytree(held_out / "cache", tmp_path / "cache")
+    before = sorted(path.name for path in cache.iterdir())
+    try:
+        status, _, err = call(capsys, *resume, "--epochs", 2)
+        assert status == 2 and f"no longer in {held_out / 'set'}: --data FOLDER" in err and err.count("\n") == 1
+        status, out, err = call(capsys, *resume, "--epochs", 2, "--data", away, "--cache", cache)
+        assert status == 0 and "going on in epoch 2" in out and "have changed" not in err
+        assert sorted(path.name for path in cache.iterdir()) == before   # nothing was packed anew
+    finally:
+        away.rename(held_out / "set")
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"]["data"] == str(away) and config["cache"] == str(cache)
+    copy = shutil.copytree(held_out / "set", tmp_path / "copy", copy_function=shutil.copyfile)   # packed anew, the same pixels
+    assert call(capsys, *resume, "--epochs", 3, "--data", copy)[0] == 0
+    (copy / "star/0.png").write_bytes((copy / "stripes/0.png").read_bytes())
+    status, _, err = call(capsys, *resume, "--epochs", 4)   # in its place: as before, a warning
+    assert status == 0 and "have changed since the run was started" in err
+    status, _, err = call(capsys, *resume, "--epochs", 5, "--data", make_folder(tmp_path / "others", {"star": 30, "stripes": 20, "disc": 9}))
+    assert status == 2 and "does not give the images and classes that the run was begun with" in err
+    status, _, err = call(capsys, *resume, "--epochs", 5, "--weights", held_out / "run/best.pt")
+    assert status == 2 and "does not hold what the run began with (new weights)" in err
+
+
+def test_a_run_that_was_fine_tuned_knows_its_weights_by_content(capsys, held_out, tmp_path):
+    common = ("--cache", held_out / "cache", "--device", "cpu")
+    weights = shutil.copy(held_out / "run/best.pt", tmp_path / "weights.pt")
+    assert call(capsys, "--data", held_out / "set", "--val-fraction", 0.1, "--weights", weights, "--out", tmp_path / "run", "--epochs", 1, *common)[0] == 0
+    for name in ("last.pt", "best.pt"):
+        (tmp_path / "run" / name).unlink()   # it has to begin anew
+    moved = Path(weights).rename(tmp_path / "moved.pt")
+    other = load(moved)
+    other.conv1.bias.data += 1
+    checkpoint.save(tmp_path / "other.pt", other, {})
+    status, _, err = call(capsys, "--resume", tmp_path / "run", "--weights", tmp_path / "other.pt", *common)
+    assert status == 2 and f"{tmp_path / 'other.pt'} does not hold what the run began with ({weights})" in err
+    assert call(capsys, "--resume", tmp_path / "run", "--weights", moved, *common)[0] == 0
 
 
 def test_help_fits_on_two_screens_and_names_every_option():
     text = subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--help"], capture_output=True, text=True).stdout
     assert text.count("\n") < 74
-    for option in ("data variant image-size val-fraction cache epochs batch-size lr momentum weight-decay warmup schedule "
+    for option in ("data variant image-size val-fraction part cache epochs batch-size lr momentum weight-decay warmup schedule "
                    "color-noise seed out resume evaluate views weights freeze head-lr device precision workers quiet").split():
         assert f"--{option}" in text
 
