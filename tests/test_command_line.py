@@ -20,7 +20,7 @@ import torch
 import alexnet_inference
 import alexnet_visualization
 import train_alexnet
-from alexnet import checkpoint, cli, load, model, training, weights
+from alexnet import AlexNet, checkpoint, cli, load, model, training, weights
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -86,6 +86,18 @@ def test_train_evaluate_and_resume(capsys, folder, place):
     status, _, err = train(capsys, folder, place)
     assert status == 2 and "holds a run already" in err and "--resume" in err
 
+
+
+def test_a_network_that_computes_nan_is_not_measured(capsys, folder, place):
+    network = AlexNet(2, 36, hidden=8)
+    network.classes = ["star", "stripes"]
+    with torch.no_grad():
+        network.conv1.weight.mul_(1e20)
+        network.fc8.weight.mul_(1e30)
+    checkpoint.save(place / "large.pt", network, {})
+    status, _, err = call(capsys, "--evaluate", place / "large.pt", "--data", folder, "--cache", place / "cache",
+                          "--out", place / "measured.json", "--device", "cpu")
+    assert status == 2 and "cannot be measured" in err and not (place / "measured.json").exists()
 
 
 def test_labels_from_a_list_are_trained_on_kept_and_evaluated(capsys, folder, place):
