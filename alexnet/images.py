@@ -171,6 +171,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         if tags.get(PHOTOMETRIC) == 0:   # WhiteIsZero, which Pillow minds with 8 bits only
             values = white - values
         dim = values.max() < white / 4
+        if "transparency" in image.info:   # one grey value, in PNG
+            values = np.where(values == image.info["transparency"], white, values)
         image = Image.fromarray(to_bytes(values, white)).convert("RGB")
     else:
         dim = reduced and np.max(image.convert("RGB").getextrema()) < 255 / 4

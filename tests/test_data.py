@@ -74,6 +74,8 @@ def test_what_is_transparent_becomes_white():
     palette.putpixel((1, 1), 1)
     opened = open_image(file_of(palette, "PNG", transparency=0))
     assert opened.getpixel((0, 0)) == (255, 255, 255) and opened.getpixel((1, 1)) == (200, 0, 0)
+    deep = Image.fromarray(np.array([[0, 30000]], np.uint16))
+    assert np.asarray(open_image(file_of(deep, "PNG", transparency=0)))[0, :, 0].tolist() == [255, 117]
 
 
 def test_exif_turns_the_picture(picture):
