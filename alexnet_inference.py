@@ -19,11 +19,13 @@ import time
 import zipfile
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from alexnet.cli import CommandLine, find, shell
-from alexnet.files import UserError, alone, cell, lines_of, printable, whole_file, write_csv, write_json, writing
+from alexnet.files import (UserError, alone, cell, csv_encoding, lines_of, printable, whole_file, write_csv, write_json,
+                           writing)
 
 SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
 FEW = 20          # pictures whose answers are all shown on a terminal
@@ -40,7 +42,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     add = parser.add_argument_group("answers").add_argument
     add("--output", metavar="FILE", help=".csv, .json or .jsonl (.npz with --features); - writes JSON lines "
-        "to standard output")
+        "to standard output; CSV is UTF-8, with a mark for Excel where names are not ASCII (utf-8-sig)")
     add("--top", type=int, default=5, metavar="K", help="classes a picture (default 5)")
     add("--names", choices=("en", "zh"), help="readable names of ImageNet's classes")
     add("--resume", action="store_true", help="go on with an --output FILE.jsonl of the same model and options")
@@ -194,15 +196,16 @@ def done_before(path: Path, made_with: dict[str, Any]) -> dict[str, bool]:
 
 
 @contextmanager
-def text_file(path: str, mode: str = "w") -> Iterator[Any]:
+def text_file(path: str, mode: str = "w", encoding: str = "utf-8") -> Iterator[Any]:
     """For names in other encodings, too: what is not UTF-8 is written as an escape."""
-    with open(path, mode, encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with open(path, mode, encoding=encoding, errors="backslashreplace", newline="") as file:
         yield file
 
 
 @contextmanager
-def output(options: argparse.Namespace, names: dict[str, str], made_with: dict[str, Any]) -> Iterator[Writer | None]:
-    """What writes one answer after the other; .csv and .json appear when all is done."""
+def output(options: argparse.Namespace, names: dict[str, str], made_with: dict[str, Any],
+           encoding: str) -> Iterator[Writer | None]:
+    """What writes one answer after the other; .csv, in this encoding, and .json appear when all is done."""
     def dump(prediction: Prediction, more: dict[str, Any] = {}) -> str:
         return json.dumps({**as_json(prediction, names), **more}, ensure_ascii=False)
 
@@ -232,7 +235,7 @@ def output(options: argparse.Namespace, names: dict[str, str], made_with: dict[s
             yield add
             file.write("[]\n" if before == "[\n" else "\n]\n")
     else:
-        with whole_file(options.output) as temporary, text_file(temporary) as file:
+        with whole_file(options.output) as temporary, text_file(temporary, encoding=encoding) as file:
             table = csv.writer(file, lineterminator="\n")
             count = options.top
             table.writerow(["path", *(f"{what}_{k}" for k in range(1, count + 1) for what in ("class", "probability")),
@@ -325,7 +328,6 @@ class Panel:
         self.path, self.names, self.classes, self.truth = Path(path), names, classes, truth
         self.page: list[Any] = []   # figures.PanelEntry
         self.written: list[Path] = []
-        drawing().choose_font("".join(names.get(name, name) for name in classes))
 
     def add(self, prediction: Prediction) -> None:
         if prediction.error:
@@ -394,8 +396,9 @@ def classify_all(options: argparse.Namespace) -> int:
     show = options.output is None and len(pictures) <= FEW
     wanted = max(options.top, 5) if truth or panel else options.top
     failed, chosen, start = 0, Counter(), time.perf_counter()
+    encoding = csv_encoding(chain(map(str, pictures), model.classes, names.values()))
     with ExitStack() as stack:
-        write = stack.enter_context(output(options, names, made_with))
+        write = stack.enter_context(output(options, names, made_with, encoding))
         progress = stack.enter_context(tqdm(total=len(pictures), unit="picture", leave=False, disable=True if show else None))
         for prediction in classify(model, pictures, wanted, options.views, options.batch_size, options.workers, dtype):
             progress.update()

@@ -23,6 +23,7 @@ from contextlib import nullcontext
 from dataclasses import MISSING, asdict, fields, replace
 from datetime import datetime
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable
 
@@ -110,6 +111,8 @@ def check(options: argparse.Namespace) -> None:
                 raise UserError(f"--{name.replace('_', '-')} {rule}")
     if options.part and (options.labels or not options.evaluate):
         raise UserError("--part belongs to --evaluate, and goes without --labels")
+    if options.tensorboard and not find_spec("tensorboard"):
+        raise UserError("--tensorboard needs one more package: pip install tensorboard")
     if options.out and not options.evaluate and Path(options.out).is_file():
         raise UserError(f"--out {options.out} is a file; a run is a folder")
     if (options.freeze or options.head_lr) and not (options.weights or options.resume or options.evaluate):
@@ -119,8 +122,9 @@ def check(options: argparse.Namespace) -> None:
     check_data(options.data)
     if options.resume and not (Path(options.resume) / "config.json").is_file():
         folder = Path(options.resume).parent   # of last.pt, if that was given
-        advice = f"; --resume takes the folder, {folder}" if (folder / "config.json").is_file() else ""
-        raise UserError(f"{options.resume} is not a run: it has no config.json{advice}")
+        advice = f"; --resume takes the folder, {shlex.quote(str(folder))}"
+        raise UserError(f"{options.resume} is not a run: it has no config.json"
+                        + (advice if (folder / "config.json").is_file() else ""))
 
 
 if __name__ == "__main__" and "RANK" not in os.environ:   # torchrun's processes first have to know of each other
@@ -432,7 +436,7 @@ def train(options: argparse.Namespace) -> None:
         if not mine:
             raise UserError(f"another process is training in {folder}: two would overwrite each other's files")
         if not options.resume and world.rank == 0 and any((folder / name).exists() for name in RUNS_FILES):
-            raise UserError(f"{folder} holds a run already: --resume {folder} goes on with it, "
+            raise UserError(f"{folder} holds a run already: --resume {shlex.quote(str(folder))} goes on with it, "
                             "another --out starts a new one")
         meet(world)   # not before the first has said what is wrong
         follow(options, folder, settings, pack, device, world, start)
@@ -538,16 +542,13 @@ def conclude(run: Run) -> None:
           f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
           f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"
           f"the run: {run.folder} (curves.png, metrics.csv, best.pt, last.pt)\n"
-          f"next:    python train_alexnet.py --evaluate {run.folder}/best.pt")
+          f"next:    python train_alexnet.py --evaluate {shlex.quote(str(run.folder / 'best.pt'))}")
 
 
 def open_board(options: argparse.Namespace, folder: Path, world: World) -> Any:
     if not options.tensorboard or world.rank:
         return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError("--tensorboard needs one more package: pip install tensorboard") from None
+    from torch.utils.tensorboard import SummaryWriter
     return SummaryWriter(str(folder))
 
 

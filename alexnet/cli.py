@@ -20,15 +20,15 @@ from alexnet.files import UserError, printable
 RUNS = Path("results/runs")
 PRETRAINED = "pretrained"   # instead of a file's name: torchvision's weights
 
-# What options may name; a test compares these with alexnet.model and alexnet.training, which import torch.
+# What options may name. A test compares these with alexnet.model and alexnet.training, which import torch.
 VARIANTS = ("as-trained", "as-written", "caffe", "torchvision")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 SCHEDULES = ("steps", "plateau", "release", "constant")
 
 
 class CommandLine(argparse.ArgumentParser):
-    """Reads a script's options: described by its docstring (what it does, then examples), none shortened, and a
-    mistyped one gets one line with the name that was meant."""
+    """Reads a script's options: described by its docstring (what it does, then examples), none shortened, and
+    a mistyped one gets one line with the name that was meant."""
 
     def __init__(self, about: str, **more: Any) -> None:
         description, examples = about.split("\n\n")[:2]
@@ -52,29 +52,29 @@ def typed_path(text: str) -> Path:
 
 
 def find(given: str | None) -> Path:
-    """The checkpoint (or run's folder) that was named, or the newest run's best.pt; UserError if there is none."""
+    """The checkpoint (or run's folder) that was named, or the newest run's best.pt; UserError if it is missing."""
     if given:
         if given != PRETRAINED and not os.path.exists(given):
             raise UserError(f"there is no checkpoint {given}")
         return Path(given)
     runs = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise UserError(f"no model: there is no run in {RUNS.resolve()}. Train one (python train_alexnet.py takes some "
-                        "minutes), or name a checkpoint with --model")
+        raise UserError(f"no model: there is no run in {RUNS.resolve()}. Train one (python train_alexnet.py "
+                        "takes some minutes), or name a checkpoint with --model")
     return runs[-1]
 
 
 def check_data(where: str | None) -> None:
-    """UserError for --data with a folder that is not there. (Whether torchvision has a set of a name, only it knows.)"""
+    """UserError for --data with a folder that is not there. Whether a word names a set, torchvision says later."""
     if where and not where.isalnum() and not os.path.exists(where):
         raise UserError(f"--data {where}: there is no such folder")
 
 
 @contextmanager
 def shell(script: str) -> Iterator[None]:
-    """Around a script's main(): what a person can mend becomes one line and exit status 2, Ctrl-C 130, and a reader
-    of standard output who has seen enough 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would:
-    temporary files go. Handlers of signals are put back, since a notebook's process goes on."""
+    """Around a script's main(): what a person can mend becomes one line and exit status 2; Ctrl-C is 130, a pipe
+    that its reader has closed 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary files
+    go. Signals are handled as before afterwards, since a notebook's process goes on."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,7 @@
-"""Every matplotlib figure. Knows arrays, not models."""
+"""Every matplotlib figure. Knows arrays, not models.
+
+Drawn without pyplot, whose state (the backend, open figures) is the caller's: a notebook shows its own plots as before.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,27 @@ import unicodedata
 from pathlib import Path
 from typing import Any, Collection, NamedTuple
 
-import matplotlib
 import numpy as np
+from matplotlib import colormaps, font_manager, ft2font
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.text import Text
+from matplotlib.ticker import EngFormatter
 
-matplotlib.use("Agg")  # no display needed
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib import font_manager, ft2font  # noqa: E402
-from matplotlib.text import Text  # noqa: E402
-
-from alexnet.files import UserError, whole_file  # noqa: E402
-
+from alexnet.files import printable, whole_file
 
 DPI = 100   # of every PNG file
 
 
-def save(figure: plt.Figure, path: Path) -> None:
-    """Whole or not at all, with the same bytes for the same figure."""
+def save(figure: Figure, path: Path) -> None:
+    """Whole or not at all, with the same bytes for the same figure. A letter that no installed font has is a `?`."""
     axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
     powers = [label for axis in axes for label in axis.get_ticklabels(which="both") if axis.get_scale() != "linear"]
     texts = figure.findobj(Text)
-    letters = {letter for text in texts for letter in text.get_text()}
-    bad = {letter for letter in letters if unicodedata.category(letter) == "Cs"}   # of a name in another encoding
-    try:
-        families = choose_font("".join(letters - bad))
-    except UserError as error:   # a figure with question marks is better than none
-        print(f"{path.name}: {error}", file=sys.stderr)
-        families, bad = [], bad | letters - letters_of(USUAL)
+    families, bad = choose_fonts({letter for text in texts for letter in text.get_text()})
     for axis in axes if bad else []:   # what stands at an axis is written anew when the figure is drawn
         names = [drawable(label.get_text(), bad) for label in axis.get_ticklabels()]
         if "?" in "".join(names):
@@ -46,11 +44,15 @@ def save(figure: plt.Figure, path: Path) -> None:
             text.set_fontfamily(families)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
-    plt.close(figure)
 
 
 def drawable(text: str, bad: set[str]) -> str:
     return "".join("?" if letter in bad else letter for letter in text)
+
+
+def clipped(name: str) -> str:
+    """A class's name, which may be a whole sentence, with room left for the rest of the figure."""
+    return name if len(name) <= 40 else f"{name[:39]}…"
 
 
 USUAL = font_manager.findfont("DejaVu Sans")   # comes with matplotlib
@@ -63,27 +65,38 @@ def letters_of(font: str) -> set[str]:
         return set()
 
 
-def choose_font(text: str) -> list[str]:
-    """The families that have every letter of `text` between them, so that none shows as a box; none, where
-    the usual one has them all. UserError if no installed one has."""
-    if text.isascii() or not (needed := set(text) - letters_of(USUAL)):
-        return []
+said: set[str] = set()   # letters that were missing, and named in a warning
+
+
+def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
+    """The families that have these letters between them (none, where the usual one has all), and the letters that no
+    installed one has: they would show as boxes. A warning names each of those once."""
+    if "".join(letters).isascii() or not (missing := letters - letters_of(USUAL)):
+        return [], set()
+    families = ["DejaVu Sans"]
     asian = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
-    paths = sorted(font_manager.findSystemFonts(),   # looks anew: matplotlib's list may be older
-                   key=lambda path: (not any(word in Path(path).name.lower() for word in asian), path))
-    found = next((path for path in paths if needed <= letters_of(path)), None)
-    if found is None:
-        raise UserError("no installed font has these letters (Chinese?): install one, such as Noto Sans CJK "
-                        "(Debian, Ubuntu: apt install fonts-noto-cjk), or leave --names zh out")
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it lacks a weight: no matter
-    font_manager.fontManager.addfont(found)
-    return ["DejaVu Sans", ft2font.FT2Font(found).family_name]
+    for font in sorted(font_manager.findSystemFonts(),   # looks anew: matplotlib's list may be older
+                       key=lambda path: (not any(word in Path(path).name.lower() for word in asian), path)):
+        if missing & letters_of(font):
+            missing -= letters_of(font)
+            font_manager.fontManager.addfont(font)
+            families.append(ft2font.FT2Font(font).family_name)
+        if not missing:
+            break
+    new = {letter for letter in missing - said if unicodedata.category(letter) != "Cs"}   # Cs: not UTF-8, in no font
+    said.update(new)
+    if new:
+        print(f"warning: no installed font has {printable(' '.join(sorted(new)[:8]))}, drawn as ? (for Chinese, install one "
+              "such as Noto Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk)", file=sys.stderr)
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # they lack a weight: no matter
+    return families, missing
 
 
 def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
     """Loss and errors by epoch, from the rows of metrics.csv; dotted where the rate changed."""
     epochs = [row["epoch"] for row in rows]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for part, colour in (("train", "tab:blue"), ("val", "tab:orange")):
         left.plot(epochs, [row[f"{part}_loss"] for row in rows], color=colour, label=part)
         right.plot(epochs, [100 * row[f"{part}_top1_error"] for row in rows], color=colour,
@@ -105,7 +118,8 @@ def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
 def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
     """Horizontal bars on a logarithmic scale, grouped: (group, name, ratio). 1 is the line."""
     groups = list(dict.fromkeys(group for group, _, _ in bars))
-    figure, axes = plt.subplots(figsize=(10, 1 + 0.32 * (len(bars) + 1.4 * len(groups))), layout="constrained")
+    figure = Figure(figsize=(10, 1 + 0.32 * (len(bars) + 1.4 * len(groups))), layout="constrained")
+    axes = figure.subplots()
     place, ticks, names = 0.0, [], []
     for group in groups:
         axes.text(0.005, place, group, transform=axes.get_yaxis_transform(), fontsize=9, weight="bold",
@@ -133,7 +147,8 @@ def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
 def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> None:
     """Left: the last error over the number of training pictures a class; a dot a seed, a line their mean.
     Right: the error after each epoch with the fewest pictures, the mean of the seeds."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     fewest = min(run["pictures"] for run in runs)
     for kind, colour in zip(kinds, ("tab:blue", "tab:green", "tab:orange")):
         last: dict[int, list[float]] = {}
@@ -165,12 +180,14 @@ def confusion(counts: np.ndarray, classes: list[str], path: Path) -> None:
     size = len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(max(5.0, 0.45 * size + 2), 16)
-    figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the true class's pictures")
     if size <= 40:
-        axes.set_xticks(range(size), classes, rotation=90, fontsize=8)
-        axes.set_yticks(range(size), classes, fontsize=8)
+        names = list(map(clipped, classes))
+        axes.set_xticks(range(size), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(size), names, fontsize=8)
     if size <= 20:
         for (row, column), count in np.ndenumerate(counts):
             if count:
@@ -194,18 +211,18 @@ def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
     """Figure 4, left: each picture with its most probable classes as bars; the right one in red."""
     columns = 4
     rows = -(-len(entries) // columns)
-    figure = plt.figure(figsize=(2.6 * columns, 4.0 * rows), layout="constrained")
+    figure = Figure(figsize=(2.6 * columns, 4.0 * rows), layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[2.3, 1.3] * rows)
     for place, entry in enumerate(entries):
         row, column = divmod(place, columns)
         picture = figure.add_subplot(grid[2 * row, column])
         picture.imshow(entry.image)
         picture.set_axis_off()
-        picture.set_title(entry.truth, fontsize=10)
+        picture.set_title(clipped(entry.truth), fontsize=10)
         bars = figure.add_subplot(grid[2 * row + 1, column])
         for line, (name, probability, right) in enumerate(entry.answers):
             bars.barh(line, probability, color="tab:red" if right else "tab:blue", alpha=0.55, height=0.8)
-            bars.text(0.02, line, name, va="center", fontsize=9)
+            bars.text(0.02, line, clipped(name), va="center", fontsize=9)
             bars.text(0.98, line, f"{probability:.0%}", va="center", ha="right", fontsize=8, color="grey")
         bars.set(xlim=(0, 1), ylim=(max(len(entry.answers), 5) - 0.5, -0.5))
         bars.set_xticks([])
@@ -216,7 +233,8 @@ def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
 def effects(bars: list[tuple[str, float, float, float]], path: Path, title: str, axis: str) -> None:
     """Horizontal bars with intervals, the first at the bottom: (name, value, low, high). 0 is the line;
     grey where the interval crosses it."""
-    figure, axes = plt.subplots(figsize=(10, 1.2 + 0.36 * len(bars)), layout="constrained")
+    figure = Figure(figsize=(10, 1.2 + 0.36 * len(bars)), layout="constrained")
+    axes = figure.subplots()
     for place, (_, value, low, high) in enumerate(bars):
         colour = "tab:red" if low > 0 else "tab:green" if high < 0 else "lightgrey"
         axes.barh(place, value, color=colour, height=0.7)
@@ -239,8 +257,8 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
     others have their points marked then."""
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(max(8.0, 3.6 * columns), 3.4 * rows), squeeze=False,
-                                sharex=True, sharey=True, layout="constrained")
+    figure = Figure(figsize=(max(8.0, 3.6 * columns), 3.4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
     for axes, (panel, lines) in zip(grid.flat, panels.items()):
@@ -269,7 +287,8 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
 
 def stairs(steps: list[tuple[str, float, bool]], path: Path, title: str, axis: str) -> None:
     """A change a row, from above: (name, value, kept). A line goes down the values that were kept."""
-    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.42 * len(steps)), layout="constrained")
+    figure = Figure(figsize=(9, 1.2 + 0.42 * len(steps)), layout="constrained")
+    axes = figure.subplots()
     kept = [(value, place) for place, (_, value, keep) in enumerate(steps) if keep]
     axes.step(*zip(*kept), where="post", color="tab:blue", linewidth=1)
     axes.margins(x=0.12)   # for the numbers
@@ -303,7 +322,7 @@ def mosaic(tiles: np.ndarray, across: int, gap: int = 1, scale: int = 1) -> np.n
 def signed_colours(values: np.ndarray) -> np.ndarray:
     """Blue below 0, white, red above; each of the N arrays (N, h, w) by its own largest magnitude."""
     largest = np.abs(values).max(tuple(range(1, values.ndim)), keepdims=True)
-    return plt.get_cmap("RdBu_r")(0.5 + 0.5 * values / np.maximum(largest, 1e-30))[..., :3]
+    return colormaps["RdBu_r"](0.5 + 0.5 * values / np.maximum(largest, 1e-30))[..., :3]
 
 
 def wrapped(title: str, width: float) -> str:
@@ -311,7 +330,7 @@ def wrapped(title: str, width: float) -> str:
     return "\n".join(textwrap.wrap(title, int(width * 12.5)))
 
 
-def headline(figure: plt.Figure, title: str) -> None:
+def headline(figure: Figure, title: str) -> None:
     figure.suptitle(wrapped(title, figure.get_size_inches()[0]), fontsize=11)
 
 
@@ -326,7 +345,7 @@ class Sheet:
         lines = wrapped(title, width)
         self.head, self.cell = 0.16 + 0.19 * (lines.count("\n") + 1), side + 0.06 + 0.155 * above
         self.height = self.head + rows * self.cell + 0.08
-        self.figure = plt.figure(figsize=(width, self.height))
+        self.figure = Figure(figsize=(width, self.height))
         self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, self.height), autoscale_on=False)
         self.axes.set_axis_off()
         self.axes.text(width / 2, self.height - 0.08, lines, ha="center", va="top", fontsize=11)
@@ -341,7 +360,7 @@ class Sheet:
                          interpolation=interpolation, aspect="auto")
         self.axes.text(middle, centre + high + 0.03, title, ha="center", va="bottom", fontsize=8.5)
         if frame:
-            self.axes.add_patch(plt.Rectangle((middle - wide, centre - high), 2 * wide, 2 * high, fill=False, edgecolor=frame,
+            self.axes.add_patch(Rectangle((middle - wide, centre - high), 2 * wide, 2 * high, fill=False, edgecolor=frame,
                                               linewidth=3))
 
     def name(self, row: int, text: str) -> None:
@@ -350,12 +369,12 @@ class Sheet:
                        ha="right", va="center", fontsize=9)
 
 
-def colour_scale(figure: plt.Figure, cmap: str, low: float, high: float, label: str) -> None:
+def colour_scale(figure: Figure, cmap: str, low: float, high: float, label: str) -> None:
     """A colour bar in the last 0.9 inches at the right."""
     width, height = figure.get_size_inches()
     tall = min(3.0, height - 1)
     axes = figure.add_axes((1 - 0.75 / width, 0.5 - tall / 2 / height, 0.16 / width, tall / height))
-    figure.colorbar(plt.cm.ScalarMappable(matplotlib.colors.Normalize(low, high), cmap), cax=axes).set_label(label, fontsize=8)
+    figure.colorbar(ScalarMappable(Normalize(low, high), cmap), cax=axes).set_label(label, fontsize=8)
     axes.tick_params(labelsize=8)
 
 
@@ -379,7 +398,7 @@ Spot = tuple[float, float, float, float, float]   # of a box: x, y, width, heigh
 
 def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> None:
     """Figure 2: the first block is the picture; below it three bars a layer."""
-    figure = plt.figure(figsize=(14, 8.4), layout="constrained")
+    figure = Figure(figsize=(14, 8.4), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=[2.2, 1])
     axes = figure.add_subplot(grid[0, :])
     axes.set_axis_off()
@@ -422,7 +441,7 @@ def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> N
     save(figure, path)
 
 
-def _views(axes: plt.Axes, before: list[Spot], after: list[Spot], block: Block) -> None:
+def _views(axes: Axes, before: list[Spot], after: list[Spot], block: Block) -> None:
     """From each box to those that look at it: a kernel's square and where it leads, or a line; red where one
     column looks at the other."""
     for there, (x1, y1, _, _, d1) in enumerate(after):
@@ -440,7 +459,7 @@ def _views(axes: plt.Axes, before: list[Spot], after: list[Spot], block: Block) 
             patch = [(face[0] - small / 2, face[1] - small), (face[0] + small / 2, face[1] - small * 0.4),
                      (face[0] + small / 2, face[1] + small), (face[0] - small / 2, face[1] + small * 0.4)]
             colour = "tab:red" if crosses else "tab:orange"
-            axes.add_patch(plt.Polygon(patch, facecolor="none", edgecolor=colour, linewidth=1, zorder=4))
+            axes.add_patch(Polygon(patch, facecolor="none", edgecolor=colour, linewidth=1, zorder=4))
             for corner in (patch[1], patch[2]):
                 axes.plot([corner[0], end[0]], [corner[1], end[1]], color=colour, linewidth=0.8, zorder=4)
     if block.kernel:
@@ -451,7 +470,7 @@ def _views(axes: plt.Axes, before: list[Spot], after: list[Spot], block: Block) 
                   color="tab:orange")
 
 
-def _box(axes: plt.Axes, x: float, y: float, width: float, height: float, depth: float, colour: str) -> None:
+def _box(axes: Axes, x: float, y: float, width: float, height: float, depth: float, colour: str) -> None:
     """A block in oblique view: front, top and right side; (x, y) is the middle of the front's left edge."""
     bottom, top = y - height / 2, y + height / 2
     dx, dy = 0.55 * depth, 0.5 * depth
@@ -460,11 +479,11 @@ def _box(axes: plt.Axes, x: float, y: float, width: float, height: float, depth:
     side = [(x + width, bottom), (x + width + dx, bottom + dy), (x + width + dx, top + dy), (x + width, top)]
     for corners, shade in ((front, 1.0), (lid, 0.93), (side, 0.85)):
         if depth or corners is front:
-            rgb = np.array(matplotlib.colors.to_rgb(colour)) * shade
-            axes.add_patch(plt.Polygon(corners, facecolor=rgb, edgecolor="#44546a", linewidth=0.8, zorder=2))
+            rgb = np.array(to_rgb(colour)) * shade
+            axes.add_patch(Polygon(corners, facecolor=rgb, edgecolor="#44546a", linewidth=0.8, zorder=2))
 
 
-def _layer_bars(figure: plt.Figure, grid: Any, blocks: list[Block]) -> None:
+def _layer_bars(figure: Figure, grid: Any, blocks: list[Block]) -> None:
     """Parameters, neurons and multiply-adds of each layer, with their sums."""
     for column, (name, label) in enumerate((("parameters", "parameters"), ("neurons", "neurons"),
                                             ("multiply_adds", "multiply-adds for one picture"))):
@@ -474,7 +493,7 @@ def _layer_bars(figure: plt.Figure, grid: Any, blocks: list[Block]) -> None:
         for place, value in enumerate(values):
             axes.text(place, value, f"{value / sum(values):.1%}", ha="center", va="bottom", fontsize=7.5)
         axes.set_title(f"{label}: {sum(values):,}", fontsize=10)
-        axes.yaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=" "))
+        axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(y=0.12)
@@ -488,7 +507,7 @@ def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: P
     share, across = len(tiles) // columns, 12 if columns == 2 else 16
     side = tiles.shape[1]
     down = -(-share // across)
-    figure = plt.figure(figsize=(0.72 * across + 3.4, 0.82 * down * columns + 0.5 * columns + 0.4), layout="constrained")
+    figure = Figure(figsize=(0.72 * across + 3.4, 0.82 * down * columns + 0.5 * columns + 0.4), layout="constrained")
     grid = figure.add_gridspec(columns, 2, width_ratios=[0.72 * across, 3.2])
     for number in range(columns):
         part = slice(number * share, (number + 1) * share)
@@ -538,19 +557,19 @@ def layer_maps(image: np.ndarray, maps: np.ndarray, columns: int, path: Path, ti
     low, cmap = (-reach, "RdBu_r") if least < 0 else (0.0, "inferno")
     share, wanted = len(maps) // columns, (1.5 * len(maps)) ** 0.5
     across = min((n for n in range(1, share + 1) if share % n == 0), key=lambda n: abs(np.log(n / wanted)))  # whole rows
-    colours = plt.get_cmap(cmap)((maps - low) / (reach - low))[..., :3]
+    colours = colormaps[cmap]((maps - low) / (reach - low))[..., :3]
     gap, scale = max(1, side // 12), max(1, round(900 / (across * (side + 1))))
     parts = [mosaic(part, across, gap, scale) for part in np.split(colours, columns)]
     between = np.ones((3 * (gap + 1) * scale, parts[0].shape[1], 3), np.float32)
     canvas = np.concatenate([piece for part in parts for piece in (between, part)][1:])
     width = 9.6
-    figure, (left, right) = plt.subplots(1, 2, figsize=(width + 4.4, max(3.2, width * canvas.shape[0] / canvas.shape[1] + 0.7)),
-                                         width_ratios=[2.6, width], layout="constrained")
+    figure = Figure(figsize=(width + 4.4, max(3.2, width * canvas.shape[0] / canvas.shape[1] + 0.7)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[2.6, width])
     left.imshow(image)
     right.imshow(canvas, interpolation="nearest")
     for axes in (left, right):
         axes.set_axis_off()
-    bar = plt.cm.ScalarMappable(matplotlib.colors.Normalize(low, reach), cmap)
+    bar = ScalarMappable(Normalize(low, reach), cmap)
     figure.colorbar(bar, ax=right, shrink=0.6, pad=0.01, label="value", extend="max" if least >= 0 else "both")
     headline(figure, title)
     save(figure, path)
@@ -581,7 +600,7 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
                 shown = 0.5 + 0.5 * np.clip(heat / reach, -1, 1)
             else:
                 shown = np.clip(heat / max(float(np.quantile(heat, 0.995)), 1e-30), 0, 1)
-            colours = plt.get_cmap(cmap)(shown)[..., :3]
+            colours = colormaps[cmap](shown)[..., :3]
             mixed = 0.4 * (0.3 + 0.7 * grey[..., None]) + 0.6 * colours if overlay else colours
             sheet.put(row, column * wide + number, mixed, name)
     colour_scale(sheet.figure, cmap, -100 * reach if reach else 0, 100 * reach if reach else 1, label)
@@ -618,12 +637,13 @@ def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Pat
 def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: list[np.ndarray], shares: np.ndarray,
           path: Path, title: str) -> None:
     """Pictures laid out in the plane: dots coloured by class, and as thumbnails where there is room."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(15, 7), layout="constrained")
-    colours = plt.get_cmap("tab10" if len(classes) <= 10 else "tab20" if len(classes) <= 20 else "hsv")
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colours = colormaps["tab10" if len(classes) <= 10 else "tab20" if len(classes) <= 20 else "hsv"]
     for label, name in enumerate(classes):
         mine = labels == label
         colour = colours(label / len(classes)) if len(classes) > 20 else colours(label)
-        left.scatter(*places[mine].T, s=12, color=colour, label=name, alpha=0.8, linewidths=0)
+        left.scatter(*places[mine].T, s=12, color=colour, label=clipped(name), alpha=0.8, linewidths=0)
     if len(classes) <= 20:
         left.legend(fontsize=8, markerscale=1.6, loc="best")
     cells, low, high = 20, places.min(0), places.max(0)
@@ -660,7 +680,7 @@ class LayerState(NamedTuple):
 
 def health(layers: list[LayerState], divisors: dict[str, np.ndarray], words: list[str], path: Path, title: str) -> None:
     """Dead units, values, weights and gradients by layer, what the norms divide by; then what is unusual."""
-    figure = plt.figure(figsize=(14, 8.2 + 0.2 * len(words)), layout="constrained")
+    figure = Figure(figsize=(14, 8.2 + 0.2 * len(words)), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.06 + 0.055 * len(words)])
     names, places = [layer.name for layer in layers], np.arange(len(layers))
     units, values, sizes, ratio, norms = (figure.add_subplot(grid[place]) for place in (
@@ -708,7 +728,8 @@ def health(layers: list[LayerState], divisors: dict[str, np.ndarray], words: lis
 
 def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path, title: str) -> None:
     """Loss and top-1 error by epoch of several runs, a colour a run: solid on val, thin on train."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained")
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for number, (name, rows) in enumerate(runs.items()):
         colour, epochs = f"C{number % 10}", [row["epoch"] for row in rows]
         for axes, what, scale in ((left, "loss", 1), (right, "top1_error", 100)):

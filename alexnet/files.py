@@ -12,9 +12,10 @@ import os
 import re
 import shutil
 import sys
-from contextlib import contextmanager
+import zlib
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 try:
     import fcntl
@@ -45,9 +46,15 @@ def brief(error: Exception) -> str:
 BUSY, UNKNOWN, HELD = range(3)   # of a lock: another process has it; there are none here; we have it
 
 
+def short(name: str) -> str:
+    """A name with room for what we add to it: file systems take 255 bytes."""
+    whole = os.fsencode(name)
+    return name if len(whole) <= 220 else f"{whole[:200].decode(errors='ignore')}-{zlib.crc32(whole):08x}"
+
+
 def beside(path: Path, what: str) -> Path:
     """`.NAME.PID.part` (not finished), `.NAME.PID.old` (moved aside) or `.NAME.lock` beside NAME."""
-    return path.with_name(f".{path.name}.{what}")
+    return path.with_name(f".{short(path.name)}.{what}")
 
 
 @contextmanager
@@ -71,6 +78,7 @@ def alone(path: Path | str, wait: str = "") -> Iterator[int]:
     """
     path = Path(path)
     with writing(path):
+        made = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         found, file = locked(beside(path, "lock"), wait) if fcntl else (UNKNOWN, None)
     try:
@@ -80,6 +88,9 @@ def alone(path: Path | str, wait: str = "") -> Iterator[int]:
             beside(path, "lock").unlink(missing_ok=True)
         if file:
             file.close()
+        if made:
+            with suppress(OSError):   # the folder goes again if nothing came into it
+                path.parent.rmdir()
 
 
 def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
@@ -154,7 +165,7 @@ def clear(path: Path, held: int) -> None:
     comes back if there is none in its place."""
     if held != HELD:
         return
-    for rest in left_beside(path.parent, glob.escape(path.name)):
+    for rest in left_beside(path.parent, glob.escape(short(path.name))):
         if rest.suffix == ".old" and not path.exists():
             os.rename(rest, path)
         elif rest.is_dir():
@@ -221,9 +232,9 @@ def lines_of(content: bytes, what: str, file_names: bool = False) -> list[str]:
 
 # ------------------------------------------------------------------- JSON and CSV
 
-def write_text(path: Path | str, text: str) -> None:
+def write_text(path: Path | str, text: str, encoding: str = "utf-8") -> None:
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")   # names in other encodings
+        temporary.write_text(text, encoding=encoding, errors="backslashreplace")   # names in other encodings
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -240,7 +251,7 @@ def read_json(path: Path | str) -> Any:
 
 def read_csv(path: Path | str) -> list[dict[str, str]]:
     """A dict a row, by the names in the first line."""
-    with open(path, encoding="utf-8", newline="") as file:
+    with open(path, encoding="utf-8-sig", newline="") as file:   # with or without a mark
         return list(csv.DictReader(file))
 
 
@@ -249,7 +260,12 @@ def write_csv(path: Path | str, rows: list[dict[str, Any]]) -> None:
     text, names = io.StringIO(), list(rows[0]) if rows else []
     lines = [names] + [[row.get(name, "") for name in names] for row in rows]
     csv.writer(text, lineterminator="\n").writerows([map(cell, line) for line in lines])
-    write_text(path, text.getvalue())
+    write_text(path, text.getvalue(), csv_encoding([text.getvalue()]))
+
+
+def csv_encoding(texts: Iterable[str]) -> str:
+    """UTF-8, with a mark at the beginning if a text is not ASCII: without one, Excel takes another encoding."""
+    return "utf-8" if all(text.isascii() for text in texts) else "utf-8-sig"
 
 
 def cell(value: Any) -> Any:

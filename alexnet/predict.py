@@ -60,7 +60,7 @@ def find_pictures(places: Iterable[str]) -> tuple[list[Path], Counter[str]]:
     found: dict[Path, None] = {}
     others: Counter[str] = Counter()
     for path in map(Path, places):
-        inside = images_below(path, others) if path.is_dir() else [path]
+        inside = images_below(path, others) if os.path.isdir(path) else [path]   # no error for an impossible name
         found |= dict.fromkeys(sorted(inside, key=as_people_sort))
     return list(found), others
 

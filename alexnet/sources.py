@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import os
 import re
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 from PIL import Image
 
 from alexnet import demo, labels
-from alexnet.files import UserError, lines_of
+from alexnet.files import UserError, lines_of, short
 from alexnet.images import is_image, open_image, to_rgb
 from alexnet.labels import LISTS, part_of
 
@@ -252,12 +253,12 @@ def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], fi
     alike = len(names) > 1 < len(same) and all(level == same for level in levels.values())
     if alike and not sure and not all(re.fullmatch(r"(19|20)\d\d", name) for name in same):   # years are no classes
         raise in_doubt(f"{listed(names)} in {train} hold the same folders ({', '.join(sorted(same)[:3])} ...): if "
-                       f"those are the classes, give one, --data {train / names[0]}", names)
+                       f"those are the classes, give one, --data {shlex.quote(str(train / names[0]))}", names)
     for name in names:
         if len(levels[name]) > 1:
             findings.append(f"class {name} holds images in {len(levels[name])} subfolders "
                             f"({', '.join(sorted(levels[name])[:3])} ...), which count as one class: "
-                            f"if they are the classes, give --data {train / name}")
+                            f"if they are the classes, give --data {shlex.quote(str(train / name))}")
 
 
 def in_doubt(found: str, names: Iterable[str]) -> UserError:
@@ -467,7 +468,7 @@ def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findi
         findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?): left "
                         "out")
         parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
-    return Source(folder.resolve().name, names, parts, open_image,
+    return Source(short(folder.resolve().name), names, parts, open_image,
                   str(folder.resolve()), files.hexdigest(), findings)
 
 
@@ -554,7 +555,7 @@ def examine(source: Source) -> None:
         for place in (path.parent, path.parent.parent) if isinstance(path, Path) else ():
             above = place.parent if part_of(place.name)[0] else place
             if several_classes(place):   # a level too high or too low was given
-                advice = f"; {above} has several: give --data {above}"
+                advice = f"; {above} has several: give --data {shlex.quote(str(above))}"
                 break
             if lists := lists_in(place):
                 advice = f"; if {lists[0]} has the classes, add --labels {lists[0]}"

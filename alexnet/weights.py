@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import json
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,7 +229,7 @@ def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, k
     if bgr is None:
         if variant != "torchvision" and mean is None:
             raise UserError(f"{path} does not say in which order its conv1 takes the colours: "
-                            f"python -m alexnet.weights {path} NEW.pt --bgr (Caffe's order) or --rgb makes a "
+                            f"python -m alexnet.weights {shlex.quote(str(path))} NEW.pt --bgr (Caffe's order) or --rgb makes a "
                             "checkpoint that does")
         bgr = False
     model = {f"{name}.{what}": tensor.float() for name, layer in zip(LAYERS, layers)

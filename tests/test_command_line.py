@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import alexnet_inference
 import alexnet_visualization
 import train_alexnet
 from alexnet import AlexNet, checkpoint, cli, load, model, training, weights
+from alexnet.files import UserError
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -395,3 +397,52 @@ def test_a_tilde_is_the_home_in_every_option(capsys, folder, place, monkeypatch)
             main(line)
     found = {path.name for path in place.iterdir()}
     assert found == {"my set", "cache", "run", "measured.json", "a.csv", "p.png", "in", "mine.pt"}
+
+
+def test_the_scripts_run_in_a_notebook_and_leave_it_as_it_was(folder, place):
+    small = AlexNet(2, 36, hidden=8)
+    small.classes = ["star", "stripes"]
+    checkpoint.save(place / "m.pt", small, {})
+    lines = [f"train_alexnet.py --data '{folder}' --cache {place / 'cache'} --out {place / 'run'} {' '.join(SIZE)} --epochs 1",
+             f"alexnet_inference.py '{folder}/val/star' --model {place / 'm.pt'} --panel {place / 'panel.png'}",
+             f"alexnet_visualization.py predictions --model {place / 'm.pt'} --images '{folder}/val/star' --out {place / 'in'}"]
+    cell = f"""
+import matplotlib, runpy, shlex, signal, sys
+class Stream:                      # as ipykernel's, which has no reconfigure
+    encoding = "UTF-8"
+    def write(self, text): sys.__stdout__.write(text)
+    def flush(self): pass
+sys.stdout = sys.stderr = Stream()
+matplotlib.use("svg")
+handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+for line in {lines}:
+    sys.argv = shlex.split(line)
+    try: runpy.run_path({str(ROOT)!r} + "/" + sys.argv[0], run_name="__main__")
+    except SystemExit as end: assert not end.code, end.code
+assert matplotlib.get_backend() == "svg" and "matplotlib.pyplot" not in sys.modules
+assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
+"""
+    result = subprocess.run([sys.executable, "-c", cell], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert all((place / name).exists() for name in ("run/curves.png", "panel.png", "in/predictions.png"))
+
+
+def test_tensorboard_without_its_package_is_said_first_and_leaves_nothing(capsys, folder, place, monkeypatch):
+    monkeypatch.setattr(train_alexnet, "find_spec", lambda name: None)
+    status, _, err = train(capsys, folder, place, "--tensorboard")
+    assert status == 2 and "pip install tensorboard" in err and not list(place.iterdir())
+
+
+def test_a_run_that_fails_before_it_begins_leaves_no_folder(folder, place, monkeypatch, capsys):
+    monkeypatch.setattr(train_alexnet, "write_config", lambda *_: (_ for _ in ()).throw(UserError("no")))
+    status, _, err = train(capsys, folder, place)
+    assert status == 2 and err.endswith("no\n") and not (place / "run").exists()
+
+
+def test_commands_to_copy_are_quoted(capsys, folder, place):
+    name = place / "it's mine"
+    status, out, _ = train(capsys, folder, place, "--out", name, "--epochs", 1)
+    command = next(line for line in out.splitlines() if line.startswith("next:"))
+    assert shlex.split(command)[-1] == str(name / "best.pt")
+    assert shlex.split(train(capsys, folder, place, "--out", name)[2].partition("--resume")[2])[0] == str(name)
+    assert str(name) == shlex.split(call(capsys, "--resume", name / "last.pt")[2].rpartition("takes the folder,")[2])[0]

@@ -412,7 +412,8 @@ def test_a_folder_may_have_any_name(pack, place):
 
 
 def test_names_with_dollars_are_no_formulas_but_powers_of_ten_are(tmp_path):
-    figure, (left, right) = figures.plt.subplots(1, 2)
+    figure = figures.Figure()
+    left, right = figure.subplots(1, 2)
     left.barh(["a$x_{$", "b"], [1, 10])
     left.set_xscale("log")
     right.set_title("$x_{$")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,7 +26,7 @@ from alexnet import AlexNet, checkpoint, figures, load
 from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
-from alexnet.files import UserError
+from alexnet.files import UserError, read_csv
 from alexnet.predict import CLASS_NAMES, class_above, classify, features, find_pictures, read, readable_names
 from alexnet.training import evaluate
 from conftest import ROOT, make_folder, save_picture
@@ -550,16 +552,47 @@ def test_a_panel_has_pages_of_eight(capsys, model_file, folder, tmp_path):
     assert Image.open(tmp_path / "p.png").width == Image.open(tmp_path / "p-2.png").width > 800
 
 
-def test_letters_without_a_font_are_said(monkeypatch):
+def test_letters_without_a_font_are_said_once(monkeypatch, capsys):
     monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])
-    assert figures.choose_font("plain words, déjà vu") == []
-    with pytest.raises(UserError, match="fonts-noto-cjk"):
-        figures.choose_font("丁鲷")
+    monkeypatch.setattr(figures, "said", set())
+    assert figures.choose_fonts(set("plain words, déjà vu")) == ([], set()) and not capsys.readouterr().err
+    for _ in range(2):
+        assert figures.choose_fonts(set("a丁鲷\udcff"))[1] == set("丁鲷\udcff")
+    assert re.fullmatch("warning: no installed font has 丁 鲷, drawn as .*fonts-noto-cjk.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_a_panel_of_any_class_names_is_drawn(capsys, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "said", set())
+    model = AlexNet(3, 36, hidden=8)
+    model.classes = ["\U000E0041 tag", "a name " * 50, "$x_{$"]   # a letter that no font has, one of 350, no formula
+    checkpoint.save(tmp_path / "m.pt", model, {})
+    status, _, err = call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--panel", tmp_path / "p.png", "--output", tmp_path / "o.csv")
+    assert status == 0 and Image.open(tmp_path / "p.png").width > 800 and err.count("warning: no installed font has") == 1
+
+
+def test_a_table_with_names_that_are_not_ascii_opens_in_excel_and_is_read_again(capsys, folder, tmp_path):
+    model = AlexNet(2, 36, hidden=8)
+    for classes, mark in ((["ant", "bee"], b""), (["猫", "狗"], codecs.BOM_UTF8)):
+        model.classes = classes
+        checkpoint.save(tmp_path / "m.pt", model, {})
+        assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--output", tmp_path / "o.csv")[0] == 0
+        assert (tmp_path / "o.csv").read_bytes().startswith(mark + b"path,class_1")
+        assert {row["class_1"] for row in read_csv(tmp_path / "o.csv")} <= set(classes) and "path" in read_csv(tmp_path / "o.csv")[0]
+
+
+def test_a_name_as_long_as_may_be_is_written_and_a_longer_one_in_a_list_is_one_error(capsys, folder, model_file, tmp_path, monkeypatch):
+    out = tmp_path / ("n" * 250 + ".csv")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("k" * 300 + "\n" + str(next((folder / "moon").iterdir()))))
+    status, _, err = call(capsys, "-", "--model", model_file, "--output", out)
+    assert status == 1 and err.startswith("kkk") and [bool(row["error"]) for row in read_csv(out)] == [True, False]
+    assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.filterwarnings("error:Glyph")
 @pytest.mark.parametrize("fonts", [True, False])
 def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(tmp_path, monkeypatch, capsys, fonts):
+    monkeypatch.setattr(figures, "said", set())
     if not fonts:
         monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])
     elif not figures.font_manager.findSystemFonts():
