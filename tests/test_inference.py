@@ -180,7 +180,7 @@ def test_what_overflows_is_an_error_of_the_image_and_json_stays_json(capsys, mod
         assert status == 1 and "the network computes NaN or infinity" in err
     entries = json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda word: pytest.fail(word))
     assert len(entries) == 15 and all(entry["error"] and not entry["predictions"] for entry in entries)
-    assert {row["class_1"] for row in csv.DictReader(open(tmp_path / "a.csv"))} == {""}
+    assert {row["class_1"] for row in read_csv(tmp_path / "a.csv")} == {""}
     assert all(isinstance(values, ValueError) for _, values in features(load(tmp_path / "large.pt"), [folder / "disc/1.png"], "fc8"))
 
 
@@ -212,7 +212,7 @@ def test_truth_gives_the_errors_of_evaluate(capsys, model_file, folder, tmp_path
     assert f"15 pictures: top-1 error {wrong[0]:.2%}, top-5 error {wrong[1]:.2%}" in out
     about = json.loads((tmp_path / "truth.json").read_text())
     assert about["classes"]["star"]["pictures"] == 7 and about["top1_error"] == pytest.approx(wrong[0])
-    rows = list(csv.DictReader(open(tmp_path / "confusion.csv")))
+    rows = read_csv(tmp_path / "confusion.csv")
     assert sum(int(row[name]) for row in rows for name in CLASSES) == 15
     assert Image.open(tmp_path / "confusion.png").size[0] > 200
 
@@ -272,7 +272,7 @@ def test_csv_json_and_json_lines_say_the_same(capsys, model_file, folder, tmp_pa
     whole = json.loads((tmp_path / "a.json").read_text())
     lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
     assert lines[0].pop("made_with")["top"] == 2 and lines == whole
-    rows = list(csv.DictReader(open(tmp_path / "a.csv")))
+    rows = read_csv(tmp_path / "a.csv")
     assert list(rows[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2", "error"]
     assert len(rows) == len(whole) == 15
     for row, entry in zip(rows, whole):
@@ -497,7 +497,7 @@ def test_bad_and_odd_files_never_stop_it(capsys, model_file, tmp_path):
     assert ("not an image" if heif else "pip install pillow-heif") in by_name["photo.heic"]["error"]
     assert "DecompressionBomb" in by_name["bomb.png"]["error"] and "truncated" in by_name["cut.jpg"]["error"]
     assert all(bool(entry["error"]) != bool(entry["predictions"]) for entry in entries)
-    rows = list(csv.DictReader(open(tmp_path / "a.csv", newline="")))
+    rows = read_csv(tmp_path / "a.csv")
     assert [row["path"] for row in rows] == [entry["path"] for entry in entries]
 
 
