@@ -210,7 +210,7 @@ GIVES_BACK = "ours, memory given back"   # what keeping it costs, and what it br
 
 
 def short(dtype: torch.dtype) -> str:
-    return {BF16: "bf16", FP32: "fp32"}[dtype]
+    return {BF16: "bf16", torch.float16: "fp16", FP32: "fp32"}[dtype]
 
 
 def which_arithmetic(device: torch.device, section: Section) -> None:
