@@ -157,14 +157,14 @@ def as_json(prediction: Prediction, names: dict[str, str]) -> dict[str, Any]:
 
 
 def what_decides(options: argparse.Namespace, model: AlexNet, dtype: torch.dtype) -> dict[str, Any]:
-    """All that an answer depends on beside the picture; in the first line that a process writes to a .jsonl file."""
+    """All that an answer depends on beside the picture; it is in the first line that a process writes."""
     return {"model": digest(model), "views": options.views, "top": min(options.top, model.num_classes),
             "names": options.names, "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
 
 
 def done_before(path: Path, made_with: dict[str, Any]) -> dict[str, bool]:
-    """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is taken away.
-    UserError if they were not made with the same."""
+    """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is
+    taken away. UserError if they were not made with the same."""
     done: dict[str, bool] = {}
     known = False
     if not path.exists():
@@ -175,7 +175,8 @@ def done_before(path: Path, made_with: dict[str, Any]) -> dict[str, bool]:
             try:
                 entry = json.loads(line)
                 before = entry.get("made_with", made_with)
-                other = [f"{name} {before.get(name)} (now {now})" for name, now in made_with.items() if before.get(name) != now]
+                other = [f"{name} {before.get(name)} (now {now})" for name, now in made_with.items()
+                         if before.get(name) != now]
                 known |= "made_with" in entry
                 done[entry["path"]] = not entry["error"]
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -187,11 +188,12 @@ def done_before(path: Path, made_with: dict[str, Any]) -> dict[str, bool]:
                 del done[entry["path"]]
                 break
             if other:
-                raise UserError(f"{path} was made with {', '.join(other)}: go on with the same, or start anew with another name")
+                raise UserError(f"{path} was made with {', '.join(other)}: go on with the same, or start "
+                                "anew with another name")
             whole += len(line)
         file.truncate(whole)
     if done and not known:
-        say(f"warning: {path} does not say with which model and options it was made: they are taken to be the same")
+        say(f"warning: {path} does not say with which model and options it was made: taken to be these")
     return done
 
 

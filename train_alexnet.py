@@ -128,7 +128,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__" and "RANK" not in os.environ:   # torchrun's processes first have to know of each other
-    with shell("train_alexnet.py"):   # a mistake in the options is answered before torch is imported, which takes seconds
+    with shell("train_alexnet.py"):   # a mistake is answered before torch is imported, which takes seconds
         check(parse())
 
 import numpy as np
@@ -149,7 +149,8 @@ def images_at(options: argparse.Namespace, where: str, val_fraction: float | Non
     """`find_source`; UserError that names --data where a run's images are no longer in their place."""
     if not options.data and Path(where).is_absolute() and not Path(where).exists():
         raise UserError(f"the images are no longer in {where}: --data FOLDER says where they are now")
-    return find_source(where, val_fraction, bool(options.download), Path(options.cache or CACHE).parent / "downloads", labels)
+    downloads = Path(options.cache or CACHE).parent / "downloads"
+    return find_source(where, val_fraction, bool(options.download), downloads, labels)
 
 
 def load_data(source: Callable[[], Source], image_size: int, options: argparse.Namespace, world: World) -> Pack:
@@ -271,7 +272,7 @@ def place(where: str) -> str:
 
 
 def resumed(options: argparse.Namespace) -> tuple[Settings, dict[str, Any]]:
-    """The settings of the run to go on with, and its config.json; options that contradict them are refused."""
+    """The settings of the run to go on with, and its config.json. Options that contradict it are refused."""
     path = Path(options.resume) / "config.json"
     if options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
@@ -299,9 +300,10 @@ def resumed(options: argparse.Namespace) -> tuple[Settings, dict[str, Any]]:
 
 
 def same_images(config: dict[str, Any], pack: Pack) -> bool:
-    """Whether a run was begun with these, wherever they lie; an older config.json knows names, sizes and times only."""
-    return config["classes"] == pack.classes and (config["content_of_data"] == pack.content if "content_of_data" in config
-                                                  else config["identity_of_data"] in pack.identity)
+    """Whether a run was begun with these, wherever they lie; an older one knows names, sizes and times."""
+    if "content_of_data" in config:
+        return config["content_of_data"] == pack.content
+    return config["classes"] == pack.classes and config["identity_of_data"] in pack.identity
 
 
 def check_moved(config: dict[str, Any], settings: Settings, pack: Pack, start: dict[str, Any] | None) -> None:
@@ -309,13 +311,13 @@ def check_moved(config: dict[str, Any], settings: Settings, pack: Pack, start: d
     before, digest = config["settings"], config.get("digest_of_weights")
     for name in ("data", "labels"):
         if getattr(settings, name) != before.get(name) and not same_images(config, pack):
-            raise UserError(f"--{name} {getattr(settings, name)} does not give the images and classes that the run was begun "
-                            f"with ({before.get(name)}): --resume goes on with the same ones only")
-    same = checkpoint.digest(checkpoint.build(start)) == digest if start and digest else (
-        settings.weights == before.get("weights"))
-    if start and not same:
-        raise UserError(f"{settings.weights} does not hold what the run began with ({before.get('weights') or 'new weights'}): "
-                        "--resume goes on with the same only")
+            raise UserError(f"--{name} {getattr(settings, name)} does not give the images and classes that "
+                            f"the run was begun with ({before.get(name)}): --resume goes on with the same")
+    weights_before = before.get("weights")
+    if start and not (checkpoint.digest(checkpoint.build(start)) == digest if digest
+                      else settings.weights == weights_before):
+        raise UserError(f"{settings.weights} does not hold what the run began with "
+                        f"({weights_before or 'new weights'}): --resume goes on with the same only")
 
 
 class Console(Watcher):
@@ -357,7 +359,8 @@ class Console(Watcher):
         self.bar.close()
         row, rows = run.progress.rows[-1], run.progress.rows
         if self.board:
-            run.attempt(run.folder, lambda: [self.board.add_scalar(name, value, row["epoch"]) for name, value in row.items()])
+            run.attempt(run.folder, lambda: [self.board.add_scalar(name, value, row["epoch"])
+                                             for name, value in row.items()])
         if run.world.rank:
             return
         steps = run.progress.epoch * math.ceil(len(run.pack.labels["train"]) / run.settings.batch_size)
@@ -423,7 +426,8 @@ def train(options: argparse.Namespace) -> None:
         size = start["image_size"] if start else options.image_size or (DEMO_SIZE if where == "demo" else 224)
         if not start:
             outline(2, size, options.variant or "as-trained")  # a size too small is said before packing
-        pack = load_data(partial(images_at, options, where, options.val_fraction, options.labels), size, options, world)
+        source = partial(images_at, options, where, options.val_fraction, options.labels)
+        pack = load_data(source, size, options, world)
         say_findings(pack, where, world)
         settings = settle(options, pack, size, world, start)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
@@ -506,7 +510,8 @@ def write_config(run: Run, options: argparse.Namespace, start: dict[str, Any] | 
         config = {"settings": asdict(run.settings), "classes": pack.classes,
                   "images": {part: len(labels) for part, labels in pack.labels.items()},
                   "identity_of_data": pack.identity, "content_of_data": pack.content,
-                  "digest_of_weights": checkpoint.digest(checkpoint.build(start)) if start else None, **now, "resumed": []}
+                  "digest_of_weights": checkpoint.digest(checkpoint.build(start)) if start else None,
+                  **now, "resumed": []}
     config["cache"] = str(Path(options.cache or CACHE).resolve())
     write_json(path, config)
 
@@ -576,17 +581,20 @@ def measure(options: argparse.Namespace) -> None:
             results.append(evaluate(model, pack, dtype, views, options.batch_size or 128, world,
                                     part, labels, bar.update))
         if not math.isfinite(results[-1]["loss"]):
-            raise UserError(f"{options.evaluate} gives values that are no numbers: such a network cannot be measured")
+            raise UserError(f"{options.evaluate} gives values that are no numbers: it cannot be measured")
         if world.rank == 0:
             print(f"{'one view' if views == 1 else 'ten views'}: top-1 error {results[-1]['top1_error']:.2%}"
                   + (f", top-5 error {results[-1]['top5_error']:.2%}" if len(model.classes) > 5 else ""))
     if world.rank == 0:
         beside = Path(options.evaluate)
         other = [] if place(where) == facts.get("data") else [Path(where).resolve().name]
-        name = "-".join(["evaluation", *other, *([options.part] if options.part in ("train", "test") else [])]) + ".json"
+        parts = [options.part] if options.part in ("train", "test") else []
+        name = "-".join(["evaluation", *other, *parts]) + ".json"
         out = Path(options.out or (beside if beside.is_dir() else beside.parent) / name)
-        write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "measured": said, "results": results,
-                         "trained": facts, "surroundings": surroundings(device, world, dtype)})
+        facts.pop("sample", None)
+        write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "measured": said,
+                         "results": results, "trained": facts,
+                         "surroundings": surroundings(device, world, dtype)})
         print(f"written to {out}")
 
 
@@ -603,10 +611,11 @@ def images_to_measure(options: argparse.Namespace, where: str, content: dict[str
         pack, part = load_data(source, size, options, world), options.part or "val"
         if part not in PARTS:
             raise UserError(f"--part {part}: {where} has the parts {' and '.join(PARTS)}")
-        return pack, part, f"the {part} part of {where}" + (f", of which {pack.split:g} is held out" if pack.split else "")
+        held_out = f", of which {pack.split:g} is held out" if pack.split else ""
+        return pack, part, f"the {part} part of {where}{held_out}"
     source = folder if options.labels else measured_part(folder, classes, options.part)
     known, split = facts.get("images") or {}, facts.get("split", facts.get("val_fraction"))
-    perhaps = split and not options.part and (source == folder or source.name == "train")   # the run's own, moved
+    perhaps = split and not options.part and (source == folder or source.name == "train")   # its own, moved
     if perhaps and known:
         pack = load_data(partial(to_measure, source, classes, options.labels, split), size, options, world)
         if pack.content["val"] == known.get("val"):
@@ -615,10 +624,10 @@ def images_to_measure(options: argparse.Namespace, where: str, content: dict[str
     sample = set(facts.get("sample") or ())
     seen = sum(short_digest(image) in sample for image in pack.images["val"]) if sample else 0
     if seen or perhaps and not sample:   # an older run has no sample
-        number = f"at least {seen}" if seen else "perhaps some"
+        trained = f"was trained on at least {seen}" if seen else "may have been trained on some"
         advice = f"; --val-fraction {split:g} measures what it held out of its own" if split else ""
-        pack.findings.append(f"{options.evaluate} was trained on {number} of these images, so the errors look better than "
-                             f"they are{advice}")
+        pack.findings.append(f"{options.evaluate} {trained} of these images, so that the errors look better "
+                             f"than they are{advice}")
     return pack, "val", f"all of {source}"
 
 

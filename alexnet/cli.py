@@ -92,5 +92,5 @@ def shell(script: str) -> Iterator[None]:
         sys.exit(130)
     finally:
         for number, handler in handlers.items():
-            if signal.getsignal(number) != signal.SIG_IGN:   # one of several processes that ends (training.first_to_fail)
+            if signal.getsignal(number) != signal.SIG_IGN:   # training.first_to_fail
                 signal.signal(number, handler)

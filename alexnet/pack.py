@@ -46,7 +46,7 @@ class Pack:
     skipped: list[str]               # unreadable files, each with a reason
     identity: str                    # of the source
     split: float | None              # the fraction of its training images that was held out
-    content: dict[str, str]          # part: digest of its classes and pixels, in order; the same wherever the files lie
+    content: dict[str, str]          # part: digest of its classes and pixels, wherever they lie
 
     def mean_crop(self, image_size: int) -> Tensor:
         """(3, S, S): the centre crop, which the release subtracts from every crop."""
@@ -125,7 +125,7 @@ def open_pack(folder: Path) -> Pack:
                     {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
                     np.load(folder / "mean.npy"), np.array(about["covariance"]),
                     about["findings"], about["skipped"], about["identity"],
-                    about["split"], about["content"])
+                    about.get("split"), about.get("content"))
         if not os.path.samestat(before, folder.stat()):   # another process has just replaced it
             return open_pack(folder)
         whole = about["format"] == FORMAT and pack.mean.shape == (pack.side, pack.side, 3) and all(
@@ -167,7 +167,8 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                     dim.append(str(opened.item))
                 file.append(opened.image)
                 labels.append(opened.label)
-                content[part].update(f"{source.classes[opened.label]}\0".encode("utf-8", "surrogateescape") + opened.digest)
+                name = source.classes[opened.label].encode("utf-8", "surrogateescape")
+                content[part].update(name + b"\0" + opened.digest)
                 if part == "train":
                     total += opened.image
                     product += opened.product
@@ -193,7 +194,8 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     write_json(folder / "pack.json", {
         "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
         "classes": source.classes, "covariance": covariance.tolist(), "findings": findings,
-        "skipped": skipped, "split": source.split, "content": {part: found.hexdigest() for part, found in content.items()}})
+        "skipped": skipped, "split": source.split,
+        "content": {part: found.hexdigest() for part, found in content.items()}})
 
 
 @dataclass

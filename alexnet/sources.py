@@ -48,7 +48,7 @@ class Source:
     place: str                                # where they are; two packs of one place are one
     identity: str                             # changes when the images do, not when they are moved
     findings: list[str] = field(default_factory=list)
-    split: float | None = None                # the fraction that was held out, if the source has no part for that
+    split: float | None = None                # the fraction that was held out for want of a validation part
 
 
 def find_source(where: str, val_fraction: float | None = None, download: bool = False,
@@ -288,25 +288,28 @@ def no_classes(folder: Path, train: Path, others: Counter[str]) -> UserError:
 
 
 def measured_part(folder: Path, classes: list[str], part: str | None = None) -> Path:
-    """Where the images lie that a network is measured on: `part` of a folder; by default its validation part, or test
-    part, or the folder itself. UserError if there is no such part."""
+    """Where the images lie that a network is measured on: `part` of a folder; by default its validation part,
+    or test part, or the folder itself. UserError if there is no such part."""
     top = look_through(folder)
     parts = {name: path for name, path in parts_in(top).items() if path.name not in classes}
-    found = next((parts[name] for name in ([part] if part else ["val", "test", "train"]) if name in parts), None)
+    wanted = [part] if part else ["val", "test", "train"]
+    found = next((parts[name] for name in wanted if name in parts), None)
     if part and not found:
-        raise UserError(f"--part {part}: there is no {part}/ in {folder}; without --part all of its images are measured")
+        raise UserError(f"--part {part}: there is no {part}/ in {folder}; without --part all is measured")
     return found or top
 
 
-def to_measure(place: Path, classes: list[str], labels: str | None = None, held_out: float | None = None) -> Source:
-    """All images of a folder (in the list `labels`, if there is one), as the validation part of a source with the
-    classes that a network knows; with `held_out` only what training on them would have held out."""
+def to_measure(place: Path, classes: list[str], labels: str | None = None,
+               held_out: float | None = None) -> Source:
+    """All images of a folder (in the list `labels`, if there is one), as the validation part of a source with
+    the classes that a network knows; with `held_out` only what training on them would have held out."""
     others: Counter[str] = Counter()
     findings: list[str] = []
     if labels:
         listed = listed_source(place, Path(labels))
-        found = {name: [file for file, label in listed.parts["val"] or listed.parts["train"] if listed.classes[label] == name]
-                 for name in listed.classes}
+        found = {name: [] for name in listed.classes}
+        for file, label in listed.parts["val"] or listed.parts["train"]:
+            found[listed.classes[label]].append(file)
         findings += listed.findings
     else:
         found = by_class(place, others, classes)

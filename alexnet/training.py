@@ -254,8 +254,8 @@ def meet(world: World) -> None:
 
 
 def first_to_fail() -> bool:
-    """Whether no other process has failed before this one, whose error a person must then see: what the others raise
-    is the same, or follows from it. The first waits for them, and nobody minds torchrun's SIGTERM: all end as they should."""
+    """Whether no other process has failed before this one, whose error a person must then see: what the
+    others raise is the same, or follows from it. The first waits for them; SIGTERM no longer counts."""
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
         return True
@@ -820,5 +820,6 @@ class Run:
             return True
         except Exception as error:   # another program has it open, no room, or what a drawing library raises
             reason = str(error) if isinstance(error, UserError) else f"cannot write {path}: {brief(error)}"
-            print(f"warning: {printable(reason)}; the run goes on, and a later epoch (or --resume) tries again", file=sys.stderr)
+            print(f"warning: {printable(reason)}; the run goes on; a later epoch (or --resume) tries again",
+                  file=sys.stderr)
             return False

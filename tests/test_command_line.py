@@ -226,6 +226,10 @@ def test_all_images_of_a_folder_are_measured_or_those_of_its_part_and_counted(ca
         assert status == 0 and re.match(rf"{count} images of \d class\(es\): all of {re.escape(str(pictures / place))}\n", out)
     results = json.loads((held_out / "run/evaluation-X-test.json").read_text())["results"]
     assert results[0]["images"] == 3 and (held_out / "run/evaluation-X.json").exists()
+    listed = make_folder(tmp_path / "photos", {"a": 3, "b": 1})
+    (tmp_path / "list.csv").write_text("image,label\na/0.png,star\na/1.png,stripes\nb/0.png,owl\n")
+    status, out, err = measured(capsys, held_out, "--data", listed, "--labels", tmp_path / "list.csv")
+    assert status == 0 and out.startswith("2 images of 2 class(es): all of") and "1 class(es) that the model lacks (owl)" in err
     status, _, err = measured(capsys, held_out, "--data", pictures / "test", "--part", "val")
     assert status == 2 and "there is no val/ in" in err and err.count("\n") == 1
     status, _, err = measured(capsys, held_out, "--part", "test")
