@@ -53,7 +53,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--image-size", type=int, metavar="PX", help=f"side of the input (default 224; demo {DEMO_SIZE})")
     add("--val-fraction", type=float, metavar="F",
         help="hold out this part of the training images (default 0.2 where there is no val/)")
-    add("--out", metavar="DIR", help="the run's folder (default results/runs/DATA-VARIANT-TIME)")
+    add("--out", metavar="DIR", help="the run's folder (default a new one in results/runs)")
     add("--resume", metavar="RUN", help="go on with a run; --epochs and --patience may grow")
     add("--evaluate", metavar="CHECKPOINT", help="only measure (all images of another --data, or of its val or "
         "test part); --out FILE.json takes the numbers")

@@ -23,6 +23,7 @@ import alexnet_visualization
 import train_alexnet
 from alexnet import AlexNet, checkpoint, cli, load, model, training, weights
 from alexnet.files import UserError
+from alexnet.sources import find_source
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -127,12 +128,11 @@ def test_a_folder_called_demo_is_one(capsys, monkeypatch, tmp_path):
     make_folder(tmp_path / "demo", {"star": 4, "stripes": 4})
     monkeypatch.chdir(tmp_path)
     options = train_alexnet.parse(["--data", "./demo", "--quiet"])
-    pack = train_alexnet.load_data(options.data, 36, None, None, options, training.World())
+    pack = train_alexnet.load_data(lambda: find_source(options.data), 36, options, training.World())
     assert pack.classes == ["star", "stripes"]
     assert train_alexnet.settle(options, pack, 64, training.World(), None).epochs == train_alexnet.EPOCHS
     capsys.readouterr()
-    monkeypatch.setattr(train_alexnet, "packed", lambda *_, **__: pack)   # not 3,500 pictures
-    train_alexnet.load_data("demo", 36, None, None, options, training.World())
+    train_alexnet.say_findings(pack, "demo", training.World())
     assert "the folder of that name is --data ./demo" in capsys.readouterr().err
 
 
