@@ -68,7 +68,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     if where == "demo":
         source = demo_source()
     elif folder.is_dir():
-        source = listed_source(folder, Path(labels), with_val) if labels else folder_source(folder, with_val)
+        source = listed_source(folder, Path(labels)) if labels else folder_source(folder, with_val)
     elif Path(where).exists():
         more = f", or, for a list of labels, --data FOLDER --labels {where}" * (folder.suffix.lower() in LISTS)
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders{more}")
@@ -418,7 +418,7 @@ def say_lost(found: labels.Listed, files: list[Path], folder: Path, path: Path, 
         findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {', '.join(found.lost[:3])}")
 
 
-def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
+def listed_source(folder: Path, path: Path) -> Source:
     """The images of a folder with the classes, and if it has such a column the parts, of a list."""
     others: Counter[str] = Counter()
     files = images_of((file for file in walk(folder) if file.name != path.name), others)
@@ -444,7 +444,7 @@ def listed_source(folder: Path, path: Path, with_val: bool = True) -> Source:
     number = {name: label for label, name in enumerate(names)}
     items = {part: [(file, number[found.labels[file]]) for file in files
                     if parts.get(file) == taken and found.labels[file] in number]
-             for part, taken in (("train", "train"), ("val", held if with_val else None))}
+             for part, taken in (("train", "train"), ("val", held))}
     source = finished(folder, names, items, findings, others)
     source.place += f" labels {path.resolve()}"
     source.identity = hashlib.sha256("\n".join([source.identity, *names]).encode()).hexdigest()
