@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -48,6 +49,15 @@ def call(capsys, *arguments) -> tuple[int, str, str]:
 
 def train(capsys, folder, place, *more):
     return call(capsys, "--data", folder, "--cache", place / "cache", "--out", place / "run", *SIZE, "--epochs", 2, *more)
+
+
+@pytest.mark.parametrize("data, images, epochs, schedule", [
+    ("demo", 3_000, 16, "steps"), ("folder", 900, 30, "steps"), ("folder", 199_999, 30, "steps"), ("folder", 200_000, 90, "release")])
+def test_a_run_is_as_long_as_help_says(data, images, epochs, schedule):
+    options = train_alexnet.parse(["--data", data])
+    pack = SimpleNamespace(labels={"train": range(images)}, classes=list("abcdefghij"), name=data)
+    settings = train_alexnet.settle(options, pack, 64, train_alexnet.World(), None)
+    assert (settings.epochs, settings.schedule) == (epochs, schedule)
 
 
 def test_train_evaluate_and_resume(capsys, folder, place):

@@ -450,6 +450,22 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(pack, place):
     assert refused > 50
 
 
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    done = []
+    for name in ("fsync", "replace", "rename"):
+        def noted(*arguments, name=name, call=getattr(os, name)):
+            done.append(name)
+            return call(*arguments)
+        monkeypatch.setattr(os, name, noted)
+    write_text(tmp_path / "a.txt", "text")
+    assert done == ["fsync", "replace"]
+    with alone(tmp_path / "b") as held, whole_folder(tmp_path / "b", held) as temporary:
+        (temporary / "1").write_text("1")
+        (temporary / "2").write_text("2")
+        done.clear()
+    assert done == ["fsync", "fsync", "rename"]
+
+
 # ------------------------------------------------------------------- the commands
 
 def train(*arguments, **options) -> subprocess.Popen:

@@ -217,6 +217,21 @@ def test_truth_gives_the_errors_of_evaluate(capsys, model_file, folder, tmp_path
     assert Image.open(tmp_path / "confusion.png").size[0] > 200
 
 
+def test_the_fifth_answer_counts_for_top_5_and_the_sixth_does_not(capsys, tmp_path):
+    model = AlexNet(8, 36, hidden=8)
+    model.classes = list("abcdefgh")
+    with torch.no_grad():   # a is the most probable class of every picture, h the least
+        model.fc8.weight.zero_()
+        model.fc8.bias.copy_(torch.linspace(1, 0, 8))
+    checkpoint.save(tmp_path / "m.pt", model, {})
+    folder = make_folder(tmp_path / "set", {"a": 1, "e": 2, "f": 4})
+    for top in (1, 5):
+        assert call(capsys, folder, "--model", tmp_path / "m.pt", "--truth", "--top", top, "--output", tmp_path / "o.csv")[0] == 0
+        about = json.loads((tmp_path / "truth.json").read_text())
+        assert about["top1_error"] == pytest.approx(6 / 7) and about["top5_error"] == pytest.approx(4 / 7)
+        assert [about["classes"][name]["not_among_five"] for name in "aef"] == [0, 0, 4]
+
+
 def test_the_truth_is_the_nearest_folder_of_a_class_from_wherever_it_is_named(capsys, monkeypatch, model_file, tmp_path):
     save_picture(tmp_path / "star/moon or not/1.png", 0)
     (tmp_path / "linked").mkdir()
@@ -535,7 +550,7 @@ def test_names_fit_folders_english_words_and_a_thousand_numbers():
         readable_names(["0", "1"], "en")
 
 
-def test_json_adds_the_readable_name(capsys, folder, tmp_path):
+def test_json_adds_the_readable_name_and_csv_has_it_instead(capsys, folder, tmp_path):
     model = AlexNet(2, 36, hidden=8)
     model.classes = ["n01440764", "n02102040"]
     checkpoint.save(tmp_path / "m.pt", model, {})
@@ -543,6 +558,8 @@ def test_json_adds_the_readable_name(capsys, folder, tmp_path):
     answers = json.loads((tmp_path / "o.json").read_text())[0]["predictions"]
     assert {(answer["class"], answer["name"]) for answer in answers} == {
         ("n01440764", "丁鲷"), ("n02102040", "英国史宾格犬")}
+    assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--names", "zh", "--output", tmp_path / "o.csv")[0] == 0
+    assert {row[f"class_{k}"] for row in read_csv(tmp_path / "o.csv") for k in (1, 2)} == {"丁鲷", "英国史宾格犬"}
 
 
 def test_a_panel_has_pages_of_eight(capsys, model_file, folder, tmp_path):

@@ -551,3 +551,15 @@ def test_config_is_readable_json(place):
     (place / "a.json").write_text("{")
     with pytest.raises(UserError, match="not a JSON"):
         read_json(place / "a.json")
+
+
+def test_a_warm_up_longer_than_an_epoch_goes_on_in_the_next(pack, place):
+    run = Run(place / "run", settings(epochs=3, warmup=40, schedule="constant", changes=SMALL), pack, torch.device("cpu"))
+    steps, rates = len(run.batches(run.plan())), []
+
+    class Look(Watcher):
+        def step(self, run, batches, totals):
+            rates.append(run.optimizer.param_groups[0]["lr"] / run.optimizer.param_groups[0]["factor"])
+
+    run.train(Look())
+    assert steps > 1 and rates == pytest.approx([run.settings.lr * (step + 1) / 40 for step in range(3 * steps)])
