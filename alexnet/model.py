@@ -255,9 +255,10 @@ class LocalResponseNorm(nn.Module):
         return norms.normalise(a, plain, norms.Maps(self.n, self.columns), self.k, alpha, self.beta)
 
     def around(self, values: Tensor) -> Tensor:
-        """The sum over the n maps around each map, within its column: n times a mean in which what is outside is 0."""
-        columns = values.unflatten(1, (self.columns, -1)).flatten(3)   # (N, columns, maps, H W)
-        return self.n * F.avg_pool2d(columns, (self.n, 1), 1, (self.n // 2, 0)).view_as(values)
+        """The sum over the n maps around each map, within its column: what is outside counts as 0."""
+        half, maps = self.n // 2, values.shape[1] // self.columns
+        padded = F.pad(values.unflatten(1, (self.columns, maps)), (0, 0, 0, 0, half, half))
+        return sum(padded.narrow(2, first, maps) for first in range(2 * half + 1)).flatten(1, 2)
 
     def extra_repr(self) -> str:
         alpha = f"{self.alpha:g}" + (f" / {self.n}" if self.over_n else "")
