@@ -135,7 +135,7 @@ def suffixes() -> frozenset[str]:
 
 
 def is_image(path: Path) -> bool:
-    """By its suffix; by its content if it has none, or one that is no kind of file (1.jpg?w=200, cat.jpg.1)."""
+    """By its suffix; by its content if it has none, or one that is no kind of file (1.jpg?w=200, 1.jpg.1)."""
     suffix = path.suffix.lower()
     if suffix in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", suffix) or not path.is_file():
         return suffix in suffixes()

@@ -22,11 +22,12 @@ from alexnet.images import suffixes
 
 LISTS = (".csv", ".tsv", ".txt")
 # What columns are called, in lower case and without what is neither letter nor digit; the better one first.
-IMAGE = ("filepath", "imagepath", "path", "filename", "file", "imagename", "imagefile", "image", "images", "img",
-         "imageid", "id", "name")
+IMAGE = ("filepath", "imagepath", "path", "filename", "file", "imagename", "imagefile", "image", "images",
+         "img", "imageid", "id", "name")
 BOXES = "predictionstring"   # Kaggle's: the class, then numbers
-LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "classes", "category", "target",
-         "breed", "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid", "categoryid")
+LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "classes", "category",
+         "target", "breed", "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid",
+         "categoryid")
 PART = ("split", "part", "subset", "set", "usage")
 
 # How the parts of a data set are called, and what adds nothing to such a name.
@@ -60,13 +61,13 @@ def part_of(name: str) -> tuple[str, str]:
 
 
 class Names:
-    """Finds the file that a list means: by its path in the folder or the end of that, with or without suffix."""
+    """Finds the file that a list means: by its path in the folder or the end of that, suffix or not."""
 
     def __init__(self, files: list[Path], folder: Path) -> None:
         self.whole: dict[str, list[Path]] = defaultdict(list)
         self.ends: dict[str, list[Path]] = defaultdict(list)
         for file in files:
-            path = normalize("NFC", file.relative_to(folder).as_posix())   # a Mac writes letters in two pieces
+            path = normalize("NFC", file.relative_to(folder).as_posix())   # a Mac writes é in two pieces
             for name in {path, path.removesuffix(file.suffix)}:
                 self.whole[name].append(file)
                 for end in ends(name):
@@ -80,8 +81,9 @@ class Names:
             # A list may lie higher or lower than the images: its paths may be longer or shorter than ours.
             for table, keys in ((self.whole, [one]), (self.ends, [one]), (self.whole, ends(one))):
                 if found := next((table[key] for key in keys if key in table), None):
-                    exact = [file for file in found if file.name == os.path.basename(name)] if len(found) > 1 else []
-                    return exact or found
+                    if len(found) > 1:   # a and a.png
+                        found = [file for file in found if file.name == os.path.basename(name)] or found
+                    return found
         return []
 
 
@@ -181,21 +183,22 @@ def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, 
 
     known = set(classes or ())
     others = sorted({*range(len(columns))} - {image, *say_parts(titles, columns)})
-    titled = sorted((column for column in others if titles[column] in LABEL), key=lambda one: LABEL.index(titles[one]))
+    titled = sorted((one for one in others if titles[one] in LABEL), key=lambda one: LABEL.index(titles[one]))
     if classes is None:
-        # Without titles, classes are what occurs more than once: a running number does not. With other titles, no
-        # column is, unless there is but one: others may be ages, boxes, or a number for each class.
+        # Without titles, classes are what occurs more than once: a running number does not. With other titles
+        # no column is, unless there is but one: they may be ages, boxes, or a number for each class.
         again = [one for one in others if len(others) == 1 or len(set(columns[one])) < len(columns[one])]
         label = next(iter(titled or (again if titles[image] not in IMAGE or len(others) == 1 else ())), None)
         return label, first_word if label is not None and titles[label] == BOXES else whole
-    beside = [column for column in (image + 1, image - 1) if column in others][:1]   # others may be any numbers
+    beside = [one for one in (image + 1, image - 1) if one in others][:1]   # others may be any numbers
     readings = [(column, reading) for reading in (whole, first_word, number)
                 for column in (titled or beside if reading is number else titled + others)]
     fitting = [sum(map(bool, map(reading, columns[column]))) for column, reading in readings]
     if not any(fitting):
         return next(iter(titled or beside), None), whole
     label, reading = readings[fitting.index(max(fitting))]
-    if far := [cell for cell in columns[label] if reading is number and cell.isdecimal() and not number(cell)]:
-        raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the {len(known)} class "
-                        "folders in sorted order, from 0; names are safer (data/README.md)")
+    far = [cell for cell in columns[label] if cell.isdecimal() and not number(cell)]
+    if reading is number and far:
+        raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the "
+                        f"{len(known)} class folders in sorted order, from 0; names are safer (data/README.md)")
     return label, reading

@@ -70,7 +70,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     elif folder.is_dir():
         source = listed_source(folder, Path(labels)) if labels else folder_source(folder, with_val)
     elif Path(where).exists():
-        more = f", or, for a list of labels, --data FOLDER --labels {where}" * (folder.suffix.lower() in LISTS)
+        more = f", or for a list of labels --data FOLDER --labels {where}" if folder.suffix in LISTS else ""
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders{more}")
     else:
         source = torchvision_source(where, download, downloads)
@@ -189,8 +189,8 @@ def parts_in(folder: Path) -> dict[str, Path]:
     families = [parts for more, parts in found.items() if len(parts) > 1 or not more]
     if len(families) > 1 and "" not in found:
         names = ", ".join(path.name for parts in families[:2] for path in parts.values())
-        raise UserError(f"{folder} holds parts of several classes or sets ({names} ...): put the parts above the "
-                        "classes (train/cat, val/cat), or give one of the sets")
+        raise UserError(f"{folder} holds parts of several classes or sets ({names} ...): put the parts above "
+                        "the classes (train/cat, val/cat), or give one of the sets")
     return found.get("") or next(iter(families), {})
 
 
@@ -214,10 +214,10 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     train, val = parts.get("train", top), parts.get("val") or parts.get("test")
     if parts and "train" not in parts:
         there = [path.name for path in parts.values()]
-        raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures what "
-                       "is there", there)
+        raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures "
+                       "what is there", there)
     others: Counter[str] = Counter()
-    inner = {} if parts else {name: parts_in(path) for name, path in subfolders(top).items() if has_image(path)}
+    inner = {name: parts_in(path) for name, path in subfolders(top).items() if not parts and has_image(path)}
     if inner and all("train" in each for each in inner.values()):   # cat/train, cat/val
         classes = {name: images_below(each["train"], others) for name, each in inner.items()}
         held = {name: images_below(each.get("val") or each["test"], others) for name, each in inner.items()
@@ -233,10 +233,11 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
         if beside := [path for path in subfolders(top).values() if path not in used and has_image(path)]:
             findings.append(f"{listed(path.name for path in beside)} beside {train.name}/ are left alone")
     if stray := sorted(set(images_in(train)).difference(*classes.values())):
-        findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: left "
-                        "out (a class is a folder, or what stands before the number in a name like cat.0.jpg)")
+        findings.append(f"{len(stray)} picture(s) in {train} belong to no class, such as {stray[0].name}: "
+                        "left out (a class is a folder, or what stands before the number in cat.0.jpg)")
     look_below(train, classes, names, findings, sure="train" in parts or bool(held))
-    items = {"train": [(path, label) for label, name in enumerate(names) for path in classes[name]], "val": []}
+    items: dict[str, list[Item]] = {"train": [], "val": []}
+    items["train"] = [(path, label) for label, name in enumerate(names) for path in classes[name]]
     if with_val and (val or held):
         held = held or by_class(val, others, names)
         items["val"] = val_items(top, val or top, held, names, findings)
@@ -251,9 +252,10 @@ def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], fi
                      if len(path.relative_to(train).parts) > 2} for name in names}
     same = levels[names[0]]
     alike = len(names) > 1 < len(same) and all(level == same for level in levels.values())
-    if alike and not sure and not all(re.fullmatch(r"(19|20)\d\d", name) for name in same):   # years are no classes
-        raise in_doubt(f"{listed(names)} in {train} hold the same folders ({', '.join(sorted(same)[:3])} ...): if "
-                       f"those are the classes, give one, --data {shlex.quote(str(train / names[0]))}", names)
+    years = all(re.fullmatch(r"(19|20)\d\d", name) for name in same)   # are no classes
+    if alike and not sure and not years:
+        raise in_doubt(f"{listed(names)} in {train} hold the same folders, {listed(sorted(same))}: if those are "
+                       f"the classes, give one, --data {shlex.quote(str(train / names[0]))}", names)
     for name in names:
         if len(levels[name]) > 1:
             findings.append(f"class {name} holds images in {len(levels[name])} subfolders "
@@ -263,8 +265,8 @@ def look_below(train: Path, classes: dict[str, list[Path]], names: list[str], fi
 
 def in_doubt(found: str, names: Iterable[str]) -> UserError:
     """What was found, and how to say that such names are classes."""
-    return UserError(f"{found}. If {listed(names)} are classes: put all class folders into a folder called train "
-                     "and give the one above it; in train/, every folder is a class")
+    return UserError(f"{found}. If {listed(names)} are classes: put all class folders into a folder called "
+                     "train and give the one above it; in train/, every folder is a class")
 
 
 def listed(names: Iterable[str]) -> str:
@@ -278,12 +280,12 @@ def no_classes(folder: Path, train: Path, others: Counter[str]) -> UserError:
     files, lists = images_below(train), lists_in(train, folder)
     if not files:
         return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "")
-                         + ": it must hold train/ and val/ with a folder for each class, or class folders, or "
-                         "files named like cat.0.jpg (data/README.md)")
-    found = (f"{len(files)} image(s) in {train} have no classes: they lie in no class folders, and their names "
-             f"({files[0].name}) give none, as cat.0.jpg would")
+                         + ": it must hold train/ and val/ with a folder for each class, or class folders, "
+                         "or files named like cat.0.jpg (data/README.md)")
+    found = (f"{len(files)} image(s) in {train} have no classes: they lie in no class folders, and their "
+             f"names ({files[0].name}) give none, as cat.0.jpg would")
     if lists:
-        return UserError(f"{found}. If {lists[0]} says what they are, add --labels {lists[0]}")
+        return UserError(f"{found}. If a list says what they are, add --labels {shlex.quote(str(lists[0]))}")
     return UserError(found) if train == folder else in_doubt(found, subfolders(folder))
 
 
@@ -359,7 +361,8 @@ def by_name(files: list[Path], known: set[str]) -> dict[str, list[Path]]:
 
 def val_items(folder: Path, val: Path, classes: dict[str, list[Path]], names: list[str],
               findings: list[str], known: str = "train/") -> list[Item]:
-    """The validation part: class folders, or flat files with a list of labels (ImageNet). `known` has the classes."""
+    """The validation part: class folders, or flat files with a list of labels (ImageNet). `known` is what
+    has the classes `names`."""
     if not set(classes) & set(names):
         items = listed_items(folder, val, names, findings)
         if items is not None:
@@ -413,9 +416,11 @@ def say_lost(found: labels.Listed, files: list[Path], folder: Path, path: Path, 
              why: str) -> None:
     """Which images a list leaves out, and which of its lines fit nothing."""
     if lost := len(files) - len(found.labels):
-        findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or {why}: left out")
+        findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or {why}: left "
+                        "out")
     if found.lost:
-        findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {', '.join(found.lost[:3])}")
+        some = ", ".join(found.lost[:3])
+        findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {some}")
 
 
 def listed_source(folder: Path, path: Path) -> Source:
@@ -426,16 +431,16 @@ def listed_source(folder: Path, path: Path) -> Source:
         raise UserError(f"--labels {path}: there is no such file")
     found = labels.read(path, files, folder)
     if not found:
-        raise UserError(f"--labels {path} gives no image in {folder} a class: each line must name an image (its "
-                        "path below the folder) and its class; a first line such as image,label says which column "
-                        "is which (data/README.md)")
+        raise UserError(f"--labels {path} gives no image in {folder} a class: each line must name an image "
+                        "(its path below the folder) and its class; a first line such as image,label says "
+                        "which column is which (data/README.md)")
     findings: list[str] = []
     say_lost(found, files, folder, path, findings, "have several classes there")
     parts = {file: part_of(found.parts.get(file, "train"))[0] for file in found.labels}
     held = "val" if "val" in parts.values() else "test"
     if strange := [file for file, part in parts.items() if not part]:
-        findings.append(f"{len(strange)} picture(s) are in no part called train, val or test in {path.name}, such as "
-                        f"{strange[0]} ({found.parts[strange[0]]}): left out")
+        findings.append(f"{len(strange)} picture(s) are in no part called train, val or test in {path.name}, "
+                        f"such as {strange[0]} ({found.parts[strange[0]]}): left out")
     names = sorted({name for file, name in found.labels.items() if parts[file] == "train"},
                    key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
     if not names:
@@ -468,8 +473,8 @@ def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findi
             files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
                          f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     if lost:
-        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?): left "
-                        "out")
+        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?), "
+                        "and are left out")
         parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
     return Source(short(folder.resolve().name), names, parts, open_image,
                   str(folder.resolve()), files.hexdigest(), findings)
@@ -561,7 +566,7 @@ def examine(source: Source) -> None:
                 advice = f"; {above} has several: give --data {shlex.quote(str(above))}"
                 break
             if lists := lists_in(place):
-                advice = f"; if {lists[0]} has the classes, add --labels {lists[0]}"
+                advice = f"; if a list has the classes, add --labels {shlex.quote(str(lists[0]))}"
         raise UserError(f"only one class in {source.name} ({only}): there is nothing to tell "
                         f"apart{advice}")
     for part in PARTS:

@@ -530,7 +530,7 @@ def test_words_that_are_no_parts_stay_classes(tmp_path):
     (["test/", "cat/", "dog/"], "holds test/ but no train folder"),
     (["Valid/ant/", "Valid/bee/"], "holds Valid/ but no train folder; --evaluate"),
     (["bus/", "car/", "train/"], "3 image.s. in .*train have no classes"),
-    (["color/a/", "color/b/", "grayscale/a/", "grayscale/b/"], "hold the same folders .a, b .*give one, --data .*color")])
+    (["color/a/", "color/b/", "grayscale/a/", "grayscale/b/"], "hold the same folders, a/, b/: .*give one, --data .*color")])
 def test_classes_that_look_like_parts_are_refused_with_a_way_out(tmp_path, names, said):
     folder = dots(tmp_path / "set", *names, count=3)
     with pytest.raises(UserError, match=f"{said}.* classes: put all class folders into a folder called train and give the one above"):
