@@ -278,7 +278,7 @@ def check_fc6(design: Design, size: int, classes: int, weight: Tensor, path: Pat
     raise UserError(f"{path}: fc6 is {shape_text(tuple(weight.shape))}, with {size} px it would be {here}{advice}")
 
 
-def class_names(count: int, path: Path, hints: Hints, about: Any) -> list[str]:
+def class_names(count: int, path: Path, hints: Hints, about: Any = None) -> list[str]:
     """From --classes, the file or the config.json beside it, or ImageNet's WordNet ids for a thousand (their
     sorted order is everybody's order of the outputs), or numbers."""
     if hints.classes:

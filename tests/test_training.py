@@ -358,6 +358,7 @@ def test_another_seed_is_another_run(pack, place):
     assert not torch.equal(one.model.conv1.weight, two.model.conv1.weight)
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 11), reason="this PyTorch asks for a driver even where a GPU is only pretended")
 def test_a_step_on_a_gpu_mixes_no_devices(monkeypatch):
     """Shapes and devices only: torch's fake tensors say what a real GPU would refuse."""
     from types import SimpleNamespace
