@@ -256,7 +256,8 @@ import torch
 from alexnet import kernels, norms
 from alexnet.model import LocalResponseNorm, SameMapNorm
 norms.kernels_for = lambda x: kernels   # as on a GPU
-tolerances = {torch.float32: 2e-7, torch.bfloat16: 6e-3, torch.float16: 8e-4}
+torch.manual_seed(0)
+tolerances = {torch.float32: 1e-6, torch.bfloat16: 6e-3, torch.float16: 8e-4}
 for module in LocalResponseNorm(columns=2), LocalResponseNorm(n=3, beta=0.6, over_n=True), SameMapNorm():
     for shape, dtypes in (((2, 16, 5, 7), tolerances), ((3, 6, 1, 1), [torch.bfloat16]), ((1, 2, 3, 1), [torch.float32])):
         for dtype in dtypes:
