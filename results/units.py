@@ -91,8 +91,8 @@ class Place:
         source = find_source(str(self.folders[data]), val_fraction)
         if through:
             open_large = source.open
-            source = replace(source, place=f"{source.place} through {through} px", open=lambda item, side: Image.fromarray(
-                square(open_large(item, through), through)))
+            source = replace(source, place=f"{source.place} through {through} px", identity=f"{source.identity} through {through} px",
+                             open=lambda item, side: Image.fromarray(square(open_large(item, through), through)))
         pack = packed(source, image_size, quiet=True, threads=torch.get_num_threads())
         return part_of(pack, TOY_IMAGES) if self.toy else pack
 

@@ -232,7 +232,7 @@ def test_a_place_that_may_not_be_written_to_gets_a_line(tmp_path):
 def test_no_cell_is_a_formula_and_every_name_comes_back(tmp_path):
     names = ["=1+1", "+x", "-x", "@x", "\tx", 'a "quoted", one', "two\nlines", "图片", "\udcff", "x"]
     write_csv(tmp_path / "a.csv", [{"=name": name, "value": -1.5} for name in names])
-    rows = list(csv.reader(open(tmp_path / "a.csv", encoding="utf-8", newline="")))
+    rows = list(csv.reader(open(tmp_path / "a.csv", encoding="utf-8-sig", newline="")))
     assert rows[0] == ["'=name", "value"] and all(row[1] == "-1.5" for row in rows[1:])
     assert [row[0] for row in rows[1:]] == ["'=1+1", "'+x", "'-x", "'@x", "'\tx", *names[5:8], "\\udcff", "x"]
     assert cell("") == "" and cell(-1) == -1

@@ -474,7 +474,7 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
 
 def test_classes_are_made_unequal_and_the_page_shows_whole_seeds_only(place):
     labels = np.repeat(np.arange(4), 50)
-    pack = Pack(None, "x", list("abcd"), 1, {"train": np.arange(200)}, {"train": labels}, None, None, [], [], "")
+    pack = Pack(None, "x", list("abcd"), 1, {"train": np.arange(200)}, {"train": labels}, None, None, [], [], "", None, {})
     some, other = (balance.unequal(pack, seed) for seed in (0, 1))
     assert np.bincount(some.labels["train"]).tolist() == [50, 5, 50, 5]
     assert (labels[some.images["train"]] == some.labels["train"]).all()
