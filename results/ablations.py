@@ -46,7 +46,7 @@ class Case:
 CASES = {
     "base": Case(),
     # Where nothing halves fc7, the base's rate kills it (what-breaks-it): half of it on both sides. That did not spare
-    # it either (first epoch's loss above guessing's), nor did a quarter; with fc biases of 0 it is spared
+    # it either (first epoch's loss above that of chance level), nor did a quarter; with fc biases of 0 it is spared
     "rate 0.005": Case(settings={"lr": 0.005}),
     "no dropout": Case({"dropout": "none"}, {"lr": 0.005}, against="rate 0.005"),
     "fc biases 0": Case({"bias": FC_BIASES_0}),
@@ -67,7 +67,7 @@ CASES = {
     "without conv3": Case({"without": "conv3"}),
     "without conv4": Case({"without": "conv4"}),
     "without conv5": Case({"without": "conv5"}),
-    # With the recipe's biases and small weights tanh stayed at guessing at 0.002 to 0.02. So it begins as was usual with
+    # With the recipe's biases and small weights tanh stayed at chance level at 0.002 to 0.02. So it begins as was usual with
     # it: biases 0, weights of 1 / sqrt(inputs), which keep results near 1 (conv1 sees grey levels, some 60 times that)
     "tanh": Case({"activation": "tanh", "bias": (0,) * 8, "std": (0.001, 0.03, 0.02, 0.024, 0.024, 0.06, 0.016, 0.016)}),
 }

@@ -1,9 +1,9 @@
 """The first steps of the text and of the code of 2012, with one difference after another.
 
 A run gives the standard deviation of every layer's result and of its gradient at the start, then the loss of each step. One
-that has come off the ground (mean loss of the last 50 steps below 0.95 ln C) ends after 200 steps, and so does one that
-never can, because no unit of some layer fires; any other goes on (`STEPS`; some of the first seed for
-`LONGER`), so that "late" differs from "never".
+in which learning has started (mean loss of the last 50 steps below 0.95 ln C) ends after 200 steps, and so does one that
+has a dead layer, of which no unit fires; any other goes on (`STEPS`; some of the first seed for
+`LONGER`).
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
 
 
 def settled(rows: list[dict[str, Any]], guess: float) -> bool:
-    """Whether there is no more to see: the run came off the ground some time ago, or never can, or is no number."""
+    """Whether there is no more to see: learning started some time ago, or never can, or is no number."""
     losses = [loss for row in rows for loss in row["losses"]]
     return bool(losses) and (not math.isfinite(losses[-1]) or len(losses) >= ALIVE_STEPS and (
         alive_at(losses, guess) is not None or dead(rows) is not None))
@@ -297,7 +297,7 @@ def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
 
 
 def lives(place: Place, variant: str, name: str, size: int, classes: int) -> list[str]:
-    """When each seed came off the ground."""
+    """When learning starts with each seed."""
     found = []
     for content in found_of(place, variant, name, size, classes):
         result, last = content["result"], content["curve"][-1]["step"]

@@ -98,7 +98,7 @@ def growth_rows(place: Place) -> list[str]:
 
 
 def seen_by(curve: list[dict[str, Any]]) -> str:
-    """The first step by which pictures are `SEEN` apart in fc8; about there the loss falls below guessing's."""
+    """The first step by which pictures are `SEEN` apart in fc8; about there the loss falls below that of chance level."""
     return next((str(row["step"]) for row in curve if row["apart"]["fc8"] >= SEEN), f"not by {curve[-1]['step']}")
 
 

@@ -53,7 +53,7 @@ def report(place: Place) -> list[str]:
     panels = {f"{variant}, {size} px, {classes} classes": lines for size, classes in SETTINGS
               for variant in DIFFERENCES if (lines := loss_lines(place, variant, size, classes))}
     if panels:
-        figures.curves(panels, out / "first-steps.png", "The first steps: loss as a part of guessing's (ln C)",
+        figures.curves(panels, out / "first-steps.png", "The first steps: loss divided by that of chance level (ln C)",
                        "step", "loss / ln C", level=1.0, log=(True, True))
     if rates := head.limit_lines(place):
         figures.curves(rates, out / "limits.png", "Which rates fc7 survives, by the number of classes; dotted: the paper's",
@@ -77,7 +77,7 @@ def report(place: Place) -> list[str]:
 
 
 def in_short(place: Place) -> str:
-    """How many runs come off the ground with each of the differences that decide, both networks together; and the
+    """In how many runs learning starts with each of the differences that decide, both networks together; and the
     largest rates that fc7 survives (the seeds' median)."""
     runs, rates = [], []
     for name in DECISIVE:
@@ -89,13 +89,13 @@ def in_short(place: Place) -> str:
                    if (found := head.survived(place, name, classes, *head.drawn(classes)[0]))]
         if len(medians) == len(head.CLASSES):
             rates.append(f"{name} {', '.join(f'{rate:.2g}' for rate in medians)}")
-    said = [f"runs that come off the ground, 64 px, 10 classes: {'; '.join(runs)}" if runs else "",
+    said = [f"runs in which learning starts, 64 px, 10 classes: {'; '.join(runs)}" if runs else "",
             f"the largest rate that fc7 survives with {', '.join(map(str, head.CLASSES))} classes: {'; '.join(rates)}" if rates else ""]
     return ". And ".join(part for part in said if part)
 
 
 def at_a_glance(place: Place) -> list[str]:
-    """By which step each network comes off the ground with today's habits, and with what mends one of them."""
+    """By which step learning starts with each of today's practices, and with what mends one of them."""
     settings = [(variant, size, classes) for size, classes in SHORT for variant in DIFFERENCES]
     columns = " | ".join(f"{variant}, {size} px, {classes} classes" for variant, size, classes in settings)
     rows = [f"| {name} | {' | '.join(cells)} |" for name in (*DECISIVE, "inverted dropout, biases 0.1")
