@@ -129,6 +129,8 @@ def list_pictures(paths: list[str]) -> list[Path]:
 
 def standard_input() -> list[str]:
     """A path per line, or with NUL between them."""
+    if sys.stdin is None:
+        raise UserError("standard input is closed, and a list of paths is expected there")
     content = getattr(sys.stdin, "buffer", sys.stdin).read()   # a notebook's stdin gives text only
     return lines_of(content if isinstance(content, bytes) else os.fsencode(content), "standard input, of which a list of "
                     "paths is expected,", file_names=True)

@@ -27,7 +27,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable
 
-from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell
+from alexnet.cli import (LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, on_signals,
+                         shell)
 from alexnet.files import UserError, alone, printable, read_json, write_json
 
 DEMO_SIZE, DEMO_EPOCHS, DEMO_BATCH, EPOCHS = 64, 16, 64, 30
@@ -105,6 +106,7 @@ def check(options: argparse.Namespace) -> None:
             ("checkpoint_minutes", lambda value: value >= 0, "must be at least 0"),
             ("epochs batch_size lr head_lr", lambda value: value > 0, "must be above 0"),
             ("momentum weight_decay warmup color_noise seed", lambda value: value >= 0, "must not be negative"),
+            ("lr head_lr momentum weight_decay color_noise", math.isfinite, "must be finite"),
             ("seed", lambda value: value < 2 ** 63, "must be below 2^63")):
         for name in names.split():
             if (value := getattr(options, name)) is not None and not allowed(value):
@@ -159,7 +161,7 @@ def load_data(source: Callable[[], Source], image_size: int, options: argparse.N
         found = source()
         if not quiet and not options.evaluate:   # before hours are spent on what are no classes
             names = ", ".join(found.classes[:8]) + " ..." * (len(found.classes) > 8)
-            print(f"{found.name}: {len(found.classes)} classes ({printable(names)})", flush=True)
+            print(printable(f"{found.name}: {len(found.classes)} classes ({names})"), flush=True)
         return packed(found, image_size, Path(options.cache or CACHE), bool(options.strict), quiet=quiet)
 
     pack = get(bool(options.quiet)) if world.rank == 0 else None
@@ -329,8 +331,7 @@ class Console(Watcher):
         self.bar: tqdm | None = None
         self.looked, self.start, self.started_at = 0.0, time.perf_counter(), 0
         self.warned = False
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self.ask_to_stop)
+        on_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM), self.ask_to_stop))
 
     def ask_to_stop(self, number: int, _: Any) -> None:
         if self.stop:   # a cluster may send SIGTERM to all processes, and torchrun pass it on: that is once
@@ -520,7 +521,7 @@ def introduce(run: Run, restored: bool, start: dict[str, Any] | None) -> None:
     settings, pack = run.settings, run.pack
     count = sum(parameter.numel() for parameter in run.model.parameters())
     print(f"AlexNet {settings.variant}, {settings.image_size} px, {count:,} parameters, on "
-          f"{pack.name}: {len(pack.classes)} classes, {len(pack.labels['train']):,} training and "
+          f"{printable(pack.name)}: {len(pack.classes)} classes, {len(pack.labels['train']):,} training and "
           f"{len(pack.labels['val']):,} validation images")
     print(f"{settings.epochs} epochs, batch {settings.batch_size}, rate {settings.lr:g}, schedule "
           f"{settings.schedule}, seed {settings.seed}; {run.device.type}, "
@@ -571,7 +572,7 @@ def measure(options: argparse.Namespace) -> None:
     say_findings(pack, where, world)
     labels = in_the_order_of(model.classes, pack, part)
     if world.rank == 0:
-        print(f"{len(labels):,} images of {len(np.unique(labels))} class(es): {said}")
+        print(f"{len(labels):,} images of {len(np.unique(labels))} class(es): {printable(said)}")
     model.to(device, memory_format=torch.channels_last)
     dtype = choose_precision(options.precision or "auto", device)
     results = []
@@ -595,7 +596,7 @@ def measure(options: argparse.Namespace) -> None:
         write_json(out, {"checkpoint": Path(options.evaluate).name, "data": where, "measured": said,
                          "results": results, "trained": facts,
                          "surroundings": surroundings(device, world, dtype)})
-        print(f"written to {out}")
+        print(f"written to {printable(str(out))}")
 
 
 def images_to_measure(options: argparse.Namespace, where: str, content: dict[str, Any],

@@ -104,6 +104,9 @@ def open_torch(path: Path) -> Any:
                 for part, (what, state) in OTHERS.items():
                     if any(part in name for name in archive.namelist()):
                         raise UserError(f"{path} is {what}; {advice(state.format(str(path)))}")
+                if not any(name.endswith(".pkl") for name in archive.namelist()):
+                    inside = ", ".join(archive.namelist()[:3])
+                    raise UserError(f"{path} is an archive ({inside}): unpack it, and give the network's")
                 if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
                     raise UserError(f"{path} would unpack to more than its own size, so it was not opened")
                 for entry in archive.infolist():

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, NoReturn
@@ -30,15 +31,16 @@ class CommandLine(argparse.ArgumentParser):
     """Reads a script's options: described by its docstring (what it does, then examples), none shortened, and
     a mistyped one gets one line with the name that was meant."""
 
-    def __init__(self, about: str, **more: Any) -> None:
-        description, examples = about.split("\n\n")[:2]
+    def __init__(self, about: str | None, **more: Any) -> None:
+        description, examples = (about or "\n\n").split("\n\n")[:2]   # python -OO has no docstrings
         super().__init__(description=description, epilog="examples:\n" + examples, allow_abbrev=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter, **more)
-        self.register("type", None, os.path.expanduser)   # of every text: a shell leaves --out=~/x as it is
+        self.register("type", None, typed)   # every text
         self.register("type", Path, typed_path)
 
     def error(self, message: str) -> NoReturn:
-        unknown = re.findall(r"--[^\s=]+", message) if message.startswith("unrecognized") else []
+        mistyped = message if message.startswith("unrecognized") else ""
+        unknown = [f"--{name}" for name in re.findall(r"(?<!\S)[-–—]+([^\s=]+)", mistyped)]   # — is Word's --
         names = [name for action in self._actions for name in action.option_strings]
         near = [found[0] for one in unknown if (found := [name for name in names if name.startswith(one)]
                                                 or difflib.get_close_matches(one, names, 1, 0.7))]
@@ -46,9 +48,16 @@ class CommandLine(argparse.ArgumentParser):
         raise UserError(f"{message}{meant}; --help shows all options")
 
 
+def typed(text: str) -> str:
+    """What a person typed: `~` is their home (a shell leaves --out=~/x as it is), nothing is a variable of a
+    shell that is not set (--model "$MODEL")."""
+    if not text:
+        raise argparse.ArgumentTypeError("nothing is given")
+    return os.path.expanduser(text)
+
+
 def typed_path(text: str) -> Path:
-    """What a person typed as a path: `~` is their home."""
-    return Path(os.path.expanduser(text))
+    return Path(typed(text))
 
 
 def find(given: str | None) -> Path:
@@ -70,13 +79,20 @@ def check_data(where: str | None) -> None:
         raise UserError(f"--data {where}: there is no such folder")
 
 
+def on_signals(handlers: dict[int, Any]) -> None:
+    """Sets them, unless a program runs the script in another thread than its first: Python refuses that."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 @contextmanager
 def shell(script: str) -> Iterator[None]:
     """Around a script's main(): what a person can mend becomes one line and exit status 2; Ctrl-C is 130, a pipe
     that its reader has closed 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary files
     go. Signals are handled as before afterwards, since a notebook's process goes on."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    on_signals({signal.SIGTERM: lambda *_: sys.exit(128 + signal.SIGTERM)})
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):   # a notebook's has none
             stream.reconfigure(errors="backslashreplace")   # names that the terminal's encoding lacks
@@ -91,6 +107,5 @@ def shell(script: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
-        for number, handler in handlers.items():
-            if signal.getsignal(number) != signal.SIG_IGN:   # training.first_to_fail
-                signal.signal(number, handler)
+        on_signals({number: handler for number, handler in handlers.items()
+                    if signal.getsignal(number) != signal.SIG_IGN})   # training.first_to_fail

@@ -66,12 +66,15 @@ class Names:
     def __init__(self, files: list[Path], folder: Path) -> None:
         self.whole: dict[str, list[Path]] = defaultdict(list)
         self.ends: dict[str, list[Path]] = defaultdict(list)
+        self.folded: dict[str, list[Path]] = defaultdict(list)   # Windows minds no capital letters
         for file in files:
             path = normalize("NFC", file.relative_to(folder).as_posix())   # a Mac writes é in two pieces
             for name in {path, path.removesuffix(file.suffix)}:
                 self.whole[name].append(file)
                 for end in ends(name):
                     self.ends[end].append(file)
+                for end in (name, *ends(name)):
+                    self.folded[end.casefold()].append(file)
 
     def find(self, name: str) -> list[Path]:
         """The files that it may mean: none, one, or several."""
@@ -79,7 +82,8 @@ class Names:
         stem, suffix = os.path.splitext(name)
         for one in (name, stem) if suffix.lower() in suffixes() else (name,):
             # A list may lie higher or lower than the images: its paths may be longer or shorter than ours.
-            for table, keys in ((self.whole, [one]), (self.ends, [one]), (self.whole, ends(one))):
+            for table, keys in ((self.whole, [one]), (self.ends, [one]), (self.whole, ends(one)),
+                                (self.folded, [one.casefold(), *ends(one.casefold())])):
                 if found := next((table[key] for key in keys if key in table), None):
                     if len(found) > 1:   # a and a.png
                         found = [file for file in found if file.name == os.path.basename(name)] or found
@@ -104,7 +108,8 @@ def tables(text: str) -> Iterator[list[Row]]:
                    if (found := after_image.fullmatch(line.strip()))]
         reader = csv.reader(lines, delimiter=mark, skipinitialspace=True)
         try:
-            yield [(reader.line_num, [cell.strip() for cell in row]) for row in reader if len(row) > 1]
+            yield [(reader.line_num, [cell.strip() for cell in row]) for row in reader
+                   if len(row) > 1 and any(map(str.strip, row))]   # a table program saves empty rows
         except csv.Error:   # a quotation mark that is none, in the longest of cells
             continue
     yield [(number, line.rsplit(None, 1)) for number, line in enumerate(lines, 1) if len(line.split()) > 1]

@@ -30,7 +30,7 @@ from alexnet.images import (dim_text, from_array, in_order, one_at_a_time, open_
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, printable, read_csv
 from alexnet.model import AlexNet
-from alexnet.sources import images_below
+from alexnet.sources import alike, images_below
 
 CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
 
@@ -68,8 +68,11 @@ def find_pictures(places: Iterable[str]) -> tuple[list[Path], Counter[str]]:
 def class_above(path: Path | str, classes: Collection[str]) -> str | None:
     """The class that the nearest folder above a picture is named after: cat for cat/holiday/x.jpg, from
     wherever and through whatever link it is named."""
-    folders = (folder for place in (os.path.abspath, os.path.realpath) for folder in Path(place(path)).parents)
-    return next((folder.name for folder in folders if folder.name in classes), None)
+    above = [one.name for place in (os.path.abspath, os.path.realpath) for one in Path(place(path)).parents]
+    if found := next((name for name in above if name in classes), None):
+        return found
+    spelt = {alike(name): name for name in classes}   # Cat for cat, as in evaluation
+    return next((spelt[alike(name)] for name in above if alike(name) in spelt), None)
 
 
 def as_people_sort(path: Path) -> list[list[tuple[int, int, str]]]:

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -117,7 +118,7 @@ def walk(folder: Path, above: tuple[str, ...] | None = None) -> Iterator[Path]:
         yield folder
         return
     for entry in entries:
-        if entry.is_dir():
+        if is_folder(entry):
             yield from walk(Path(entry.path), (*above, real))
         else:
             yield Path(entry.path)
@@ -128,9 +129,14 @@ def leads_back(real: str, above: Iterable[str]) -> bool:
 
 
 def visible(folder: Path) -> list[os.DirEntry]:
-    """What lies in a folder, sorted, but for hidden names and SYSTEM."""
+    """What lies in a folder, sorted, but for hidden names, SYSTEM, and pipes and sockets (some never end)."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM]
+    return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM
+            and (entry.is_symlink() or entry.is_file() or entry.is_dir())]
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()   # a loop raises
 
 
 def images_of(paths: Iterable[Path], others: Counter[str] | None = None) -> list[Path]:
@@ -151,7 +157,7 @@ def images_below(folder: Path, others: Counter[str] | None = None) -> list[Path]
 
 def images_in(folder: Path, others: Counter[str] | None = None) -> list[Path]:
     """The same without its subfolders."""
-    return images_of((Path(entry.path) for entry in visible(folder) if not entry.is_dir()), others)
+    return images_of((Path(entry.path) for entry in visible(folder) if not is_folder(entry)), others)
 
 
 def has_image(folder: Path) -> bool:
@@ -161,7 +167,7 @@ def has_image(folder: Path) -> bool:
 def subfolders(folder: Path) -> dict[str, Path]:
     """By name, without links that lead back."""
     here = (os.path.realpath(folder),)
-    return {entry.name: Path(entry.path) for entry in visible(folder) if entry.is_dir()
+    return {entry.name: Path(entry.path) for entry in visible(folder) if is_folder(entry)
             and not (entry.is_symlink() and leads_back(os.path.realpath(entry.path), here))}
 
 
@@ -363,6 +369,7 @@ def val_items(folder: Path, val: Path, classes: dict[str, list[Path]], names: li
               findings: list[str], known: str = "train/") -> list[Item]:
     """The validation part: class folders, or flat files with a list of labels (ImageNet). `known` is what
     has the classes `names`."""
+    classes = respelt(classes, names)
     if not set(classes) & set(names):
         items = listed_items(folder, val, names, findings)
         if items is not None:
@@ -384,6 +391,20 @@ def val_items(folder: Path, val: Path, classes: dict[str, list[Path]], names: li
         raise UserError(f"{val} has no image of a class that {known} has ({', '.join(names[:3])}): its folders "
                         "must be named like these, or a list of labels must lie beside it (data/README.md)")
     return items
+
+
+def alike(name: str) -> str:
+    """The same for Café and café, also as a Mac writes it, and with a blank behind."""
+    return normalize("NFC", name).casefold().strip()
+
+
+def respelt(classes: dict[str, list[Path]], names: list[str]) -> dict[str, list[Path]]:
+    """With the spelling of `names`, where a class is only spelt in another way."""
+    known, found = {alike(name): name for name in names}, {}
+    for name, files in classes.items():
+        name = name if name in names else known.get(alike(name), name)
+        found[name] = found.get(name, []) + files
+    return found
 
 
 def listed_items(folder: Path, val: Path, names: list[str], findings: list[str]) -> list[Item] | None:

@@ -29,7 +29,7 @@ from alexnet import checkpoint
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
 from alexnet.cli import PRETRAINED, CommandLine, shell
-from alexnet.files import UserError, brief, lines_of, read_csv, read_json, whole_file
+from alexnet.files import UserError, brief, lines_of, printable, read_csv, read_json, whole_file
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
 from alexnet.predict import CLASS_NAMES
 
@@ -100,15 +100,17 @@ def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
 def kind_of(path: Path) -> str:
     """`torch`, `safetensors` or `onnx`, from the first bytes; UserError for anything else."""
     with open(path, "rb") as file:
-        head = file.read(9)
+        head = file.read(60)
     if not head:
         raise UserError(f"{path} is empty")
     if head.startswith(b"PK\x03\x04") or head[0] == 0x80:   # torch.save's archive, or its old form, a pickle
         return "torch"
-    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
         return "safetensors"
     if head[0] == 0x08:     # protobuf's first field, a number: ir_version
         return "onnx"
+    if head.isascii() and b"\0" not in head:   # a page of the web, what Git LFS leaves in the place of a file
+        raise UserError(f"{path} is a text, not a network (was it downloaded?): {printable(head.decode())}")
     raise UserError(f"{path} is no checkpoint: neither torch.save's, nor safetensors, nor ONNX (Caffe's .caffemodel "
                     "is not read: the ONNX model zoo's bvlcalexnet-12.onnx has the same weights)")
 

@@ -12,7 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -158,7 +160,8 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, p
     (["--data", "nowhere"], "no such folder"), (["--image-size", "20"], "smallest possible size is 36"),
     (["--epochs", "0"], "--epochs must be above 0"), (["--warmup", "-1"], "--warmup must not be negative"),
     (["--resume", "nowhere"], "is not a run"), (["--batch", "3"], "is --batch-size meant?"),
-    (["--eopchs", "3"], "is --epochs meant?"), (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
+    (["--eopchs", "3"], "is --epochs meant?"), (["\u2014epochs", "3"], "is --epochs meant?"), (["-epochs", "3"], "is --epochs meant?"),
+    (["--out", ""], "--out: nothing is given"), (["--lr", "inf"], "--lr must be finite"), (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
     (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not to be had here")])
 def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, message):
     data = [] if "--data" in arguments or "--evaluate" in arguments else ["--data", folder]
@@ -439,6 +442,31 @@ assert handlers == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIG
     result = subprocess.run([sys.executable, "-c", cell], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert result.returncode == 0, result.stdout + result.stderr
     assert all((place / name).exists() for name in ("run/curves.png", "panel.png", "in/predictions.png"))
+
+
+def test_the_scripts_run_in_a_thread(capsys, folder, place):
+    ends = []
+    thread = threading.Thread(target=lambda: ends.append(train(capsys, folder, place)))
+    thread.start()
+    thread.join()
+    (status, out, _), = ends
+    assert status == 0 and "epoch  2/2" in out
+
+
+def test_the_scripts_run_without_docstrings_and_a_closed_input_is_said():
+    run = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True)
+    for script in ("train_alexnet.py", "alexnet_inference.py", "alexnet_visualization.py"):
+        assert "--device" in run([sys.executable, "-OO", script, "--help"]).stdout
+    python = shlex.quote(sys.executable)
+    ended = run(["sh", "-c", f"{python} -c 'import alexnet_inference; alexnet_inference.standard_input()' <&-"])
+    assert "UserError: standard input is closed" in ended.stderr
+
+
+def test_a_name_of_a_folder_cannot_speak_to_the_terminal(capsys, place):
+    source = make_folder(place / "new\nline \x1b[31m", {"train/star": 8, "train/disc": 8, "val/star": 2, "val/disc": 2})
+    status, out, err = train(capsys, source, place)
+    status, more, err = call(capsys, "--evaluate", place / "run" / "best.pt", "--data", source, "--cache", place / "cache")
+    assert status == 0 and "new?line ?[31m: 2 classes" in out and "\x1b" not in out + more + err
 
 
 def test_tensorboard_without_its_package_is_said_first_and_leaves_nothing(capsys, folder, place, monkeypatch):

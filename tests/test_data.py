@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import struct
 import sys
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from alexnet import demo, images, labels, sources
 from alexnet.images import open_image
 from alexnet.pack import packed
 from alexnet.predict import find_pictures
-from alexnet.sources import find_source, from_datasets
+from alexnet.sources import find_source, from_datasets, images_below
 from alexnet.files import UserError
 from conftest import ROOT, make_folder, save_picture
 
@@ -605,6 +607,31 @@ def test_links_are_followed_in_training_and_classifying_and_loops_end(tmp_path):
     assert len(pictures) == len(set(pictures)) == 9 and not others
 
 
+def test_links_to_themselves_are_said_and_pipes_and_sockets_are_not_opened(tmp_path, monkeypatch):
+    folder = dots(tmp_path / "set", *(f"{name}/{index}.png" for name in ("cat", "dog") for index in range(5)))
+    for link in (folder / "me", folder / "cat" / "loop.png"):
+        link.symlink_to(link.name)
+    os.mkfifo(folder / "cat" / "pipe.jpg")   # to open it would wait for a writer for ever
+    os.mkfifo(folder / "dog" / "pipe")
+    monkeypatch.chdir(folder / "dog")   # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as place:
+        place.bind("socket.png")
+    source = find_source(str(folder))
+    assert len(source.parts["train"] + source.parts["val"]) == 10
+    assert any("1 file(s) cannot be reached, such as" in finding for finding in source.findings)
+    assert len(images_below(folder)) == 11   # the link is an error of its own in classifying
+
+
+def test_a_class_spelt_in_another_way_in_the_other_part_is_the_same(tmp_path):
+    spelt = {"Cat": "cat", "caf\u00e9": "cafe\u0301", "dog ": "dog", "Ant": "Ant", "ant": "ant"}
+    folder = dots(tmp_path, *(f"{part}/{name}/{index}.png" for pair in spelt.items() for part, name in zip(("train", "val"), pair)
+                              for index in range(2)))
+    source = find_source(str(folder))
+    assert source.classes == sorted(spelt) and not any("lacks" in finding for finding in source.findings)
+    counts = Counter(source.classes[label] for _, label in source.parts["val"])
+    assert counts == dict.fromkeys(spelt, 2)
+
+
 def test_every_suffix_that_pillow_opens_counts_and_the_rest_is_counted(tmp_path):
     folder = dots(tmp_path, "dog/1.png", "dog/2.png", *(f"cat/x{suffix}" for suffix in (
         ".jfif", ".JPE", ".avif", ".heic", ".jp2", ".tga", "", ".1", ".jpg?w=200")))
@@ -649,6 +676,10 @@ CASES = {
     "old Mac's line ends": ("a.png,cat\rb.png,dog\r", "", {"a.png": "cat", "b.png": "dog"}),
     "tabs and boxes": ("a.png\tcat\t0\t0\t62\nb.png\tdog\t0\t0\t62", "", {"a.png": "cat", "b.png": "dog"}),
     "letters that a Mac writes in two pieces": ("caf\u00e9.png,cat", "", {"cafe\u0301.png": "cat"}),
+    "other capital letters": ("A.PNG,cat\nX/B.Png,dog", "", {"a.png": "cat", "x/b.png": "dog"}),
+    "capital letters that matter": ("a,cat\nA,dog\nx/b,cat\nX/b,dog", "",
+                                    {"a.png": "cat", "A.png": "dog", "x/b.png": "cat", "X/b.png": "dog"}),
+    "empty rows of a table program": ("image;label;;\na.png;cat;;\nb.png;dog;;\n;;;\n;;;\n", "", {"a.png": "cat", "b.png": "dog"}),
     "names with points": ("v.1,cat\nv.2,dog", "", {"v.1.png": "cat", "v.2.png": "dog"})}
 
 

@@ -245,6 +245,7 @@ def test_the_truth_is_the_nearest_folder_of_a_class_from_wherever_it_is_named(ca
         assert status == 0 and [one for one, about in counts.items() if about["pictures"]] == [name]
         path = tmp_path / "linked/disc/1.png" if name == "disc" else "1.png"
         assert class_above(path, CLASSES) == name   # what the figures ask
+    assert class_above("/photos/DISC /1.png", CLASSES) == "disc" and not class_above("/photos/1.png", CLASSES)
 
 
 def test_files_of_other_kinds_are_counted_by_kind(capsys, model_file, tmp_path):

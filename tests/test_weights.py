@@ -441,6 +441,13 @@ def exported(path) -> None:
     path.with_suffix(".pt2").rename(path)
 
 
+def zipped(path) -> None:
+    our_file(path.with_suffix(".pt"))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(path.with_suffix(".pt"), "best.pt")
+    path.with_suffix(".pt").unlink()
+
+
 def arrays(path) -> None:
     np.savez(path.with_suffix(".npz"), weight=np.zeros(3))
     path.with_suffix(".npz").rename(path)
@@ -514,6 +521,9 @@ HOSTILE = {
     "bomb": (lambda path, caffe: bomb(path), "would unpack to more than its own size"),
     "picture": (lambda path, caffe: picture(path), "is no checkpoint: neither"),
     "empty": (lambda path, caffe: path.write_bytes(b""), "is empty"),
+    "zipped": (lambda path, caffe: zipped(path), "is an archive (best.pt): unpack it"),
+    "Git LFS": (lambda path, caffe: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a"),
+                "is a text, not a network (was it downloaded?): version https://git-lfs"),
     "cut": (lambda path, caffe: cut(our_file, path), "is damaged or no checkpoint"),
     "cut safetensors": (lambda path, caffe: cut(lambda p: safetensors.torch.save_file(plain(caffe), p), path), "is damaged"),
     "cut onnx": (lambda path, caffe: cut(lambda p: zoo_file(p, caffe), path), "is damaged or no checkpoint"),
