@@ -31,6 +31,7 @@ VAL_FRACTION = 0.2   # held out where a source has no validation part
 # Folders that systems and photo stations make, and files such as Windows' small pictures.
 SYSTEM = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
           "__macosx", "thumbnails", "thumbs", "_thumbs", "thumbs.db", "desktop.ini"}
+OURS = ("config.json", "metrics.csv"), ("captions.json", "index.html")   # what lies in folders of ours
 DATE = r"[\s._-]*(?<!\d)(19|20)\d\d[._-]?(0\d|1[0-2])[._-]?[0-3]\d([T\s._-]+\d\d[._:-]?\d\d[._:-]?\d\d)?$"
 SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
 FEW = 20             # training images a class below which we warn
@@ -129,10 +130,15 @@ def leads_back(real: str, above: Iterable[str]) -> bool:
 
 
 def visible(folder: Path) -> list[os.DirEntry]:
-    """What lies in a folder, sorted, but for hidden names, SYSTEM, and pipes and sockets (some never end)."""
+    """What lies in a folder, sorted, but for hidden names, SYSTEM, pipes, sockets and folders of ours."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     return [entry for entry in entries if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM
-            and (entry.is_symlink() or entry.is_file() or entry.is_dir())]
+            and (entry.is_symlink() or entry.is_file() or entry.is_dir()) and not is_ours(entry)]
+
+
+def is_ours(entry: os.DirEntry) -> bool:
+    """Whether it is the folder of a run or of figures: their pictures (curves.png) are no class."""
+    return is_folder(entry) and any(all(os.path.exists(f"{entry.path}/{name}") for name in both) for both in OURS)
 
 
 def is_folder(entry: os.DirEntry) -> bool:

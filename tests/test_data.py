@@ -622,6 +622,17 @@ def test_links_to_themselves_are_said_and_pipes_and_sockets_are_not_opened(tmp_p
     assert len(images_below(folder)) == 11   # the link is an error of its own in classifying
 
 
+def test_a_run_within_the_data_is_no_class(tmp_path):
+    folder = dots(tmp_path / "set", *(f"{name}/{index}.png" for name in ("cat", "dog") for index in range(5)),
+                  "results/runs/a/curves.png", "page/gradient.png", "cat/run/curves.png")
+    for name in ("results/runs/a/config.json", "results/runs/a/metrics.csv", "page/captions.json", "page/index.html",
+                 "cat/run/config.json", "cat/run/metrics.csv"):
+        (folder / name).write_text("x")
+    source = find_source(str(folder))
+    assert source.classes == ["cat", "dog"] and len(source.parts["train"] + source.parts["val"]) == 10
+    assert len(images_below(folder)) == 10 and len(images_below(folder / "page")) == 1
+
+
 def test_a_class_spelt_in_another_way_in_the_other_part_is_the_same(tmp_path):
     spelt = {"Cat": "cat", "caf\u00e9": "cafe\u0301", "dog ": "dog", "Ant": "Ant", "ant": "ant"}
     folder = dots(tmp_path, *(f"{part}/{name}/{index}.png" for pair in spelt.items() for part, name in zip(("train", "val"), pair)
