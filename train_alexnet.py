@@ -654,7 +654,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         finally:
             if dist.is_initialized():
-                dist.destroy_process_group()
+                time.sleep(0.2)   # gloo's threads need Python's lock to let go of their last tensors: in torch 2.6
+                dist.destroy_process_group()   # this call would hold it and wait for them
 
 
 if __name__ == "__main__":

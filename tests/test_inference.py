@@ -7,6 +7,7 @@ import csv
 import importlib.util
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -109,6 +110,11 @@ def test_a_turned_photograph_is_the_same_for_every_way_in(model_file, folder, tm
         np.testing.assert_array_equal(square(source.open(item, side), side), expected)
 
 
+def same(one, two) -> bool:
+    """The same classes in the same order, as probable but for the rounding of a larger batch."""
+    return [a[:2] for a in one] == [b[:2] for b in two] and all(math.isclose(a[2], b[2], abs_tol=1e-6) for a, b in zip(one, two))
+
+
 def test_whatever_holds_a_picture_is_classified_alone_or_in_a_list(model_file, folder):
     model, path = load(model_file), folder / "disc" / "1.png"
     image = Image.open(path).convert("RGB")
@@ -121,12 +127,12 @@ def test_whatever_holds_a_picture_is_classified_alone_or_in_a_list(model_file, f
              (tensor / 255).half(), torch.from_numpy(array)]
     for form in forms:
         alone, = classify(model, form)
-        assert alone.top == answer.top, type(form)
+        assert same(alone.top, answer.top), type(form)
         assert alone.path == (str(path) if isinstance(form, (str, Path)) else "")
         form.seek(0) if isinstance(form, io.BytesIO) else None
     for several in (forms, tuple(forms), iter(forms), (form for form in forms), np.stack([array] * 3), torch.stack([tensor] * 2)):
         answers = list(classify(model, several))
-        assert len(answers) > 1 and {one.top for one in answers} == {answer.top}
+        assert len(answers) > 1 and all(same(one.top, answer.top) for one in answers)
     assert from_array(tensor[:, :8, :4]).size == from_array(array[:8, :4]).size == from_array(array[:4, :4]).size[:1] + (8,)
     (_, row), = features(model, array, "fc7")
     assert row.shape == (16,)
