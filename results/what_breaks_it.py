@@ -65,7 +65,7 @@ def report(place: Place) -> list[str]:
         figures.curves(grown, out / "growth.png", "How far apart pictures are in fc8: standard deviation from one to the next",
                        "step", "in fc8", level=growth.SEEN, log=(False, True))
     if shares := starting.survival_lines(place):
-        figures.curves(shares, out / "starting.png", "Learning starts as a matter of chance: the share of runs in which it has not yet",
+        figures.curves(shares, out / "starting.png", "When learning starts: the share of runs in which it has not started yet",
                        "step", "share of runs", level=0.5, log=(True, False))
     if not (panels or rates or fades or grown or shares):
         return []
