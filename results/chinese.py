@@ -79,7 +79,7 @@ PHRASES = {
     "the interval excludes the paper's \\+1": "区间不包含论文所说的 +1",
     re.escape("the paper's own rule (`plateau`) was not run, and the first drop lowers the error at 128 px in 30 and 60 epochs "
               "(single runs, base result)"): "论文自己的规则（`plateau`）没有跑；128 像素的 30 轮和 60 轮里，第一次降低学习率都使错误率下降（见单次运行和 60 轮的结果）",
-    "after 12 epochs the kernels are mostly their initial noise: a test without power": "只训练 12 轮，卷积核大部分还是初始的噪声，这个检验分辨不出什么",
+    "a weak test: after 12 epochs much of each kernel is still its initial noise": "只训练 12 轮，每个卷积核里还有不少初始的噪声，这个检验的分辨力很弱",
     r"(\d) effects in the paper's order": r"\1 个效应按论文的次序排列",
     # changes to the network or the training
     "one column, half the maps": "一柱、卷积核减半", "one column, all maps": "一柱、卷积核不减", "no LRN": "没有 LRN", "2x2 pooling": "2x2 池化",
