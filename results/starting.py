@@ -180,15 +180,14 @@ CONTROLS = ("Tiny-ImageNet, 10 classes", "Imagenette through 64 px")
 
 
 def units() -> list[Unit]:
-    """The control with three seeds first (the networks as they are, then the practices), then more seeds, then what takes
-    long."""
+    """The networks as they are first, then what becomes of them, then the practices; what takes long comes last."""
     few, more = range(FEW_SEEDS), range(FEW_SEEDS, SEEDS)
     found = [start_unit(name, variant, "as it is", seed) for seed in few for name in CONTROLS for variant in DIFFERENCES]
     found += [start_unit("Tiny-ImageNet, 50 classes", variant, "as it is", seed) for seed in few for variant in DIFFERENCES]
-    found += [start_unit(name, *cell, seed) for seed in few for name in CONTROLS for cell in CELLS if cell[1] != "as it is"]
     found += [start_unit(name, variant, "as it is", seed) for seed in range(SEEDS) for name in HEADLINE for variant in DIFFERENCES
               if seed not in few or name not in CONTROLS]
     found += [end_unit(*cell, seed) for seed in few for cell in CELLS]
+    found += [start_unit(name, *cell, seed) for seed in few for name in CONTROLS for cell in CELLS if cell[1] != "as it is"]
     found += [start_unit(name, "caffe", "CaffeNet", seed, size) for size in (64, 128) for name in ("Imagenette", "Tiny-ImageNet")
               for seed in few]
     return found + [start_unit("Tiny-ImageNet, 10 classes", *cell, seed) for seed in more if seed < 3 * DRAWS
