@@ -20,11 +20,11 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from alexnet import figures
 from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.training import RECIPES, evaluate, generator, make_optimizer, set_rates, steps
+from results import plots
 from results.ablations import BASE, Case, curve_of, trained
 from results.benchmark import NORMALIZE, imagefolder
 from results.pages import fill, percent, picture
@@ -146,7 +146,7 @@ def report(place: Place) -> list[str]:
                      for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS, SWAPPED)}
     if not any(curves.values()):
         return []
-    figures.curves({"Imagenette, 128 px": {name: some for name, some in curves.items() if some}},
+    plots.curves({"Imagenette, 128 px": {name: some for name, some in curves.items() if some}},
                    out / "curves.png", "Top-1 error by epoch, one view", "epoch", "top-1 error, %")
     lines = ["Made by `python -m results.reproduce table`; the runs by `python -m results.reproduce run base --imagenette "
              "DIR`. Last network of a schedule fixed beforehand, batch 128.", "", *picture(out, "curves.png"),

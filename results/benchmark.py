@@ -38,7 +38,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from alexnet import checkpoint, demo, figures, training
+from alexnet import checkpoint, demo, training
 from alexnet.cli import typed_path
 from alexnet.pack import Pack, open_pack, packed
 from alexnet.sources import find_source
@@ -46,6 +46,7 @@ from alexnet.device import choose_device, choose_precision, keep_memory, precisi
 from alexnet.files import UserError, read_json, write_json, write_text
 from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
 from alexnet.training import Batch, TrainingBatches
+from results import plots
 
 HERE = Path(__file__).resolve().parent / "benchmark"
 # Folders in it for other machines, whose numbers do not take the place of those of a CPU with bf16.
@@ -955,7 +956,7 @@ def report() -> None:
     bars = [(content["title"], f"{row['about']}: {row['name']}" if row["about"] else row["name"], row["ratio"])
             for name, content in found.items() if name not in ("profile", "scaling")
             for row in content["rows"] if row["ratio"] != 1]
-    figures.ratios(bars, HERE / "ratios.png", "How many times longer the others take for the same work")
+    plots.ratios(bars, HERE / "ratios.png", "How many times longer the others take for the same work")
 
 
 def main(arguments: list[str] | None = None) -> None:

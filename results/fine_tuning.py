@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from alexnet import figures
 from alexnet.cli import typed_path
 from alexnet.sources import images_below, subfolders
 from alexnet.files import UserError, read_csv, read_json, write_json, write_text
+from results import plots
 
 HERE = Path(__file__).resolve().parent
 LEARNT = 7                    # classes of the first network, in the order of their names
@@ -140,7 +140,7 @@ def report(out: Path) -> None:
                   f"torch {about['torch']}.", ""]
     write_text(out / "README.md", "\n".join(lines))
     counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs]
-    figures.few_pictures(counted, list(KINDS), out / "errors.png")
+    plots.few_pictures(counted, list(KINDS), out / "errors.png")
     print(f"written to {out}: README.md, errors.png")
 
 

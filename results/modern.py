@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from alexnet import figures
 from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_ready, evaluate, generator,
                               make_optimizer, set_rates, steps)
+from results import plots
 from results.ablations import EPOCHS, HELD_OUT, SIZE
 from results.pages import fill, percent, picture
 from results.units import CPU, Place, Unit, pieces
@@ -229,7 +229,7 @@ def report(place: Place) -> list[str]:
     if not kept:
         return []
     errors = {name: 100 * error(place, name) for name in kept}
-    figures.stairs([(name, errors[name], kept[name]) for name in kept], out / "steps.png",
+    plots.stairs([(name, errors[name], kept[name]) for name in kept], out / "steps.png",
                    f"{TITLE}: AlexNet, Imagenette, {SIZE} px, {EPOCHS} epochs",
                    "top-1 error on held-out training images, %")
     lines = ["Made by `python -m results.reproduce table`; the runs by `python -m "

@@ -20,12 +20,12 @@ import time
 import traceback
 from typing import Any, Iterable
 
-from alexnet import figures
 from alexnet.cli import typed_path
 from alexnet.device import keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
-from results import ablations, base_result, cifar_nets, counting, longer, modern, tiny, units as running, what_breaks_it
+from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, tiny, units as running,
+                     what_breaks_it)
 from results.chinese import SAYS, chinese
 from results.claims import CLAIMS, Finding, differences, val_error
 from results.pages import fill, picture
@@ -137,7 +137,7 @@ def table(place: Place) -> None:
     """The wall (results/README.md), the plots, the pages of the stories and the guide's boxes, from whatever was run."""
     bars = [(change(name), 100 * one.mean, 100 * one.low, 100 * one.high) for name, one in reversed(effects(place))]
     if bars:
-        figures.effects(bars, place.out / "ablations.png",
+        plots.effects(bars, place.out / "ablations.png",
                         f"Top-1 error with the change less that without it, Imagenette, {ablations.SIZE} px, "
                         f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
     draw_race(place)
@@ -278,7 +278,7 @@ def draw_race(place: Place) -> None:
                           for unit in cifar_nets.race_units(activation) if (content := place.found(unit))]
              for activation in cifar_nets.RATES}
     if any(lines.values()):
-        figures.curves({"CIFAR-10, four-layer net": {name: some for name, some in lines.items() if some}},
+        plots.curves({"CIFAR-10, four-layer net": {name: some for name, some in lines.items() if some}},
                        place.out / "relu.png", "Figure 1: training error by nonlinearity, each at its best rate",
                        "epoch", "training error, %", level=100 * cifar_nets.TARGET, log=(True, False))
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from alexnet import figures
-from results import growth, head, starting
+from results import growth, head, plots, starting
 from results.first_steps import DECISIVE, DIFFERENCES, first_unit, found_of, lives, loss_lines, span, start_table
 from results.pages import fill, picture
 from results.units import Place, Unit
@@ -53,19 +52,19 @@ def report(place: Place) -> list[str]:
     panels = {f"{variant}, {size} px, {classes} classes": lines for size, classes in SETTINGS
               for variant in DIFFERENCES if (lines := loss_lines(place, variant, size, classes))}
     if panels:
-        figures.curves(panels, out / "first-steps.png", "The first steps: loss divided by that of chance level (ln C)",
+        plots.curves(panels, out / "first-steps.png", "The first steps: loss divided by that of chance level (ln C)",
                        "step", "loss / ln C", level=1.0, log=(True, True))
     if rates := head.limit_lines(place):
-        figures.curves(rates, out / "limits.png", "Which rates fc7 survives, by the number of classes; dotted: the paper's",
+        plots.curves(rates, out / "limits.png", "Which rates fc7 survives, by the number of classes; dotted: the paper's",
                        "classes", "rate", level=0.01, log=(True, True), dashed=head.PREDICTED)
     if fades := head.fading_lines(place):
-        figures.curves(fades, out / "fading.png", "fc7 fades where a batch's classes are drawn at random",
+        plots.curves(fades, out / "fading.png", "fc7 fades where a batch's classes are drawn at random",
                        "step", "|h|^2, as a part of the first", level=1.0, log=(False, True))
     if grown := growth.growth_lines(place):
-        figures.curves(grown, out / "growth.png", "How far apart pictures are in fc8: standard deviation from one to the next",
+        plots.curves(grown, out / "growth.png", "How far apart pictures are in fc8: standard deviation from one to the next",
                        "step", "in fc8", level=growth.SEEN, log=(False, True))
     if shares := starting.survival_lines(place):
-        figures.curves(shares, out / "starting.png", "When learning starts: the share of runs in which it has not started yet",
+        plots.curves(shares, out / "starting.png", "When learning starts: the share of runs in which it has not started yet",
                        "step", "share of runs", level=0.5, log=(True, False))
     if not (panels or rates or fades or grown or shares):
         return []
