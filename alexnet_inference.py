@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from alexnet.cli import CommandLine, find, shell
-from alexnet.files import (UserError, alone, cell, csv_encoding, lines_of, printable, whole_file, write_csv, write_json,
+from alexnet.files import (UserError, alone, cell, csv_encoding, printable, whole_file, write_csv, write_json,
                            writing)
 
 SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
@@ -103,7 +103,8 @@ from alexnet.pack import FORMAT, RowFile
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
 from alexnet.predict import Prediction, class_above, classify, features, find_pictures, readable_names, reason
-from alexnet.sources import kinds
+from alexnet.folders import kinds
+from alexnet.text import lines_of
 from alexnet.weights import load
 
 Writer = Callable[[Prediction], None]

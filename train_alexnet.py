@@ -140,7 +140,8 @@ from tqdm import tqdm
 
 from alexnet import checkpoint, weights
 from alexnet.pack import Pack, packed, short_digest
-from alexnet.sources import PARTS, Source, find_source, measured_part, to_measure
+from alexnet.layout import PARTS, measured_part
+from alexnet.sources import Source, find_source, to_measure
 from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
 from alexnet.model import AlexNet, describe, sizes
 from alexnet.training import (RECIPES, Run, Settings, Stopped, TrainingBatches, Watcher, World,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import errno
 import glob
 import io
 import json
 import os
-import re
 import shutil
 import sys
 import zlib
@@ -195,39 +193,6 @@ def sync(path: Path) -> None:
     """Waits until a file's content is on the disk: before its name changes."""
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
-
-
-# ------------------------------------------------------------------- texts that people hand in
-
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-         codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
-
-
-def text_of(content: bytes, what: str, file_names: bool = False) -> str:
-    """A text: UTF-8 with or without a mark, or UTF-16 or UTF-32 with one.
-
-    file_names: it holds names of files, so bytes that are not UTF-8 stay what they are, as in Python's own paths,
-    and NUL is allowed (find -print0). UserError with `what` for what is no text.
-    """
-    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
-    if content[1:4:2] == b"\0\0":   # two letters and no mark: Windows' UTF-16
-        encoding = "utf-16-le"
-    try:
-        text = content.decode(encoding, "surrogateescape" if encoding.startswith("utf-8") else "strict")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{what} is not a whole text in {encoding} ({error.reason})") from None
-    if re.search(r"[\x01-\x08\x0e-\x1f]" if file_names else r"[\0-\x08\x0e-\x1f]", text):
-        raise UserError(f"{what} is not a text but binary data (an image, or an Excel file?)")
-    if not file_names and (strange := re.search("[\udc80-\udcff]", text)):
-        line = text.count("\n", 0, strange.start()) + 1
-        raise UserError(f"{what} is not UTF-8 (line {line}): save it as UTF-8")
-    return text
-
-
-def lines_of(content: bytes, what: str, file_names: bool = False) -> list[str]:
-    """The lines of such a text that are not blank, or what stands between its NULs."""
-    text = text_of(content, what, file_names)
-    return [line for line in (text.split("\0") if "\0" in text else re.split(r"\r\n|\r|\n", text)) if line.strip()]
 
 
 # ------------------------------------------------------------------- JSON and CSV

@@ -1,6 +1,6 @@
 """Lists of labels: text and CSV files that name an image and its class in each line.
 
-    listed = read(Path("labels.csv"), files, folder)    # listed.labels: {file: its class's name}
+    found = read_list(Path("labels.csv"), files, folder)    # found.labels: {file: its class's name}
 
 Of all ways to read a list (at commas, semicolons, tabs, blanks; which column; names or numbers) the one that
 fits most lines is taken, for the whole list.
@@ -9,16 +9,16 @@ fits most lines is taken, for the whole list.
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator
-from unicodedata import normalize
+from typing import Iterator
 
-from alexnet.files import UserError, text_of
+from alexnet.files import UserError
 from alexnet.images import suffixes
+from alexnet.names import alike, part_of
+from alexnet.text import not_utf8, text_of
 
 LISTS = (".csv", ".tsv", ".txt")
 # What columns are called, in lower case and without what is neither letter nor digit; the better one first.
@@ -29,11 +29,6 @@ LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "
          "target", "breed", "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid",
          "categoryid")
 PART = ("split", "part", "subset", "set", "usage")
-
-# How the parts of a data set are called, and what adds nothing to such a name.
-PARTS = {"train": "train|training|trainval|训练", "val": "val|valid|validation|验证",
-         "test": "test|testing|eval|evaluation|测试"}
-FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|part|集"
 
 Row = tuple[int, list[str]]   # a line's number, and its cells
 
@@ -48,53 +43,65 @@ class Listed:
     lost: list[str] = field(default_factory=list)           # lines that fit nothing, with the reason
 
 
-def part_of(name: str) -> tuple[str, str]:
-    """Which part a name speaks of (train, val, test, or none), and what else it says: train and seg for
-    seg_train, val and nothing for Validation, val2017 and valImages."""
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    spoken = {part: word for part, pattern in PARTS.items() for word in words
-              if re.fullmatch(f"({pattern})({FILLERS})?", word)}
-    if len(spoken) != 1:
-        return "", ""
-    (part, word), = spoken.items()
-    return part, " ".join(other for other in words if other != word and not re.fullmatch(FILLERS, other))
+def lists_in(*folders: Path) -> list[Path]:
+    return [path for folder in folders for path in sorted(folder.iterdir())
+            if path.suffix.lower() in LISTS and path.is_file()]
 
 
-class Names:
-    """Finds the file that a list means: by its path in the folder or the end of that, suffix or not."""
+def read_list(path: Path, files: list[Path], folder: Path, classes: list[str] | None = None) -> Listed | None:
+    """What the list at `path` says of `files`, all of them below `folder`; None if it gives none a class.
+
+    classes: those that are known, by name or by number (from 0, in this order); without, the list's names are
+    the classes. UserError for what is no text, and for numbers that are not those of the classes.
+    """
+    finder = Finder(files, folder)
+    best = Listed()
+    for rows in tables(text_of(path.read_bytes(), str(path), file_names=True)):
+        listed = read_table(rows, finder, classes, path)
+        if len(listed.labels) > len(best.labels):
+            best = listed
+            if not listed.lost:
+                break
+    if any(map(not_utf8, best.labels.values())):
+        raise UserError(f"the names of classes in {path} are not UTF-8: save it as UTF-8")
+    return best if best.labels else None
+
+
+class Finder:
+    """Finds the file that a list means: by its path in the folder or an end of that, suffix or not, exactly
+    spelt or else alike."""
 
     def __init__(self, files: list[Path], folder: Path) -> None:
-        self.whole: dict[str, list[Path]] = defaultdict(list)
-        self.ends: dict[str, list[Path]] = defaultdict(list)
-        self.folded: dict[str, list[Path]] = defaultdict(list)   # Windows minds no capital letters
+        self.exact: dict[str, list[Path]] = defaultdict(list)
+        self.alike: dict[str, list[Path]] = defaultdict(list)
         for file in files:
-            path = normalize("NFC", file.relative_to(folder).as_posix())   # a Mac writes é in two pieces
+            path = f"/{file.relative_to(folder).as_posix()}"   # beginning with / it is whole
             for name in {path, path.removesuffix(file.suffix)}:
-                self.whole[name].append(file)
                 for end in ends(name):
-                    self.ends[end].append(file)
-                for end in (name, *ends(name)):
-                    self.folded[end.casefold()].append(file)
+                    self.exact[end].append(file)
+                    self.alike[alike(end)].append(file)
 
     def find(self, name: str) -> list[Path]:
-        """The files that it may mean: none, one, or several."""
-        name = normalize("NFC", name).replace("\\", "/").removeprefix("./")
-        stem, suffix = os.path.splitext(name)
-        for one in (name, stem) if suffix.lower() in suffixes() else (name,):
-            # A list may lie higher or lower than the images: its paths may be longer or shorter than ours.
-            for table, keys in ((self.whole, [one]), (self.ends, [one]), (self.whole, ends(one)),
-                                (self.folded, [one.casefold(), *ends(one.casefold())])):
-                if found := next((table[key] for key in keys if key in table), None):
-                    if len(found) > 1:   # a and a.png
-                        found = [file for file in found if file.name == os.path.basename(name)] or found
-                    return found
+        """The files that it may mean: none, one, or several, those whose paths have the longest end in common
+        with it. A list may lie higher or lower than the images: its paths may be longer or shorter than ours."""
+        name = name.replace("\\", "/").removeprefix("./")
+        last = name.rpartition("/")[2]
+        spellings = [name]
+        if (suffix := Path(last).suffix).lower() in suffixes():
+            spellings.append(name.removesuffix(suffix))
+        for end in [end for spelling in spellings for end in ends(spelling)]:
+            whole = f"/{end}"
+            for table, key in ((self.exact, whole), (self.exact, end), (self.alike, alike(whole)),
+                               (self.alike, alike(end))):
+                if key in table:   # of a and a.png, the one of that name
+                    return [file for file in table[key] if file.name == last] or table[key]
         return []
 
 
 def ends(path: str) -> list[str]:
-    """b/c and c for a/b/c."""
+    """a/b/c, b/c and c for a/b/c."""
     parts = path.split("/")
-    return ["/".join(parts[start:]) for start in range(1, len(parts))]
+    return ["/".join(parts[start:]) for start in range(len(parts))]
 
 
 def tables(text: str) -> Iterator[list[Row]]:
@@ -115,95 +122,86 @@ def tables(text: str) -> Iterator[list[Row]]:
     yield [(number, line.rsplit(None, 1)) for number, line in enumerate(lines, 1) if len(line.split()) > 1]
 
 
-def read(path: Path, files: list[Path], folder: Path, classes: list[str] | None = None) -> Listed | None:
-    """What the list at `path` says of `files`, all of them below `folder`; None if it gives none a class.
-
-    classes: those that are known, by name or by number (from 0, in this order); without, the list's names are
-    the classes. UserError for what is no text, and for numbers that are not those of the classes.
-    """
-    names = Names(files, folder)
-    best, most = None, 0
-    for rows in tables(text_of(path.read_bytes(), str(path), file_names=True)):
-        listed = read_table(rows, names, classes, path)
-        if listed and len(listed.labels) > most:
-            best, most = listed, len(listed.labels)
-            if not listed.lost:
-                break
-    if best and any(re.search("[\udc80-\udcff]", name) for name in best.labels.values()):
-        raise UserError(f"the names of classes in {path} are not UTF-8: save it as UTF-8")
-    return best
-
-
-def read_table(rows: list[Row], names: Names, classes: list[str] | None, path: Path) -> Listed | None:
+def read_table(rows: list[Row], finder: Finder, classes: list[str] | None, path: Path) -> Listed:
     """What the list says if these are its cells."""
     width = max((len(cells) for _, cells in rows), default=0)
     columns = list(zip(*(cells + [""] * (width - len(cells)) for _, cells in rows)))
     titles = [re.sub(r"[\W_]", "", column[0].lower()) for column in columns]
-    found = [sum(map(bool, map(names.find, column[::len(rows) // 1000 + 1]))) for column in columns]
-    if not any(found):
-        return None
-    image = max(range(width), key=lambda column: (found[column], titles[column] in IMAGE))
-    label, class_of = label_column(columns, titles, image, classes, path)
-    if label is None:
-        return None
-    part = next((columns[one] for one in say_parts(titles, columns)), None)
+    found = [sum(map(bool, map(finder.find, column[::len(rows) // 1000 + 1]))) for column in columns]
     listed, twice = Listed(), set()
+    if not any(found):
+        return listed
+    image = max(range(width), key=lambda column: (found[column], titles[column] in IMAGE))
+    label, names = label_column(columns, titles, image, classes, path)
+    if label is None:
+        return listed
+    part = next((columns[one] for one in part_columns(titles, columns)), None)
     for row, (number, _) in enumerate(rows):
-        cell, name = columns[image][row], class_of(columns[label][row])
-        files = names.find(cell)
-        why = "no such image" if not files else f"{len(files)} such images" if len(files) > 1 else ""
-        listed.named += not why
-        if not why and not name:
+        cell, name = columns[image][row], names[row]
+        files = finder.find(cell)
+        why = ""
+        if len(files) != 1:
+            why = f"{len(files)} such images" if files else "no such image"
+        elif not name:
             why = "no such class"
-        elif not why and listed.labels.setdefault(files[0], name) != name:
+        elif listed.labels.setdefault(files[0], name) != name:
             why = "another class than before"
             twice.add(files[0])
-        elif not why and part:
+        elif part:
             listed.parts[files[0]] = part[row]
-        titled = row == 0 and not files and os.path.splitext(cell)[1].lower() not in suffixes()
+        listed.named += len(files) == 1
+        titled = row == 0 and not files and Path(cell).suffix.lower() not in suffixes()
         if why and not (titled and columns[label][0] not in columns[label][1:]):
             listed.lost.append(f"line {number} ({cell}, {columns[label][row]}: {why})")
     listed.labels = {file: name for file, name in listed.labels.items() if file not in twice}
     return listed
 
 
-def say_parts(titles: list[str], columns: list[tuple[str, ...]]) -> list[int]:
+def part_columns(titles: list[str], columns: list[tuple[str, ...]]) -> list[int]:
     """Which columns hold parts: by their titles, or of three and more by their cells."""
     return [one for one, column in enumerate(columns) if titles[one] in PART
             or len(columns) > 2 and len(column) > 1 and all(part_of(cell)[0] for cell in column[1:])]
 
 
 def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, classes: list[str] | None,
-                 path: Path) -> tuple[int | None, Callable[[str], str]]:
-    """Which column holds the classes, and what turns one of its cells into a class's name (or nothing)."""
-    def whole(cell: str) -> str:
-        return cell if classes is None or cell in known else ""
-
-    def first_word(cell: str) -> str:
-        return whole(cell.split()[0]) if cell else ""
-
-    def number(cell: str) -> str:
-        index = int(cell.split(".")[0]) if re.fullmatch(r"\d+(\.0*)?", cell) else len(known)
-        return classes[index] if index < len(known) else ""
-
-    known = set(classes or ())
-    others = sorted({*range(len(columns))} - {image, *say_parts(titles, columns)})
+                 path: Path) -> tuple[int | None, list[str]]:
+    """Which column holds the classes, and what class it names in each row, or nothing."""
+    others = sorted({*range(len(columns))} - {image, *part_columns(titles, columns)})
     titled = sorted((one for one in others if titles[one] in LABEL), key=lambda one: LABEL.index(titles[one]))
     if classes is None:
         # Without titles, classes are what occurs more than once: a running number does not. With other titles
         # no column is, unless there is but one: they may be ages, boxes, or a number for each class.
         again = [one for one in others if len(others) == 1 or len(set(columns[one])) < len(columns[one])]
         label = next(iter(titled or (again if titles[image] not in IMAGE or len(others) == 1 else ())), None)
-        return label, first_word if label is not None and titles[label] == BOXES else whole
+        if label is None:
+            return None, []
+        return label, first_words(columns[label]) if titles[label] == BOXES else list(columns[label])
+    known = set(classes)
+    named = [(one, [cell if cell in known else "" for cell in cells]) for change in (list, first_words)
+             for one in titled + others for cells in [change(columns[one])]]
     beside = [one for one in (image + 1, image - 1) if one in others][:1]   # others may be any numbers
-    readings = [(column, reading) for reading in (whole, first_word, number)
-                for column in (titled or beside if reading is number else titled + others)]
-    fitting = [sum(map(bool, map(reading, columns[column]))) for column, reading in readings]
-    if not any(fitting):
-        return next(iter(titled or beside), None), whole
-    label, reading = readings[fitting.index(max(fitting))]
-    far = [cell for cell in columns[label] if cell.isdecimal() and not number(cell)]
-    if reading is number and far:
+    numbered = [(one, [class_number(cell, classes) for cell in columns[one]]) for one in titled or beside]
+    none = (None, [])
+    by_name, by_number = max(named, key=fits, default=none), max(numbered, key=fits, default=none)
+    if fits(by_name) >= fits(by_number):
+        return by_name if fits(by_name) else none
+    label, names = by_number
+    if far := [cell for cell, name in zip(columns[label], names) if cell.isdecimal() and not name]:
         raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the "
                         f"{len(known)} class folders in sorted order, from 0; names are safer (data/README.md)")
-    return label, reading
+    return by_number
+
+
+def fits(reading: tuple[int | None, list[str]]) -> int:
+    """How many rows of a column name a class."""
+    return sum(map(bool, reading[1]))
+
+
+def first_words(cells: tuple[str, ...]) -> list[str]:
+    return [cell.split()[0] if cell else "" for cell in cells]
+
+
+def class_number(cell: str, classes: list[str]) -> str:
+    """The class that a number such as 3 or 3.0 stands for, or nothing."""
+    index = int(cell.partition(".")[0]) if re.fullmatch(r"\d+(\.0*)?", cell) else len(classes)
+    return classes[index] if index < len(classes) else ""

@@ -25,7 +25,8 @@ from tqdm import tqdm
 from alexnet.augment import centre
 from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folder, write_json
 from alexnet.images import dim_text, in_order, packed_side, square
-from alexnet.sources import PARTS, Item, Source
+from alexnet.layout import PARTS
+from alexnet.sources import Item, Source
 
 FORMAT = 2           # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
 

@@ -29,8 +29,9 @@ from alexnet.images import (dim_text, from_array, in_order, one_at_a_time, open_
                             to_rgb)
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, printable, read_csv
+from alexnet.folders import Folder
 from alexnet.model import AlexNet
-from alexnet.sources import alike, images_below
+from alexnet.names import alike
 
 CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
 
@@ -60,8 +61,12 @@ def find_pictures(places: Iterable[str]) -> tuple[list[Path], Counter[str]]:
     found: dict[Path, None] = {}
     others: Counter[str] = Counter()
     for path in map(Path, places):
-        inside = images_below(path, others) if os.path.isdir(path) else [path]   # no error for an impossible name
-        found |= dict.fromkeys(sorted(inside, key=as_people_sort))
+        if os.path.isdir(path):   # no error for an impossible name
+            folder = Folder(path)
+            found |= dict.fromkeys(sorted(folder.all_images(), key=as_people_sort))
+            others += folder.all_others()
+        else:
+            found[path] = None
     return list(found), others
 
 

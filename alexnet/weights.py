@@ -29,9 +29,10 @@ from alexnet import checkpoint
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
 from alexnet.cli import PRETRAINED, CommandLine, shell
-from alexnet.files import UserError, brief, lines_of, printable, read_csv, read_json, whole_file
+from alexnet.files import UserError, brief, printable, read_csv, read_json, whole_file
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
 from alexnet.predict import CLASS_NAMES
+from alexnet.text import lines_of
 
 LARGEST = 4 * 2 ** 30               # bytes of a file; an AlexNet with momentum has half a gigabyte
 CAFFE_MEAN = (122.68, 116.67, 104.01)   # RGB; the mean of Caffe's ilsvrc_2012_mean.npy over the pixels

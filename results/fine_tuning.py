@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from alexnet.cli import typed_path
-from alexnet.sources import images_below, subfolders
+from alexnet.folders import Folder
 from alexnet.files import UserError, read_csv, read_json, write_json, write_text
 from results import plots
 
@@ -54,7 +54,7 @@ def part_of(data: Path, folder: Path, classes: list[str], pictures: int | None =
     shutil.rmtree(folder, ignore_errors=True)
     for part in ("train", "val"):
         for name in classes:
-            files = images_below(data / part / name)
+            files = Folder(data / part / name).all_images()
             if part == "train" and pictures:
                 chosen = np.random.default_rng(seed).permutation(len(files))[:pictures]
                 files = [files[index] for index in sorted(chosen)]
@@ -83,7 +83,7 @@ def train(options: argparse.Namespace, data: Path, run: Path, seed: int, *more: 
 def measure(options: argparse.Namespace) -> None:
     """Every run that has left no JSON yet."""
     data = options.data
-    classes = sorted(subfolders(data / "train")) if (data / "train").is_dir() else []
+    classes = sorted(Folder(data / "train").folders)
     if len(classes) < LEARNT + 2 or not (data / "val").is_dir():
         raise UserError(f"{data} must hold train/ and val/ with at least {LEARNT + 2} classes")
     first, first_json = options.work / "first" / "last.pt", options.out / "first.json"

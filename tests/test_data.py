@@ -17,11 +17,14 @@ import pytest
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from alexnet import demo, images, labels, sources
+from alexnet import demo, images, sources
+from alexnet.folders import Folder
 from alexnet.images import open_image
+from alexnet.labels import read_list
+from alexnet.names import by_name
 from alexnet.pack import packed
 from alexnet.predict import find_pictures
-from alexnet.sources import find_source, from_datasets, images_below
+from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError
 from conftest import ROOT, make_folder, save_picture
 
@@ -555,12 +558,12 @@ def test_parts_of_several_classes_side_by_side_are_refused(tmp_path):
     ("{2:032x}.png", [])])
 def test_flat_names_give_the_class_before_numbers_and_dates(pattern, classes):
     files = [Path(pattern.format(["cat", "dog"][i % 2], i % 28 + 1, i * 1234567891234567, i % 2)) for i in range(40)]
-    assert sorted(sources.by_name(files, set())) == classes
+    assert sorted(by_name(files)) == classes
 
 
 def test_flat_names_of_the_validation_part_follow_the_known_classes():
     files = [Path(f"{name}_{i}_{i * 7}.png") for i in range(3) for name in ("type", "kind")]
-    assert sorted(sources.by_name(files, {"type_0", "kind_2"})) == [f"{name}_{i}" for name in ("kind", "type") for i in range(3)]
+    assert sorted(by_name(files, {"type_0", "kind_2"})) == [f"{name}_{i}" for name in ("kind", "type") for i in range(3)]
 
 
 # One of each: nothing that data/README.md promises may be refused.
@@ -619,7 +622,7 @@ def test_links_to_themselves_are_said_and_pipes_and_sockets_are_not_opened(tmp_p
     source = find_source(str(folder))
     assert len(source.parts["train"] + source.parts["val"]) == 10
     assert any("1 file(s) cannot be reached, such as" in finding for finding in source.findings)
-    assert len(images_below(folder)) == 11   # the link is an error of its own in classifying
+    assert len(Folder(folder).all_images()) == 11   # the link is an error of its own in classifying
 
 
 def test_a_run_within_the_data_is_no_class(tmp_path):
@@ -630,7 +633,7 @@ def test_a_run_within_the_data_is_no_class(tmp_path):
         (folder / name).write_text("x")
     source = find_source(str(folder))
     assert source.classes == ["cat", "dog"] and len(source.parts["train"] + source.parts["val"]) == 10
-    assert len(images_below(folder)) == 10 and len(images_below(folder / "page")) == 1
+    assert len(Folder(folder).all_images()) == 10 and len(Folder(folder / "page").all_images()) == 1
 
 
 def test_a_class_spelt_in_another_way_in_the_other_part_is_the_same(tmp_path):
@@ -699,7 +702,7 @@ CASES = {
 def test_lists_of_labels_are_understood(tmp_path, case, encoding):
     text, classes, expected = CASES[case]
     (tmp_path / "list.txt").write_bytes(text.encode(encoding))
-    found = labels.read(tmp_path / "list.txt", [tmp_path / name for name in expected], tmp_path,
+    found = read_list(tmp_path / "list.txt", [tmp_path / name for name in expected], tmp_path,
                         list(classes) or ["cat", "dog", "sea", "sea side"])
     assert {path.relative_to(tmp_path).as_posix(): name for path, name in found.labels.items()} == expected and not found.lost
 
@@ -707,7 +710,7 @@ def test_lists_of_labels_are_understood(tmp_path, case, encoding):
 def test_a_list_has_one_reading_and_lines_that_fit_nothing_are_named(tmp_path):
     (tmp_path / "list.csv").write_text("a.png,cat\nb.png,1\nc.png,dog\nd.png,dog\na,dog\nx/e.png,cat\ne.png,cat\n")
     files = [tmp_path / name for name in ("a.png", "b.png", "c.png", "x/e.png", "y/e.png")]
-    found = labels.read(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
+    found = read_list(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
     assert {path.name: name for path, name in found.labels.items()} == {"c.png": "dog", "e.png": "cat"}
     assert found.lost == ["line 2 (b.png, 1: no such class)", "line 4 (d.png, dog: no such image)",
                           "line 5 (a, dog: another class than before)", "line 7 (e.png, cat: 2 such images)"]
@@ -716,7 +719,7 @@ def test_a_list_has_one_reading_and_lines_that_fit_nothing_are_named(tmp_path):
 def test_numbers_that_count_from_one_are_refused(tmp_path):
     (tmp_path / "list.txt").write_text("a.png 1\nb.png 2\n")
     with pytest.raises(UserError, match="has the number 2 for a class.*from 0"):
-        labels.read(tmp_path / "list.txt", [tmp_path / "a.png", tmp_path / "b.png"], tmp_path, ["cat", "dog"])
+        read_list(tmp_path / "list.txt", [tmp_path / "a.png", tmp_path / "b.png"], tmp_path, ["cat", "dog"])
 
 
 def test_a_list_in_the_place_of_a_folder_is_told_where_it_belongs(tmp_path):

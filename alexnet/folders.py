@@ -1,0 +1,106 @@
+"""What lies in a folder: one walk over files, for training and for classifying.
+
+    folder = Folder("path/to/images")
+    folder.folders, folder.images, folder.others       # what lies directly in it
+    folder.all_images(), folder.all_others()           # and in the folders below
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Iterator
+
+from alexnet.images import is_image
+
+# Folders that systems and photo stations make, and files such as Windows' small pictures.
+SYSTEM = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
+          "__macosx", "thumbnails", "thumbs", "_thumbs", "thumbs.db", "desktop.ini"}
+# What a run and a page of figures consist of: their pictures (curves.png) are no class.
+OURS = ("config.json", "metrics.csv"), ("captions.json", "index.html")
+
+
+class Folder:
+    """A folder, read once, when it is first asked what it holds.
+
+    Left out are hidden names, SYSTEM, pipes, sockets, folders that hold OURS, and links that lead back to a
+    folder that they lie in. Other links are followed.
+    """
+
+    def __init__(self, path: Path | str, above: tuple[str, ...] = ()) -> None:
+        """above: the real paths of the folders that it lies in, if it is reached through them."""
+        self.path, self.name = Path(path), Path(path).name
+        above = above or (os.path.realpath(os.path.dirname(os.path.abspath(path))),)
+        self.inside_of = (*above, os.path.realpath(path))
+
+    @cached_property
+    def entries(self) -> list[os.DirEntry[str]] | None:
+        """Sorted by name; None if the folder may not be opened."""
+        try:
+            entries = sorted(os.scandir(self.path), key=lambda entry: entry.name)
+        except OSError:
+            return None
+        return [entry for entry in entries
+                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM]
+
+    @cached_property
+    def folders(self) -> dict[str, Folder]:
+        """By name."""
+        return {entry.name: Folder(entry.path, self.inside_of) for entry in self.entries or ()
+                if is_folder(entry) and not is_ours(entry.path) and not self.leads_back(entry)}
+
+    def leads_back(self, entry: os.DirEntry[str]) -> bool:
+        real = os.path.join(os.path.realpath(entry.path), "") if entry.is_symlink() else ""
+        return bool(real) and any(os.path.join(one, "").startswith(real) for one in self.inside_of)
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """All but pipes and sockets, links to nothing among them."""
+        return [Path(entry.path) for entry in self.entries or ()
+                if not is_folder(entry) and (entry.is_symlink() or entry.is_file())]
+
+    @cached_property
+    def images(self) -> list[Path]:
+        return [path for path in self.files if is_image(path)]
+
+    @property
+    def others(self) -> Counter[str]:
+        """How many files are no images, by kind."""
+        if self.entries is None:
+            return Counter(["folder not opened"])
+        return Counter(map(kind, self.files)) - Counter(map(kind, self.images))
+
+    def below(self) -> Iterator[Folder]:
+        """The folder and all in it."""
+        yield self
+        for folder in self.folders.values():
+            yield from folder.below()
+
+    def has_image(self) -> bool:
+        return any(folder.images for folder in self.below())
+
+    def all_images(self) -> list[Path]:
+        return sorted(path for folder in self.below() for path in folder.images)
+
+    def all_others(self) -> Counter[str]:
+        return sum((folder.others for folder in self.below()), Counter())
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()   # a link to itself: entry's raises
+
+
+def is_ours(path: str) -> bool:
+    return any(all(os.path.exists(os.path.join(path, name)) for name in names) for names in OURS)
+
+
+def kind(path: Path) -> str:
+    return path.suffix.lower() or "without suffix"
+
+
+def kinds(others: Counter[str]) -> str:
+    """4 file(s) of other kinds (3 .mp4, 1 without suffix)."""
+    named = [f"{count} {suffix}" for suffix, count in others.most_common(5)]
+    return f"{others.total()} file(s) of other kinds ({', '.join(named)}{', ...' * (len(others) > 5)})"
