@@ -82,12 +82,12 @@ import torch
 from torch import Tensor
 
 from alexnet import checkpoint, figures, interpret, weights
-from alexnet.augment import centre
+from alexnet.augment import as_batch, middle
 from alexnet.images import packed_side
 from alexnet.pack import Pack, packed
 from alexnet.sources import find_source
 from alexnet.device import choose_device, keep_memory
-from alexnet.predict import class_above, find_pictures, read, readable_names, reason
+from alexnet.predict import as_square, class_above, find_pictures, readable_names, reason
 
 
 # ------------------------------------------------------------------- what goes in
@@ -114,8 +114,7 @@ class Crops:
 
     def __init__(self, images: np.ndarray, chosen: np.ndarray, size: int) -> None:
         self.images, self.chosen = images, chosen
-        edge = (images.shape[1] - size) // 2
-        self.inside = slice(edge, edge + size)
+        self.inside = middle(images.shape[1], size)
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -212,16 +211,16 @@ class Job:
                 say(f"{place}: {FEW} of {len(paths)} pictures, evenly chosen")
                 paths = [paths[i] for i in np.linspace(0, len(paths) - 1, FEW).round().astype(int)]
             found += paths
-        pictures = []
+        pictures, inside = [], middle(packed_side(self.size), self.size)
         for path in found:
             try:
-                squares = torch.from_numpy(read(path, packed_side(self.size)).copy())
+                square = as_square(path, packed_side(self.size))
             except Exception as error:  # pillow raises nearly anything for a damaged file
                 say(f"{path}: {reason(error)}")
                 continue
             name = class_above(path, self.model.classes)
             truth = None if name is None else self.model.classes.index(name)
-            pictures.append(Picture(path.stem, centre(squares.permute(2, 0, 1), self.size).permute(1, 2, 0).numpy(), truth))
+            pictures.append(Picture(path.stem, square[inside, inside], truth))
         if not pictures:
             raise UserError(f"no picture could be read in {', '.join(self.options.images or [str(SAMPLES)])}")
         return pictures
@@ -229,8 +228,7 @@ class Job:
     @cached_property
     def crops(self) -> Tensor:
         """The pictures as the network takes them: (N, 3, S, S) uint8."""
-        stacked = torch.from_numpy(np.stack([picture.image for picture in self.pictures])).permute(0, 3, 1, 2)
-        return stacked.to(self.device)
+        return as_batch([picture.image for picture in self.pictures]).to(self.device)
 
     @cached_property
     def probabilities(self) -> Tensor:

@@ -1,8 +1,7 @@
-"""Section 4.1: random crops and mirror images, colour noise, the ten views; and the crops of today.
+"""Section 4.1: random crops and mirror images, colour noise, the ten crops; and the crops of today.
 
-Whole batches at once, tensors in, tensors out. Chance is drawn apart from what is done with it: a
-`Draw` holds the choices for a batch, so that several processes can make the same draw and each use
-its own rows.
+Whole batches at once, tensors in, tensors out. Chance is apart from what is done with it: a `Choice` holds
+what was chosen at random for a batch, so that several processes can choose alike and each use its own rows.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What chance decided for a batch of N images."""
+class Choice:
+    """What was chosen at random for a batch of N images."""
 
     top: Tensor      # (N,) crop's first row
     left: Tensor     # (N,) crop's first column
@@ -27,23 +26,23 @@ class Draw:
     height: Tensor | None = None   # (N,) of a window that is resized to the crop; None: the crop's own
     width: Tensor | None = None    # (N,)
 
-    def __getitem__(self, rows: slice) -> Draw:
-        return Draw(*(values if values is None else values[rows] for values in vars(self).values()))
+    def __getitem__(self, rows: slice) -> Choice:
+        return Choice(*(values if values is None else values[rows] for values in vars(self).values()))
 
 
-def draw(count: int, room: int, generator: torch.Generator) -> Draw:
-    """Choices for `count` images whose crops have `room` pixels to move in (256 - 224 = 32).
+def choose(count: int, room: int, generator: torch.Generator) -> Choice:
+    """Crops and noise for `count` images whose crops have `room` pixels to move in (256 - 224 = 32).
 
     33 x 33 places and two mirror images: the release's 2178 variants of an image (convdata.py:253);
-    the paper counts 2048. The release draws once for 32 neighbours, the paper and we for each image.
+    the paper counts 2048. The release chooses once for 32 neighbours, the paper and we for each image.
     """
     top = torch.randint(0, room + 1, (count,), generator=generator)
     left = torch.randint(0, room + 1, (count,), generator=generator)
     mirror = torch.rand(count, generator=generator) < 0.5
-    return Draw(top, left, mirror, torch.randn(count, 3, generator=generator))
+    return Choice(top, left, mirror, torch.randn(count, 3, generator=generator))
 
 
-def draw_resized(count: int, room: int, generator: torch.Generator, size: int) -> Draw:
+def choose_resized(count: int, room: int, generator: torch.Generator, size: int) -> Choice:
     """What is usual today (torchvision's RandomResizedCrop), for images of side `room + size`: windows of
     8 to 100% of the area, with sides of 3:4 to 4:3, cut where that is more than the image."""
     side = room + size
@@ -53,41 +52,51 @@ def draw_resized(count: int, room: int, generator: torch.Generator, size: int) -
                      for shape in (1 / ratio, ratio))
     top, left = ((torch.rand(count, generator=generator) * (side - length + 1)).long()
                  for length in (height, width))
-    return replace(draw(count, 0, generator), top=top, left=left, height=height, width=width)
+    return replace(choose(count, 0, generator), top=top, left=left, height=height, width=width)
 
 
-def crop(images: np.ndarray, indices: np.ndarray, choice: Draw, size: int) -> Tensor:
-    """Crops of the images at `indices`, resized to `size` and mirrored where the draw says so.
+def crop(images: np.ndarray, indices: np.ndarray, choice: Choice, size: int) -> Tensor:
+    """Crops of the images at `indices`, resized to `size` and mirrored where that was chosen.
 
     images: (M, side, side, 3) uint8, as a memory map: nothing but the crop is read.
     Returns (N, 3, size, size) uint8 in channels_last order.
     """
     batch = torch.empty((len(indices), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
     rows = batch.permute(0, 2, 3, 1).numpy()  # the same memory
-    same = torch.full_like(choice.top, size)
-    drawn = (choice.top, choice.left, choice.mirror, choice.height, choice.width)
-    places = zip(indices, *((same if values is None else values).tolist() for values in drawn))
-    for row, (index, top, left, mirror, height, width) in enumerate(places):
+    heights, widths = ([size] * len(indices) if sides is None else sides.tolist()
+                       for sides in (choice.height, choice.width))
+    places = zip(indices, choice.top.tolist(), choice.left.tolist(), heights, widths, choice.mirror.tolist())
+    for row, (index, top, left, height, width, mirror) in enumerate(places):
         window = images[index, top:top + height, left:left + width]
         if (height, width) == (size, size):
             rows[row] = window
         else:
-            pixels = torch.from_numpy(np.array(window)).permute(2, 0, 1)[None]
-            batch[row] = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)[0]
+            batch[row] = F.interpolate(as_batch([window]), (size, size), mode="bilinear", antialias=True)[0]
         if mirror:   # torch turns bytes round six times faster than numpy
             batch[row:row + 1] = batch[row:row + 1].flip(3)
     return batch
 
 
+def as_batch(images: np.ndarray | list[np.ndarray]) -> Tensor:
+    """Images as they lie in a pack, (N, side, side, 3) uint8, to (N, 3, side, side) in channels_last order."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
 def centre(images: Tensor, size: int) -> Tensor:
     """(..., side, side) to the central (..., size, size); a view."""
-    edge = (images.shape[-1] - size) // 2
-    return images[..., edge:edge + size, edge:edge + size]
+    inside = middle(images.shape[-1], size)
+    return images[..., inside, inside]
+
+
+def middle(side: int, size: int) -> slice:
+    """The central `size` of `side` pixels."""
+    edge = (side - size) // 2
+    return slice(edge, edge + size)
 
 
 def components(covariance: np.ndarray) -> np.ndarray:
-    """The principal components of RGB, each of the length of its standard deviation: (3, 3), a
-    component a column.
+    """The principal components of RGB, each of the length of its standard deviation: (3, 3), one
+    component per column.
 
     The paper multiplies by the eigenvalue, which for 0..255 would be noise of a thousand grey
     levels; the release's array is named color_stdevs, the reading that works (convdata.py:105).
@@ -96,7 +105,7 @@ def components(covariance: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.clip(values, 0, None))
 
 
-def colour_noise(images: Tensor, choice: Draw, deviations: Tensor, strength: float,
+def colour_noise(images: Tensor, choice: Choice, deviations: Tensor, strength: float,
                  mean: Tensor | None = None) -> Tensor:
     """Adds `strength` times a random mix of RGB's principal components to each image, as floats.
 
@@ -117,9 +126,9 @@ def colour_noise(images: Tensor, choice: Draw, deviations: Tensor, strength: flo
     return result
 
 
-def ten_views(images: Tensor, size: int) -> list[Tensor]:
+def ten_crops(images: Tensor, size: int) -> list[Tensor]:
     """The four corners, the centre, and their mirror images: ten batches (N, 3, size, size)."""
     room = images.shape[-1] - size
     corners = [(0, 0), (0, room), (room, 0), (room, room), (room // 2, room // 2)]
-    views = [images[:, :, top:top + size, left:left + size] for top, left in corners]
-    return views + [view.flip(3) for view in views]
+    crops = [images[:, :, top:top + size, left:left + size] for top, left in corners]
+    return crops + [crop.flip(3) for crop in crops]

@@ -36,8 +36,7 @@ def batches(model: AlexNet, images: np.ndarray, doing: str = "", size: int = 64)
     rows = range(0, len(images), size)
     for first in tqdm(rows, desc=doing, leave=False, disable=None if doing else True):
         part = slice(first, min(first + size, len(images)))
-        squares = torch.from_numpy(np.ascontiguousarray(images[part])).permute(0, 3, 1, 2)
-        crops = augment.centre(squares, model.image_size).contiguous(memory_format=torch.channels_last)
+        crops = augment.centre(augment.as_batch(images[part]), model.image_size).contiguous(memory_format=torch.channels_last)
         yield part, crops.to(model.mean.device)
 
 

@@ -105,8 +105,8 @@ def as_rgb(picture: Picture, side: int) -> Image.Image:
     return open_image(picture, side)
 
 
-def read(picture: Picture, side: int) -> np.ndarray:
-    """Section 2, as for the packed form: (side, side, 3) uint8."""
+def as_square(picture: Picture, side: int) -> np.ndarray:
+    """(side, side, 3) uint8, as in a pack (section 2)."""
     return square(as_rgb(picture, side), side)
 
 
@@ -121,11 +121,6 @@ def reason(error: Exception) -> str:
         return error.strerror
     text = (str(error).splitlines() or ["damaged"])[0]
     return text if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {text}"
-
-
-def stack(squares: list[np.ndarray]) -> Tensor:
-    """(N, 3, side, side) uint8, channels_last."""
-    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
 
 
 def outputs(model: AlexNet, pictures: Picture | Iterable[Picture], compute: Callable[[Tensor], Tensor],
@@ -152,7 +147,7 @@ def outputs(model: AlexNet, pictures: Picture | Iterable[Picture], compute: Call
 
     def answered(waiting: list[tuple[Picture, np.ndarray | Exception]]) -> Iterator[tuple[Picture, Tensor | Exception]]:
         squares = [result for _, result in waiting if not isinstance(result, Exception)]
-        rows = iter(compute(stack(squares).to(device)).cpu() if squares else ())
+        rows = iter(compute(augment.as_batch(squares).to(device)).cpu() if squares else ())
         for picture, result in waiting:
             row = result if isinstance(result, Exception) else next(rows)
             if isinstance(row, Tensor) and not row.isfinite().all():
@@ -178,7 +173,7 @@ def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtyp
     squares: (N, 3, side, side) uint8 on the model's device.
     """
     size = model.image_size
-    crops = [augment.centre(squares, size)] if views == 1 else augment.ten_views(squares, size)
+    crops = [augment.centre(squares, size)] if views == 1 else augment.ten_crops(squares, size)
     total = torch.zeros(len(squares), model.num_classes, device=squares.device)
     for crop in crops:
         with precision(squares.device, dtype):

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alexnet import augment, checkpoint, figures
-from alexnet.augment import Draw
+from alexnet.augment import Choice
 from alexnet.images import in_order
 from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
@@ -98,7 +98,7 @@ def highest_head_rate(model: AlexNet, pack: Pack, momentum: float, bias_rate: fl
     training images, instead of |h|^2."""
     labels = pack.labels["train"]
     chosen = np.unique(np.linspace(0, len(labels) - 1, 128).astype(int))
-    images = torch.from_numpy(pack.images["train"][chosen]).permute(0, 3, 1, 2)
+    images = augment.as_batch(pack.images["train"][chosen])
     h = model.prepare(augment.centre(images, model.image_size))
     for layer in model.layers[:-1]:
         h = getattr(model, layer.name)(h)
@@ -303,8 +303,8 @@ class TrainingBatches:
         self.seed, self.epoch, self.device, self.world = seed, epoch, device, world
         self.noise = noise
         self.threads, self.first, self.waited = threads, first, 0.0
-        self.draw: Callable[[int, int, torch.Generator], Draw] = {   # experiments draw otherwise
-            "shifts": augment.draw, "resized": partial(augment.draw_resized, size=image_size)}[augmentation]
+        self.draw: Callable[[int, int, torch.Generator], Choice] = {   # experiments draw otherwise
+            "shifts": augment.choose, "resized": partial(augment.choose_resized, size=image_size)}[augmentation]
         mean = pack.mean_crop(image_size).to(device) if mean is None else mean
         self.mean = mean if colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
@@ -453,7 +453,7 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
         chosen = mine[first:first + batch_size]
         stored = pack.images[part][chosen[0]:chosen[-1] + 1]
         target = torch.from_numpy(labels[chosen]).to(device)
-        squares = torch.from_numpy(np.array(stored)).permute(0, 3, 1, 2).to(device)
+        squares = augment.as_batch(stored).to(device)
         found = probabilities(model, squares, views, dtype)
         right = found.gather(1, target[:, None])
         above, equal = (found > right).sum(1), (found == right).sum(1)

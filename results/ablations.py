@@ -15,7 +15,6 @@ from typing import Any, Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from alexnet import augment, interpret
 from alexnet.pack import Pack
@@ -99,9 +98,9 @@ class CaseRun(Run):
         batches.draw = self.draw
         return batches
 
-    def draw(self, count: int, room: int, chance: torch.Generator) -> augment.Draw:
+    def draw(self, count: int, room: int, chance: torch.Generator) -> augment.Choice:
         """The usual draw, less what the case switches off: the other images stay paired with the base's."""
-        choice = augment.draw(count, room, chance)
+        choice = augment.choose(count, room, chance)
         if not self.case.crops:
             middle = torch.full_like(choice.top, room // 2)
             choice = replace(choice, top=middle, left=middle)
@@ -181,12 +180,8 @@ def all_probabilities(model: AlexNet, pack: Pack, at_once: int = 128) -> np.ndar
     """(N, classes) of the validation part, one view."""
     images = pack.images["val"]
     return np.concatenate([
-        probabilities(model, squares(images[first:first + at_once]), 1, torch.float32).numpy()
+        probabilities(model, augment.as_batch(images[first:first + at_once]), 1, torch.float32).numpy()
         for first in range(0, len(images), at_once)])
-
-
-def squares(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
 
 
 def as_text(values: np.ndarray) -> str:
@@ -201,8 +196,7 @@ def from_text(text: str, columns: int) -> np.ndarray:
 def neighbours(model: AlexNet, pack: Pack, queries: int = 1000, count: int = 6) -> dict[str, float]:
     """How many of the `count` nearest training images have the query's class: in fc7 and in pixels."""
     stride = max(1, len(pack.labels["val"]) // queries)
-    edge = (pack.side - model.image_size) // 2
-    inside = slice(edge, edge + model.image_size)
+    inside = augment.middle(pack.side, model.image_size)
     asked, bank = pack.images["val"][::stride, inside, inside], pack.images["train"][:, inside, inside]
     spaces = {"fc7": (interpret.features(model, asked), interpret.features(model, bank)), "pixels": (asked, bank)}
     wanted, found = pack.labels["val"][::stride, None], {}

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from alexnet.augment import as_batch
 from alexnet.cli import typed_path
 from alexnet.device import choose_precision, keep_memory, precision
 from alexnet.files import UserError
@@ -105,7 +106,7 @@ def errors_by_class(model: AlexNet, pack: Pack) -> list[float]:
     """Top-1 error on the validation images of each class, one view, in float32."""
     labels, wrong = torch.from_numpy(pack.labels["val"]), []
     for first in range(0, len(labels), BATCH):
-        squares = torch.from_numpy(pack.images["val"][first:first + BATCH].copy()).permute(0, 3, 1, 2)
+        squares = as_batch(pack.images["val"][first:first + BATCH])
         answers = probabilities(model, squares, 1, torch.float32).argmax(1)
         wrong.append(answers != labels[first:first + BATCH])
     missed = torch.cat(wrong)

@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alexnet.augment import as_batch
 from alexnet.pack import Pack
 from alexnet.model import ACTIVATIONS, LocalResponseNorm
 from alexnet.training import TrainingBatches, generator, steps
-from results.ablations import squares
 from results.units import CPU, Place, Unit, part_of, pieces
 
 RATES = {"relu": (0.003, 0.01, 0.03, 0.1), "tanh": (0.003, 0.01, 0.03, 0.1), "sigmoid": (0.01, 0.03, 0.1, 0.3, 1.0)}
@@ -79,7 +79,7 @@ def race(unit: Unit, place: Place) -> dict[str, Any]:
 def raced(unit: Unit, place: Place, activation: str, rate: float, first: int, epochs: int) -> list[dict[str, Any]]:
     """A net on every fifth image from `first` on: a row a fifth of an epoch."""
     pack = part_of(place.pack("cifar10", 28), IMAGES, first)
-    images = (squares(pack.images["train"]) - torch.from_numpy(pack.mean).permute(2, 0, 1)) / 64
+    images = (as_batch(pack.images["train"]) - torch.from_numpy(pack.mean).permute(2, 0, 1)) / 64
     labels = torch.from_numpy(pack.labels["train"])
     torch.manual_seed(unit.seed)
     net = four_layer_net(activation)
@@ -159,7 +159,7 @@ def test_error(net: nn.Module, pack: Pack, mean: Tensor) -> float:
     net.eval()
     wrong = 0
     for first in range(0, len(pack.labels["val"]), 500):
-        images = squares(pack.images["val"][first:first + 500])[:, :, 2:30, 2:30] - mean
+        images = as_batch(pack.images["val"][first:first + 500])[:, :, 2:30, 2:30] - mean
         wrong += int((net(images).argmax(1) != torch.from_numpy(pack.labels["val"][first:first + 500])).sum())
     return wrong / len(pack.labels["val"])
 

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from alexnet.augment import as_batch, middle
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.training import TrainingBatches, evaluate
@@ -145,12 +146,11 @@ def ending(unit: Unit, place: Place) -> dict[str, Any]:
 @torch.inference_mode()
 def fc7_firing(model: AlexNet, pack: Pack, at_once: int = 128) -> float:
     model.eval()
-    edge = (pack.side - model.image_size) // 2
-    inside = slice(edge, edge + model.image_size)
+    inside = middle(pack.side, model.image_size)
     images = pack.images["val"][:, inside, inside]
     fired = torch.zeros(model.design.hidden, dtype=torch.bool)
     for first in range(0, len(images), at_once):
-        batch = ablations.squares(images[first:first + at_once])
+        batch = as_batch(images[first:first + at_once])
         fired |= (model.activations(batch, ["fc7"])["fc7"] > 0).any(0)
     return fired.float().mean().item()
 

@@ -18,7 +18,7 @@ def images(count: int = 6, side: int = 12) -> np.ndarray:
 
 
 def test_crops_are_windows_mirrored_where_drawn():
-    choice = augment.Draw(torch.tensor([0, 3]), torch.tensor([4, 1]), torch.tensor([False, True]), torch.zeros(2, 3))
+    choice = augment.Choice(torch.tensor([0, 3]), torch.tensor([4, 1]), torch.tensor([False, True]), torch.zeros(2, 3))
     batch = augment.crop(images(), np.array([5, 2]), choice, 8)
     assert batch.shape == (2, 3, 8, 8) and batch.dtype == torch.uint8
     assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -27,7 +27,7 @@ def test_crops_are_windows_mirrored_where_drawn():
 
 
 def test_every_place_and_both_mirror_images_are_drawn_alike():
-    choice = augment.draw(33 * 33 * 40, 32, torch.Generator().manual_seed(0))
+    choice = augment.choose(33 * 33 * 40, 32, torch.Generator().manual_seed(0))
     for values in (choice.top, choice.left):
         counts = torch.bincount(values)
         assert len(counts) == 33 and counts.min() > 0.9 * counts.float().mean()
@@ -36,16 +36,16 @@ def test_every_place_and_both_mirror_images_are_drawn_alike():
 
 
 def test_a_draw_follows_from_its_generator():
-    one, two = (augment.draw(9, 4, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, two = (augment.choose(9, 4, torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(one.top, two.top) and torch.equal(one.colour, two.colour)
     assert torch.equal(one[slice(2, 5)].left, two.left[2:5])
-    one, two = (augment.draw_resized(9, 4, torch.Generator().manual_seed(3), 8) for _ in range(2))
+    one, two = (augment.choose_resized(9, 4, torch.Generator().manual_seed(3), 8) for _ in range(2))
     assert torch.equal(one[slice(2, 5)].width, two.width[2:5]) and torch.equal(one.top, two.top)
 
 
 def test_resized_crops_are_windows_of_8_to_100_percent_of_the_area_as_pillow_resizes_them():
     side, size, count = 73, 64, 4000
-    choice = augment.draw_resized(count, side - size, torch.Generator().manual_seed(0), size)
+    choice = augment.choose_resized(count, side - size, torch.Generator().manual_seed(0), size)
     for start, length in ((choice.top, choice.height), (choice.left, choice.width)):
         assert start.min() == 0 and length.min() > 15 and (start + length).max() == side
     area, ratio = choice.height * choice.width / side ** 2, choice.width / choice.height
@@ -73,7 +73,7 @@ def test_components_are_standard_deviations_along_the_principal_axes():
 
 def test_colour_noise_is_the_papers_sum_and_the_releases_quotient():
     batch = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
-    choice = augment.draw(2, 0, torch.Generator().manual_seed(1))
+    choice = augment.choose(2, 0, torch.Generator().manual_seed(1))
     deviations = torch.from_numpy(augment.components(np.array([[900.0, 300, 0], [300, 400, 0], [0, 0, 100]])))
     noise = (0.1 * choice.colour.double() @ deviations.T)[:, :, None, None]
     paper = augment.colour_noise(batch, choice, deviations, 0.1)
@@ -84,9 +84,9 @@ def test_colour_noise_is_the_papers_sum_and_the_releases_quotient():
     assert release.min() < batch.min() or release.max() > 0  # floats, nothing clipped
 
 
-def test_ten_views_are_corners_centre_and_mirror_images():
-    whole = torch.from_numpy(images(1, 12)).permute(0, 3, 1, 2)
-    views = augment.ten_views(whole, 8)
+def test_ten_crops_are_corners_centre_and_mirror_images():
+    whole = augment.as_batch(images(1, 12))
+    views = augment.ten_crops(whole, 8)
     assert [view[0, :2, 0, 0].tolist() for view in views[:5]] == [[0, 0], [0, 4], [4, 0], [4, 4], [2, 2]]
     assert all(torch.equal(a.flip(3), b) for a, b in zip(views[:5], views[5:])) and len(views) == 10
     torch.testing.assert_close(augment.centre(whole, 8), views[4])

@@ -246,7 +246,7 @@ def network(pack):
 def test_errors_are_exact_for_any_batch_size_and_sharing(pack, network, views):
     labels = np.arange(11) % 7
     whole = torch.from_numpy(np.array(pack.images["val"])).permute(0, 3, 1, 2)
-    crops = augment.ten_views(whole, SIZE) if views == 10 else [augment.centre(whole, SIZE)]
+    crops = augment.ten_crops(whole, SIZE) if views == 10 else [augment.centre(whole, SIZE)]
     with torch.no_grad():
         mean = torch.stack([network(crop).softmax(1) for crop in crops]).mean(0)
     order = mean.argsort(1, descending=True)
@@ -372,7 +372,7 @@ def test_a_step_on_a_gpu_mixes_no_devices(monkeypatch):
             model = AlexNet(3, SIZE, hidden=16)
         optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
         images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8, device=gpu)
-        noisy = augment.colour_noise(images, augment.Draw(*[torch.zeros(4)] * 3, torch.zeros(4, 3)),
+        noisy = augment.colour_noise(images, augment.Choice(*[torch.zeros(4)] * 3, torch.zeros(4, 3)),
                                      torch.eye(3, dtype=torch.float64), 0.1, torch.zeros(3, SIZE, SIZE, device=gpu))
         assert noisy.device == gpu
         batch = training.Batch(noisy, torch.zeros(4, dtype=torch.long, device=gpu), 4, 0)
