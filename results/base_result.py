@@ -27,11 +27,11 @@ from alexnet.training import RECIPES, evaluate, generator, make_optimizer, set_r
 from results import plots
 from results.ablations import BASE, Case, curve_of, trained
 from results.benchmark import NORMALIZE, imagefolder
-from results.pages import fill, percent, picture
+from results.pages import Text, fill, percent, picture, say
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
-TITLE, EPOCHS = "The base result", 60
+TITLE, EPOCHS = Text("The base result", "基准结果"), 60
 OURS, THEIRS = "ours, as-trained", "torchvision, pytorch examples"
 SWAPPED = "ours, torchvision's crops"
 MEAN, STD = (torch.tensor(values)[:, None, None] for values in (NORMALIZE.mean, NORMALIZE.std))
@@ -158,8 +158,8 @@ def report(place: Place) -> list[str]:
                      for name in ("top1", "top5")]
             lines.append(f"| {unit.case} | {unit.config['image_size']} | {unit.seed} | {' | '.join(cells)} | "
                          f"{content['seconds'] / 3600:.2f} |")
-    fill(out / "README.md", "runs", [*lines, "", *comparison(place)], TITLE)
-    return [f"## {TITLE}", "", *picture(place.out, "base/curves.png"), *means(place), *comparison(place), "",
+    fill(out, "runs", [*lines, "", *comparison(place)], TITLE)
+    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "base/curves.png"), *means(place), *comparison(place), "",
             "[Each run](base/README.md).", ""]
 
 
@@ -217,7 +217,7 @@ def apart(place: Place, first: str, second: str) -> str:
     differences = [one["result"]["top1_error_1"] - other["result"]["top1_error_1"] for one, other in pairs]
     if len(differences) == 1:
         return f"{100 * differences[0]:+.2f} points (one pair)"
-    return t_interval(differences).text() if differences else ""
+    return t_interval(differences).text().en if differences else ""
 
 
 def at(content: dict[str, Any], epochs: float) -> float:

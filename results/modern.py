@@ -25,11 +25,11 @@ from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_
                               make_optimizer, set_rates, steps)
 from results import plots
 from results.ablations import EPOCHS, HELD_OUT, SIZE
-from results.pages import fill, percent, picture
+from results.pages import Text, fill, percent, picture, say
 from results.units import CPU, Place, Unit, pieces
 from results.verdicts import t_interval
 
-TITLE, BATCH, LONG = "What 14 years were worth", 128, 60
+TITLE, BATCH, LONG = Text("What 14 years were worth", "14 年的进步值多少"), 128, 60
 OLD, NEW, ALL = "final, 2012", "final, today", "final, all together"
 
 
@@ -230,7 +230,7 @@ def report(place: Place) -> list[str]:
         return []
     errors = {name: 100 * error(place, name) for name in kept}
     plots.stairs([(name, errors[name], kept[name]) for name in kept], out / "steps.png",
-                   f"{TITLE}: AlexNet, Imagenette, {SIZE} px, {EPOCHS} epochs",
+                   f"{TITLE.en}: AlexNet, Imagenette, {SIZE} px, {EPOCHS} epochs",
                    "top-1 error on held-out training images, %")
     lines = ["Made by `python -m results.reproduce table`; the runs by `python -m "
              "results.reproduce run modern --imagenette DIR`. Each change on top of those kept above it; two seeds; kept "
@@ -241,8 +241,8 @@ def report(place: Place) -> list[str]:
         lines.append(f"| {name} | {errors[name]:.2f}% | {'' if math.isnan(best) else f'{best - errors[name]:+.2f}'} | "
                      f"{'kept' if kept[name] else 'dropped'} |")
         best = errors[name] if kept[name] else best
-    fill(out / "README.md", "runs", [*lines, "", *final_lines(place)], TITLE)
-    return [f"## {TITLE}", "", *picture(place.out, "modern/steps.png"), *final_lines(place), "",
+    fill(out, "runs", [*lines, "", *final_lines(place)], TITLE)
+    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png"), *final_lines(place), "",
             "[Each change](modern/README.md).", ""]
 
 
@@ -266,7 +266,7 @@ def final_lines(place: Place) -> list[str]:
         old = errors_of(place, OLD, epochs)
         for case, says in ((OLD, "2012"), (NEW, "all that was kept"), (ALL, "all together")):
             if errors := errors_of(place, case, epochs):
-                bought = t_interval([a - b for a, b in zip(old, errors)]).text() if old and case != OLD else ""
+                bought = t_interval([a - b for a, b in zip(old, errors)]).text().en if old and case != OLD else ""
                 rows.append(f"| {says} | {epochs} | {percent(fmean(errors))} | {bought} |")
     if not rows:
         return ["The comparison on the validation part: not run yet."]

@@ -1,21 +1,75 @@
-"""What the pages of results/ share: a made part between two marks, pictures, percentages."""
+"""What the pages of results/ share: texts in English and Chinese, made side by side from the same numbers; tables; and
+the filled part of a page between two marks."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Iterable, Sequence
 
 from alexnet.files import write_text
 
+PAGES = {"en": "README.md", "zh": "README.zh-CN.md"}   # of each folder
 
-def fill(page: Path, mark: str, lines: Sequence[str], title: str = "") -> None:
-    """Writes `lines` between `<!-- mark -->` and `<!-- /mark -->` (of `claim C8`: `<!-- /claim -->`), and leaves
-    what people wrote around them. A page that does not exist yet begins with its title."""
+
+@dataclass(frozen=True)
+class Text:
+    """The same in English and in Chinese."""
+
+    en: str
+    zh: str
+
+
+def say(en: str, zh: str, *values: Any) -> Text:
+    """A sentence in both languages, with the same values in its braces: numbers, strings or texts."""
+    return Text(en.format(*(in_language(value, "en") for value in values)),
+                zh.format(*(in_language(value, "zh") for value in values)))
+
+
+def in_language(value: Any, language: str) -> Any:
+    """`value`, or its side if it is a text."""
+    return getattr(value, language) if isinstance(value, Text) else value
+
+
+def joined(parts: Iterable[Text | str], en: str = ", ", zh: str = "、") -> Text:
+    parts = list(parts)
+    return say(en.join(["{}"] * len(parts)), zh.join(["{}"] * len(parts)), *parts)
+
+
+def row(*cells: Any) -> Text:
+    """A row of a table."""
+    line = "| {} " * len(cells) + "|"
+    return say(line, line, *cells)
+
+
+def table(columns: Sequence[Text | str], rows: Sequence[Text]) -> list[Text | str]:
+    """A table, if there are rows, and an empty line behind it."""
+    return [row(*columns), "|---" * len(columns) + "|", *rows, ""] if rows else []
+
+
+def part(title: Text, says: Text | str, columns: Sequence[Text | str], rows: Sequence[Text]) -> list[Text | str]:
+    """A section of a page with a table, if there are rows."""
+    return [say("### {}", "### {}", title), "", *([says, ""] if says else []), *table(columns, rows)] if rows else []
+
+
+def anchor(title: Text) -> Text:
+    """GitHub's address of a heading."""
+    return Text(*(re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in (title.en, title.zh)))
+
+
+def fill(folder: Path, mark: str, lines: Sequence[Text | str], title: Text | str = "") -> None:
+    """Writes `lines` into both pages of a folder, between `<!-- mark -->` and `<!-- /mark -->` (of `claim C8`:
+    `<!-- /claim -->`), and leaves what people wrote around them. A page that does not exist yet begins with its title."""
     end = f"<!-- /{mark.split()[0]} -->"
-    text = page.read_text("utf-8") if page.exists() else f"# {title}\n\n<!-- {mark} -->\n{end}\n"
-    write_text(page, re.sub(rf"(<!-- {mark} -->\n).*?({end})",
-                            lambda match: match[1] + "".join(f"{line}\n" for line in lines) + match[2], text, flags=re.S))
+    for language, name in PAGES.items():
+        page, made = folder / name, "".join(f"{in_language(line, language)}\n" for line in lines)
+        empty = f"<!-- {mark} -->\n{end}\n"
+        text = page.read_text("utf-8") if page.exists() else f"# {in_language(title, language)}\n\n{empty}"
+        if f"<!-- {mark} -->" not in text:
+            text += f"\n{empty}"
+        write_text(page, re.sub(rf"(<!-- {mark} -->\n).*?({end})", lambda match: match[1] + made + match[2], text,
+                                flags=re.S))
 
 
 def picture(folder: Path, name: str) -> list[str]:

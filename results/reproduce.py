@@ -24,22 +24,18 @@ from alexnet.cli import typed_path
 from alexnet.device import keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
-from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, tiny, units as running,
-                     what_breaks_it)
-from results.chinese import SAYS, chinese
+from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, tiny,
+                     units as running, what_breaks_it)
 from results.claims import CLAIMS, Finding, differences, val_error
-from results.pages import fill, picture
+from results.names import named
+from results.pages import Text, anchor, fill, joined, picture, row, say, table
 from results.units import Place, Unit
-from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval, holm, p_value,
-                              t_interval)
+from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval, holm,
+                              p_value, t_interval)
 
 WAIT = 10   # seconds until we look again at what another process holds
 ORDER = sorted(CLAIMS, key=lambda name: int(name[1:]))
-GUIDE = [running.RESULTS.parent / "paper" / name for name in ("README.md", "README.zh-CN.md")]
-README = {running.RESULTS.parent / "README.md": False, running.RESULTS.parent / "README.zh-CN.md": True}   # in Chinese?
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
-
-
 CASES = ablations.CASES
 FAILED_START = "no dropout"   # with biases of 1: what it measures is that learning does not start (what-breaks-it)
 
@@ -133,62 +129,67 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
     return not failed
 
 
-def table(place: Place) -> None:
-    """The wall (results/README.md), the plots, the pages of the stories and the guide's boxes, from whatever was run."""
-    bars = [(change(name), 100 * one.mean, 100 * one.low, 100 * one.high) for name, one in reversed(effects(place))]
+def write_pages(place: Place) -> None:
+    """results/README, the plots, the pages of the stories and the guide's boxes, from whatever was run."""
+    bars = [(change(name).en, 100 * one.mean, 100 * one.low, 100 * one.high)
+            for name, one in reversed(effects(place))]
     if bars:
         plots.effects(bars, place.out / "ablations.png",
-                        f"Top-1 error with the change less that without it, Imagenette, {ablations.SIZE} px, "
-                        f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
+                      f"Top-1 error with the change less that without it, Imagenette, {ablations.SIZE} px, "
+                      f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
     draw_race(place)
     stories = [line for module in STORIES.values() for line in module.report(place)]
     findings = {name: CLAIMS[name].finding(place) for name in ORDER}
-    fill(place.out / "README.md", "claims", [*in_one_minute(place, findings), *claims_lines(findings), *stories,
-                                             *ablation_lines(place), *longer.lines(place), *rule_lines(), *hours(place)], "Results")
+    title = Text("Results", "结果")
+    fill(place.out, "short", in_short(place, findings), title)
+    fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *longer.lines(place),
+                               *rule_lines(), *hours(place)], title)
     if place.out == running.RESULTS:
-        for page, in_chinese in README.items():
-            fill(page, "verdicts", verdict_lines(findings, in_chinese))
-        for page in GUIDE:
-            for name in CLAIMS:
-                fill(page, f"claim {name}", [claim_line(name, findings[name], page.name.endswith(".zh-CN.md"))])
+        fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])
+        for name in CLAIMS:
+            fill(running.RESULTS.parent / "paper", f"claim {name}", [claim_line(name, findings[name])])
 
 
-def change(name: str) -> str:
+def change(name: str) -> Text:
     """A case, with what it is compared with, should that not be the base."""
-    return name if CASES[name].against == "base" else f"{name} (against {CASES[name].against})"
+    against = CASES[name].against
+    return named(name) if against == "base" else say("{} (against {})", "{}（与“{}”相比）", named(name), named(against))
 
 
-def in_one_minute(place: Place, findings: dict[str, Finding]) -> list[str]:
-    """What was found: the verdicts, what hurts most, and a sentence of each story."""
-    said = "; ".join(f"**{one}: {len(names)}** ({', '.join(names)})" for one, names in by_verdict(findings).items())
-    partly = [name for name in ORDER if "(opposite: " in findings[name].verdict]
-    worst = [f"{change(name)} {100 * interval.mean:+.1f}" for name, interval in effects(place)
-             if interval.low > 0 and name != FAILED_START][:5]
-    return ["## In one minute", "", f"- [The paper's 27 claims](#the-papers-27-claims): {said}."
-            + (f" In a part of {', '.join(partly)} the opposite was found." if partly else ""),
-            *([f"- [The ablations by their effect](#the-ablations-by-their-effect), points of top-1 error, the worst: {'; '.join(worst)}."] if worst else []),
-            *(f"- [{module.TITLE}](#{anchor(module.TITLE)}): {said}." for module in STORIES.values()
-              if (said := module.in_short(place))), ""]
+# ------------------------------------------------------------------- results/README
+
+CLAIMS_TITLE = Text("The paper's 27 claims", "论文的 27 个论断")
+EFFECTS_TITLE = Text("The ablations by their effect", "消融实验，按影响排列")
 
 
-def by_verdict(findings: dict[str, Finding]) -> dict[str, list[str]]:
+def in_short(place: Place, findings: dict[str, Finding]) -> list[Text]:
+    """What was found: the verdicts, the largest effects, and a sentence of each story."""
+    said = joined((say("**{}: {}** ({})", "**{}：{}**（{}）", one, len(names), joined(names))
+                   for one, names in by_verdict(findings).items()), "; ", "；")
+    partly = joined(name for name in ORDER if "(opposite: " in findings[name].verdict.en)
+    opposite = say(" In a part of {} the opposite was found.", "{}中有一部分结果相反。", partly) if partly.en else ""
+    lines = [say("- [{}](#{}): {}.{}", "- [{}](#{})：{}。{}", CLAIMS_TITLE, anchor(CLAIMS_TITLE), said, opposite)]
+    worst = [say("{} {:+.1f}", "{} {:+.1f}", change(name), 100 * interval.mean)
+             for name, interval in effects(place) if interval.low > 0 and name != FAILED_START][:5]
+    if worst:
+        lines.append(say("- [{}](#{}), largest increases of top-1 error in percentage points: {}.",
+                         "- [{}](#{})，top-1 错误率增加最多的（百分点）：{}。", EFFECTS_TITLE, anchor(EFFECTS_TITLE),
+                         joined(worst, "; ", "；")))
+    return [*lines, *(say("- [{}](#{}): {}.", "- [{}](#{})：{}。", module.TITLE, anchor(module.TITLE), said)
+                      for module in STORIES.values() if (said := module.in_short(place)))]
+
+
+def by_verdict(findings: dict[str, Finding]) -> dict[Text, list[str]]:
     """The claims of each verdict that there is, without what stands in brackets behind it."""
-    groups = {one: [name for name in ORDER if findings[name].verdict.split(" (")[0] == one]
+    groups = {one: [name for name in ORDER if findings[name].verdict.en.split(" (")[0] == one.en]
               for one in (REPRODUCED, NOT_HERE, OPPOSITE, NOT_TESTED, BY_CONSTRUCTION)}
     return {one: names for one, names in groups.items() if names}
 
 
-def verdict_lines(findings: dict[str, Finding], in_chinese: bool) -> list[str]:
+def verdict_line(findings: dict[str, Finding]) -> Text:
     """For the first page: how many claims have which verdict."""
-    found = by_verdict(findings).items()
-    if in_chinese:
-        return ["；".join(f"{chinese(one)} **{len(names)}** 条" for one, names in found) + "。"]
-    return [", ".join(f"{one} **{len(names)}**" for one, names in found) + "."]
-
-
-def anchor(title: str) -> str:
-    """GitHub's, of a heading."""
-    return title.lower().replace(" ", "-")
+    counts = (say("{} **{}**", "{} **{}** 条", one, len(names)) for one, names in by_verdict(findings).items())
+    return say("{}.", "{}。", joined(counts, ", ", "；"))
 
 
 def effects(place: Place) -> list[tuple[str, Interval]]:
@@ -198,78 +199,95 @@ def effects(place: Place) -> list[tuple[str, Interval]]:
     return sorted(found.items(), key=lambda item: -item[1].mean)
 
 
-def claims_lines(findings: dict[str, Finding]) -> list[str]:
+def claims_lines(findings: dict[str, Finding]) -> list[Text | str]:
     """The table of all claims."""
-    return ["## The paper's 27 claims", "", f"Made by `python -m results.reproduce table` from the JSON files "
-            f"in `experiments/`. Where nothing else is said, networks learnt Imagenette at {ablations.SIZE} px for "
-            f"{ablations.EPOCHS} epochs. Intervals are 95% t intervals of paired differences (same seeds on both sides). "
-            f"**{REPRODUCED}**: the interval lies on the paper's side of 0; **{OPPOSITE}**: on the other; **{NOT_HERE}**: it includes 0; "
-            f"**{BY_CONSTRUCTION}**: our code was written so, which confirms the code and not the paper. How each verdict follows stands in "
-            "[claims.py](claims.py) and [below](#how-each-verdict-follows); when that was fixed, and what was changed later, "
-            "[there, too](#what-was-fixed-when).", "",
-            "| claim | the paper | found here | verdict | command |", "|---|---|---|---|---|",
-            *(f"| {name} | {CLAIMS[name].says} | {one.found} | {one.verdict} | `{CLAIMS[name].how()}` |"
-              for name, one in findings.items()), ""]
+    rule, fixed = (Text("How each verdict follows", "各结论的规则"), Text("What was fixed when", "什么是何时定下的"))
+    return [say("## {}", "## {}", CLAIMS_TITLE), "", say(
+        "Unless a row says otherwise, networks learnt Imagenette at {} px for {} epochs. Intervals are 95% t intervals of "
+        "paired differences (same seeds on both sides). **{}**: the interval lies on the paper's side of 0. **{}**: it lies "
+        "on the other side. **{}**: it includes 0. **{}**: our code was written so, which confirms the code and not the "
+        "paper. The rules: [claims.py](claims.py) and [below](#{}). When they were fixed, and what was changed later: "
+        "[below](#{}). Made by `python -m results.reproduce table` from the JSON files in `experiments/`.",
+        "除非某行另有说明，网络都是在 Imagenette 上以 {} px 训练 {} 轮。区间是配对差（两边种子相同）的 95% t 区间。"
+        "**{}**：区间在论文所说的一侧。**{}**：在另一侧。**{}**：区间包含 0。**{}**：我们的代码就是这样写的，证实的是代码而不是论文。"
+        "规则见 [claims.py](claims.py) 和[下文](#{})；何时定下、后来改过什么，也见[下文](#{})。"
+        "本表由 `python -m results.reproduce table` 根据 `experiments/` 里的 JSON 文件生成。",
+        ablations.SIZE, ablations.EPOCHS, REPRODUCED, OPPOSITE, NOT_HERE, BY_CONSTRUCTION, anchor(rule), anchor(fixed)),
+        "", *table((Text("claim", "论断"), Text("the paper", "论文"), Text("found here", "这里的结果"), Text("verdict", "结论"),
+                    Text("command", "命令")),
+                   [row(name, CLAIMS[name].says, one.found, one.verdict, f"`{CLAIMS[name].how()}`")
+                    for name, one in findings.items()])]
 
 
-def ablation_lines(place: Place) -> list[str]:
+def ablation_lines(place: Place) -> list[Text | str]:
     """The ablations sorted by effect, and figure 1."""
-    found = dict(effects(place))
+    found, lines = dict(effects(place)), []
     failed = found.pop(FAILED_START, None)
-    rows = [f"| {change(name)} | {interval.text()} | {interval.count} |" for name, interval in found.items()]
-    race = picture(place.out, "relu.png")
-    return [*(["## The ablations by their effect", "", *picture(place.out, "ablations.png"), *comparisons(place), "",
-               "| change | top-1 error, points | seeds |", "|---|---|---|", *rows, ""] if rows else []),
-            *([f"Not in the list: {change(FAILED_START)}, biases 1: {failed.text()}. That is a start that failed, no effect of dropout "
-               "([what breaks AlexNet](what-breaks-it/README.md)).", ""] if failed else []),
-            *(["## Figure 1: ReLU, tanh and sigmoid", "", *race] if race else [])]
+    if found:
+        lines += [say("## {}", "## {}", EFFECTS_TITLE), "", *picture(place.out, "ablations.png"), *comparisons(place), "",
+                  *table((Text("change", "改动"), Text("change of the top-1 error", "top-1 错误率的变化")),
+                         [row(change(name), interval.text()) for name, interval in found.items()])]
+    if failed:
+        lines += [say("Not in the list: {}, biases 1: {}. In these runs learning did not start properly; that is no effect of "
+                      "dropout as such ([what breaks AlexNet](what-breaks-it/README.md)).",
+                      "未列入的：{}，偏置为 1：{}。这些网络没有正常开始学习，这不是丢弃法本身的作用"
+                      "（[什么会使 AlexNet 无法训练](what-breaks-it/README.zh-CN.md)）。", change(FAILED_START), failed.text()), ""]
+    if race := picture(place.out, "relu.png"):
+        lines += [Text("## Figure 1: ReLU, tanh and sigmoid", "## 图 1：ReLU、tanh 和 sigmoid"), "", *race]
+    return lines
 
 
-def comparisons(place: Place) -> list[str]:
+def comparisons(place: Place) -> list[Text]:
     """How many there are, and what an adjustment for their number would change."""
     values = {name: p_value(apart) for name in CASES if name not in ("base", FAILED_START)
               and len(apart := differences(place, name, val_error)) >= 2}
     if not values:
         return []
-    shared = [name for name in values if CASES[name].against == "base"]
-    adjusted = holm(values)
+    shared, adjusted = [name for name in values if CASES[name].against == "base"], holm(values)
     alone = [name for name in values if values[name] < 0.05]
     kept = [name for name in alone if adjusted[name] < 0.05]
     lost = [name for name in alone if name not in kept]
-    return [f"{len(values)} comparisons, {len(shared)} of them with the same five base networks, so they are not independent. "
-            f"Each interval stands for itself, and of so many intervals of 95% one that misses is to be expected. {len(alone)} exclude 0. "
-            f"Adjusted for their number (Holm), {len(kept)} still do ({', '.join(kept)}), {len(lost)} do not ({', '.join(lost)})."]
+    return [say("{} comparisons, {} of them with the same five base networks, so they are not independent. Of so many 95% "
+                "intervals about one is expected to miss. {} exclude 0. Adjusted for their number (Holm), {} still do ({}), "
+                "{} do not ({}).",
+                "共 {} 个比较，其中 {} 个用同样五个基准网络，因此彼此不独立。这么多 95% 区间中，预计会有一个左右不含真值。"
+                "{} 个区间不包含 0。按个数校正（Holm）后，仍不包含 0 的有 {} 个（{}），不再如此的有 {} 个（{}）。",
+                len(values), len(shared), len(alone), len(kept), joined(map(named, kept), "; ", "；"), len(lost),
+                joined(map(named, lost), "; ", "；"))]
 
 
-def rule_lines() -> list[str]:
-    return ["## How each verdict follows", "", "| claim | rule |", "|---|---|",
-            *(f"| {name} | {CLAIMS[name].rule} |" for name in ORDER), ""]
+def rule_lines() -> list[Text | str]:
+    return [Text("## How each verdict follows", "## 各结论的规则"), "",
+            *table((Text("claim", "论断"), Text("rule", "规则")), [row(name, CLAIMS[name].rule) for name in ORDER])]
 
 
-def hours(place: Place) -> list[str]:
+def hours(place: Place) -> list[Text]:
     contents = [content for unit in all_units() if (content := place.found(unit))]
     if not contents:
         return []
     dates = sorted(content["date"] for content in contents)
-    shapes = sorted({f"{about['threads']} thread(s) of {about['cores']} cores, {about['instructions']}, torch {about['torch']}"
+    shapes = sorted({(about["threads"], about["cores"], about["instructions"], about["torch"])
                      for about in (content["machine"] for content in contents)})
-    return [f"{len(contents)} runs, {sum(content['seconds'] for content in contents) / 3600:.1f} hours of one "
-            f"process each ({'; '.join(shapes)}), {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}."]
+    machines = joined((say("{} thread(s) of {} cores, {}, torch {}", "{} 个线程，共 {} 个核，{}，torch {}", *shape)
+                       for shape in shapes), "; ", "；")
+    return [say("{} runs, {:.1f} hours of one process each ({}), {}.", "共 {} 次实验，每次一个进程，合计 {:.1f} 小时（{}），{}。",
+                len(contents), sum(content["seconds"] for content in contents) / 3600, machines,
+                joined(dict.fromkeys([dates[0], dates[-1]]), " to ", " 至 "))]
 
 
-def claim_line(name: str, finding: Finding, in_chinese: bool) -> str:
+# ------------------------------------------------------------------- the guide
+
+def claim_line(name: str, finding: Finding) -> Text:
     """A claim, its verdict and its experiment, for the guide."""
     one = CLAIMS[name]
-    found = "; ".join(f"[results/{file}](../results/{file})" + (": " if cases else "")
-                      + ", ".join(f"`{case}`" for case in cases) for file, cases in one.experiments().items())
-    if in_chinese:
-        said = (f"尚未测量；`{one.how()}`" if finding.verdict == NOT_RUN else
-                f"**{chinese(finding.verdict)}**。{chinese(finding.found)}")
-        for sign, chinese_sign in (("): ", ")："), ("; ", "；"), ("`, `", "`、`")):
-            found = found.replace(sign, chinese_sign)
-        return f"{name}（{SAYS[name]}）：{said}。" + (f"实验：{found}。" if found else "")
-    said = (f"not measured yet; `{one.how()}`" if finding.verdict == NOT_RUN else f"**{finding.verdict}**. {finding.found}")
-    return f"{name} ({one.says}): {said}." + (f" Experiment: {found}." if found else "")
+    said = say("**{}**. {}", "**{}**。{}", finding.verdict, finding.found)
+    if finding.verdict == NOT_RUN:
+        said = say("not measured yet; `{}`", "尚未测量；`{}`", one.how())
+    files = [say("[results/{0}](../results/{0}){1}", "[results/{0}](../results/{0}){1}", file,
+                 say(": {}", "：{}", joined(f"`{case}`" for case in cases)) if cases else "")
+             for file, cases in one.experiments().items()]
+    where = say(" Experiment: {}.", "实验：{}。", joined(files, "; ", "；")) if files else ""
+    return say("{} ({}): {}.{}", "{}（{}）：{}。{}", name, one.says, said, where)
 
 
 def draw_race(place: Place) -> None:
@@ -279,8 +297,8 @@ def draw_race(place: Place) -> None:
              for activation in cifar_nets.RATES}
     if any(lines.values()):
         plots.curves({"CIFAR-10, four-layer net": {name: some for name, some in lines.items() if some}},
-                       place.out / "relu.png", "Figure 1: training error by nonlinearity, each at its best rate",
-                       "epoch", "training error, %", level=100 * cifar_nets.TARGET, log=(True, False))
+                     place.out / "relu.png", "Figure 1: training error by nonlinearity, each at its best learning rate",
+                     "epoch", "training error, %", level=100 * cifar_nets.TARGET, log=(True, False))
 
 
 # ------------------------------------------------------------------- the command line
@@ -309,7 +327,7 @@ def main(arguments: list[str] | None = None) -> None:
         if options.command == "list":
             show_list(chosen(options.names or ["all"]), place)
         elif options.command == "table":
-            table(place)
+            write_pages(place)
         else:
             keep_memory()
             stop_gently(place)

@@ -1,5 +1,5 @@
-"""How a verdict follows from numbers: paired differences, a t interval, one of four answers; and a fifth for what our
-code satisfies by construction."""
+"""How a verdict follows from numbers: paired differences, a t interval, one of four answers; and a fifth for what
+our code satisfies by construction."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Sequence
 
 import numpy as np
 
-REPRODUCED = "reproduced"
-NOT_HERE = "not reproduced at this scale"
-OPPOSITE = "opposite"
-NOT_TESTED = "not tested"
-BY_CONSTRUCTION = "by construction"   # our code was written so: that it is so confirms the code, not the paper
-NOT_RUN = f"{NOT_TESTED} (not all runs are there)"
+from results.pages import Text, joined, say
+
+REPRODUCED = Text("reproduced", "重现")
+NOT_HERE = Text("not reproduced at this scale", "在这个规模上未能重现")
+OPPOSITE = Text("opposite", "结果相反")
+NOT_TESTED = Text("not tested", "未检验")
+BY_CONSTRUCTION = Text("by construction", "由代码的写法保证")   # which confirms our code, not the paper
+NOT_RUN = say("{} (not all runs are there)", "{}（实验尚未做完）", NOT_TESTED)
 
 # Quantiles of Student's t at 97.5%, by degrees of freedom: enough without scipy.
 T975 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
@@ -30,10 +32,10 @@ class Interval:
     high: float
     count: int
 
-    def text(self, factor: float = 100, unit: str = " points") -> str:
+    def text(self, factor: float = 100, unit: Text | str = Text(" percentage points", " 个百分点")) -> Text:
         """In percentage points, or what `factor` makes of it."""
-        return (f"{factor * self.mean:+.2f}{unit} ({factor * self.low:+.2f} to {factor * self.high:+.2f}; "
-                f"{self.count} pairs)")
+        return say("{:+.2f}{} ({:+.2f} to {:+.2f}; {} pairs)", "{:+.2f}{}（{:+.2f} 至 {:+.2f}；{} 对）",
+                   factor * self.mean, unit, factor * self.low, factor * self.high, self.count)
 
 
 def t_interval(values: Sequence[float]) -> Interval:
@@ -55,7 +57,7 @@ def wilson(count: int, of: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + extra)), min(1.0, (middle + half) / (1 + extra))
 
 
-def verdict(differences: Sequence[float]) -> str:
+def verdict(differences: Sequence[float]) -> Text:
     """Of paired differences, counted so that the paper's statement makes them positive: whether the
     interval lies on the paper's side of 0, across 0, or on the other side. Three pairs at least."""
     if len(differences) < 3:
@@ -64,14 +66,14 @@ def verdict(differences: Sequence[float]) -> str:
     return REPRODUCED if interval.low > 0 else OPPOSITE if interval.high < 0 else NOT_HERE
 
 
-def combine(verdicts: dict[str, str]) -> str:
-    """Of several numbers that a statement needs all of, by name: what they agree on, else that it is not reproduced; numbers
-    that say the opposite are named."""
+def combine(verdicts: dict[Text | str, Text]) -> Text:
+    """Of several numbers that a statement needs all of, by name: what they agree on, else that it is not reproduced;
+    numbers that say the opposite are named."""
     found = set(verdicts.values())
     if len(found) == 1 or NOT_RUN in found:
         return NOT_RUN if NOT_RUN in found else found.pop()
     opposite = [name for name, one in verdicts.items() if one == OPPOSITE]
-    return NOT_HERE + (f" (opposite: {', '.join(opposite)})" if opposite else "")
+    return say("{} (opposite: {})", "{}（结果相反的部分：{}）", NOT_HERE, joined(opposite)) if opposite else NOT_HERE
 
 
 # ------------------------------------------------------------------- many comparisons
@@ -89,7 +91,7 @@ def p_value(values: Sequence[float]) -> float:
 
 
 def holm(values: dict[str, float]) -> dict[str, float]:
-    """Holm's adjustment (1979) of several p values: the smallest times their number, the next times one less, ..."""
+    """Holm's adjustment (1979) of p values: the smallest times their number, the next times one less, ..."""
     found, highest = {}, 0.0
     for rank, (name, value) in enumerate(sorted(values.items(), key=lambda item: item[1])):
         highest = max(highest, min(1.0, value * (len(values) - rank)))
