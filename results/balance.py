@@ -39,11 +39,13 @@ from alexnet.predict import probabilities
 from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_ready, generator, make_optimizer,
                               set_rates, steps)
 from results import units as running
-from results.pages import fill, percent
+from results.pages import Text, fill, joined, percent, row, say, table
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
-TITLE, WAYS = "Classes of unequal size", ("plain", "weights", "sampling")
+TITLE, WAYS = Text("Classes of unequal size", "各类大小不等"), ("plain", "weights", "sampling")
+WAY_NAMES = dict(zip(WAYS, (Text("plain", "不处理"), Text("weights", "损失加权"), Text("sampling", "按类抽样"))))
+LARGE, SMALL = slice(0, None, 2), slice(1, None, 2)   # classes: every second one is cut
 SIZE, EPOCHS, BATCH, RATE, PART, SEEDS = 64, 10, 128, 0.01, 10, 3
 
 
@@ -130,22 +132,23 @@ def report(place: Place) -> None:
     def by_seed(way: str, part: slice = slice(None)) -> list[float]:
         return [mean(found[way, seed]["errors"][part]) for seed in seeds]
 
-    lines = ["Made by `python -m results.balance --imagenette DIR`; the rule that chooses stands in "
-             "[balance.py](../balance.py) and was fixed before the runs. Every second class has a tenth of its "
-             f"training images. `as-trained`, {SIZE} px, {EPOCHS} epochs, batch {BATCH}, rate {RATE:g}. Top-1 error "
-             "of the last network on the validation part, one view: the mean over classes and over those of the "
-             f"{SEEDS} seeds that are done ({', '.join(map(str, seeds))}).", "",
-             "| way | all classes | large classes | small classes | all classes, by seed |", "|---|---|---|---|---|"]
-    for way in WAYS:
-        cells = [percent(mean(by_seed(way, part))) for part in (slice(None), slice(0, None, 2), slice(1, None, 2))]
-        lines.append(f"| {way} | {' | '.join(cells)} | {', '.join(map(percent, by_seed(way)))} |")
-    lines.append("")
-    pairs = (("plain", "weights"), ("plain", "sampling"), ("weights", "sampling"))
-    for one, other in pairs if len(seeds) > 1 else ():
-        apart = t_interval([a - b for a, b in zip(by_seed(one), by_seed(other))])
-        lines.append(f"- error of {one} less that of {other}: {apart.text(unit=' percentage points')}")
-    fill(place.out / "balance" / "README.md", "runs", lines, TITLE)
-    print(f"written to {place.out / 'balance' / 'README.md'}")
+    parts = Text("all classes", "全部类别"), Text("large classes", "大类"), Text("small classes", "小类")
+    rows = [row(WAY_NAMES[way], *(percent(mean(by_seed(way, part))) for part in (slice(None), LARGE, SMALL)),
+                joined(map(percent, by_seed(way)))) for way in WAYS]
+    pairs = [("plain", "weights"), ("plain", "sampling"), ("weights", "sampling")]
+    apart = [say("- error of {} less that of {}: {}", "- {} 的错误率减去 {} 的：{}", WAY_NAMES[one], WAY_NAMES[other], t_interval(
+        [a - b for a, b in zip(by_seed(one), by_seed(other))]).text()) for one, other in pairs if len(seeds) > 1]
+    fill(place.out / "balance", "runs", [
+        *table((Text("way", "方式"), *parts, Text("all classes, by seed", "全部类别，各种子")), rows), *apart, "", say(
+            "`as-trained`, {} px, {} epochs, batch {}, learning rate {:g}. Every second class has a tenth of its training images. "
+            "Top-1 error of the last network on the validation part, one crop: the mean over classes and over those of the {} seeds "
+            "that are done ({}). The rule that chooses stands in [balance.py](../balance.py) and was fixed before the runs. Made by "
+            "`python -m results.balance --imagenette DIR`.",
+            "`as-trained`，{} px，{} 轮，批大小 {}，学习率 {:g}。每隔一类只保留十分之一的训练图像。最后的网络在验证集上的 top-1 错误率，"
+            "单次裁剪：先对各类平均，再对 {} 个种子中已完成的（{}）平均。选择的规则写在 [balance.py](../balance.py) 里，实验之前就已定下。"
+            "由 `python -m results.balance --imagenette DIR` 生成。", SIZE, EPOCHS, BATCH, RATE, SEEDS, joined(map(str, seeds)))],
+        TITLE)
+    print(f"written to {place.out / 'balance'}")
 
 
 def main() -> None:

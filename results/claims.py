@@ -237,7 +237,7 @@ def _(place: Place) -> Finding:
                    combine({name: verdict(values) for name, values in apart.items()}))
 
 
-CHECKS = {"side of 256 for 224 px": Text("side of 256 for 224 px", "224 px 对应边长 256"), "centre": Text("centre", "取中央"),
+CHECKS = {"side of 256 for 224 px": Text("side of 256 for 224 px", "224 像素对应边长 256"), "centre": Text("centre", "取中央"),
           "only the mean": Text("only the mean", "只减均值"), "centre crop": Text("centre crop", "中心裁剪")}
 
 
@@ -337,7 +337,7 @@ def _(place: Place) -> Finding:
     order = counted(place, "C12 order") == PAPERS_ORDER
     return Finding(say("{} of 8 layers as in section 3.5 (results, inputs, side, stride of the kernels); the order of ReLU, "
                        "normalisation and pooling: {}",
-                       "{} 层（共 8 层）与 3.5 节一致（卷积核的个数、输入、边长、步长）；ReLU、归一化、池化的次序：{}",
+                       "8 层中有 {} 层与 3.5 节一致（卷积核的个数、输入、边长、步长）；ReLU、归一化、池化的次序：{}",
                        equal, YES if order else NO), constructed(equal == 8 and order))
 
 
@@ -386,7 +386,7 @@ def _(place: Place) -> Finding:
         return Finding(Text("results/benchmark/input.json is missing", "缺少 results/benchmark/input.json"), NOT_RUN)
     lost_part, overlap = lost
     return Finding(say("{:.1f}% of the throughput lost, at 224 px, where the same cores do both (medians of five rounds, whose "
-                       "ranges {})", "在 224 px 上损失 {:.1f}% 的吞吐量（这里两件事由同样的核来做；五轮测量的中位数，两边的范围{}）",
+                       "ranges {})", "在 224 像素上损失 {:.1f}% 的吞吐量（这里两件事由同样的核来做；五轮测量的中位数，两边的范围{}）",
                        100 * lost_part, Text("overlap", "重叠") if overlap else Text("do not overlap", "不重叠")),
                    REPRODUCED if overlap else NOT_HERE)
 
@@ -471,7 +471,7 @@ def _(place: Place) -> Finding:
 def _(place: Place) -> Finding:
     return Finding(say("{}; the paper's own rule (`plateau`) was not run, and the first drop lowers the error at 128 px in 30 "
                        "and 60 epochs (single runs, base result)",
-                       "{}；论文自己的规则（`plateau`）没有跑；128 px 的 30 轮和 60 轮里，第一次降低学习率都使错误率下降"
+                       "{}；论文自己的规则（`plateau`）没有跑；128 像素的 30 轮和 60 轮里，第一次降低学习率都使错误率下降"
                        "（见单次运行和 60 轮的结果）", top1(place, "constant rate")),
                    verdict(differences(place, "constant rate", val_error)))
 
@@ -515,7 +515,7 @@ def beyond_chance(columns: np.ndarray, halvings: int = 1000) -> float:
 @claim("C24", Text("Figure 4, left: the five most probable labels are mostly sensible", "图 4 左：最可能的五个类别大多合理"),
        Text("the right class among the five most probable of 200 (Tiny-ImageNet, 64 px, 15 epochs) for more than half of the "
             "validation images, in each seed",
-            "200 类（Tiny-ImageNet，64 px，15 轮）：每个种子都有一半以上的验证图像，正确类别在最可能的五个之中"), tiny.units())
+            "200 类（Tiny-ImageNet，64 像素，15 轮）：每个种子都有一半以上的验证图像，正确类别在最可能的五个之中"), tiny.units())
 def _(place: Place) -> Finding:
     errors = [one["val_top5_error_1"] for one in results(place, tiny.units())]
     return Finding(say("200 classes: top-5 error {}; the panel itself by `alexnet_inference.py --panel`",
@@ -552,7 +552,7 @@ ORDER = ("tanh", "one column, half the maps", "no LRN", "2x2 pooling")
             "每项对验证错误率的影响减去下一项的影响，按种子配对；三个区间都在 0 以上"), with_base(*ORDER))
 def _(place: Place) -> Finding:
     effects = {name: differences(place, name, val_error) for name in ORDER}
-    steps = {say("{} over {}", "{}大于{}", named(first), named(second)): [a - b for a, b in zip(effects[first], effects[second])]
+    steps = {say("{} over {}", "“{}”的影响大于“{}”", named(first), named(second)): [a - b for a, b in zip(effects[first], effects[second])]
              for first, second in zip(ORDER, ORDER[1:])}
     text = joined((say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items()), "; ", "；")
     kept = all(t_interval(step).mean > 0 for step in steps.values())

@@ -23,6 +23,8 @@ from alexnet.device import choose_precision
 from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout
 from alexnet.training import (DROPOUT, RECIPES, Batch, Recipe, TrainingBatches, World, compute_ready, generator,
                               make_optimizer, set_rates, train_step)
+from results.names import named
+from results.pages import Text, joined, row, say
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 
 BATCH, RATE = 128, 0.01
@@ -296,36 +298,37 @@ def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
     return line + [(row["step"], row["loss"] / guess) for row in content["curve"] if row["step"] > len(first)]
 
 
-def lives(place: Place, variant: str, name: str, size: int, classes: int) -> list[str]:
+def starts(place: Place, variant: str, name: str, size: int, classes: int) -> list[Text]:
     """When learning starts with each seed."""
     found = []
     for content in found_of(place, variant, name, size, classes):
         result, last = content["result"], content["curve"][-1]["step"]
-        found.append(str(result["alive_at"]) if result["alive_at"] else
-                     f"never ({result['dead']} dead by {last})" if result["dead"] else f"not by {last}")
+        text = say("not by {}", "到 {} 步未开始", last)
+        if result["alive_at"]:
+            text = say("{}", "{}", result["alive_at"])
+        elif result["dead"]:
+            text = say("never ({} dead by {})", "不会（{} 到 {} 步已失活）", result["dead"], last)
+        found.append(text)
     return found
 
 
-def span(place: Place, variant: str, name: str, size: int, classes: int) -> str:
+def span(place: Place, variant: str, name: str, size: int, classes: int) -> Text | str:
     """The first and the last of these steps, and how many seeds have one if not all do."""
     contents = found_of(place, variant, name, size, classes)
     steps = sorted(step for content in contents if (step := content["result"]["alive_at"]))
     if not steps:
-        return "no" if contents else ""
-    return (" to ".join(str(step) for step in sorted({steps[0], steps[-1]}))
-            + ("" if len(steps) == len(contents) else f" ({len(steps)} of {len(contents)})"))
+        return Text("no", "否") if contents else ""
+    some = say(" ({} of {})", "（{1} 个中的 {0} 个）", len(steps), len(contents)) if len(steps) < len(contents) else ""
+    return say("{}{}", "{}{}", joined(map(str, sorted({steps[0], steps[-1]})), " to ", " 至 "), some)
 
 
-def start_table(place: Place) -> list[str]:
+def start_rows(place: Place) -> list[Text]:
     """Standard deviations at the start, of the two networks and of what is done to them today; seed 0."""
     rows = []
     for variant in DIFFERENCES:
         for name in [*DECISIVE, *[name for name in DIFFERENCES[variant] if name.startswith("std")]]:
             if content := place.found(first_unit(variant, name, 0)):
                 start = content["result"]["start"]
-                cells = [f"{start[layer][0]:.2g} / {start[layer][1]:.1e}" for layer in LAYERS]
-                rows.append(f"| {variant}, {name} | {' | '.join(cells)} |")
-    if not rows:
-        return []
-    return ["### At the start, 64 px: standard deviation of each layer's result / of its gradient", "",
-            f"| | {' | '.join(LAYERS)} |", "|---" * (len(LAYERS) + 1) + "|", *rows, ""]
+                cells = (f"{start[layer][0]:.2g} / {start[layer][1]:.1e}" for layer in LAYERS)
+                rows.append(row(variant, named(name), *cells))
+    return rows

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import torch
 
 from results.first_steps import PIECE, Steps, alive_at, firing, layers_seen, settled, steps_of
-from results.head import unit_of
+from results.head import AT_RANDOM, EVENLY, unit_of
+from results.names import named
+from results.pages import Text, joined, row, say
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 CLASSES, BATCH, STEPS = 200, 200, 2500   # a batch with one picture of each class
@@ -83,23 +85,24 @@ def found_of(place: Place, one: Growth) -> list[dict[str, Any]]:
     return place.found_all(one.unit(seed) for seed in range(3))
 
 
-def growth_rows(place: Place) -> list[str]:
-    """Seed 0's numbers on the way, and when each seed's fc8 saw the pictures."""
+def growth_rows(place: Place) -> list[Text]:
+    """Seed 0's numbers on the way, and when each seed's fc8 told the images apart."""
     rows = []
     for one in GROWTHS:
         if first := place.found(one.unit(0)):
-            contents, cells = found_of(place, one), []
-            for step in LOOK_AT:
-                row = next((row for row in [{"step": 0, **first["result"]["start"]}, *first["curve"]] if row["step"] == step), None)
-                cells.append(f"{row['apart']['fc7']:.2g} / {row['mean_of_fc7']:.2f}" if row else "")
-            seen = ", ".join(seen_by(content["curve"]) for content in contents)
-            rows.append(f"| {one.title} | {' | '.join(cells)} | {seen} |")
+            by_step = {0: first["result"]["start"]} | {at["step"]: at for at in first["curve"]}
+            cells = [f"{by_step[step]['apart']['fc7']:.2g} / {by_step[step]['mean_of_fc7']:.2f}" if step in by_step else ""
+                     for step in LOOK_AT]
+            drawn = EVENLY if one.even else AT_RANDOM
+            rows.append(row(one.variant, named(one.difference), drawn, *cells,
+                            joined(seen_by(content["curve"]) for content in found_of(place, one))))
     return rows
 
 
-def seen_by(curve: list[dict[str, Any]]) -> str:
-    """The first step by which pictures are `SEEN` apart in fc8; about there the loss falls below that of chance level."""
-    return next((str(row["step"]) for row in curve if row["apart"]["fc8"] >= SEEN), f"not by {curve[-1]['step']}")
+def seen_by(curve: list[dict[str, Any]]) -> Text:
+    """The first step by which images are `SEEN` apart in fc8; about there the loss falls below that of chance level."""
+    step = next((row["step"] for row in curve if row["apart"]["fc8"] >= SEEN), None)
+    return say("not by {}", "到 {} 步未达到", curve[-1]["step"]) if step is None else say("{}", "{}", step)
 
 
 def growth_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:

@@ -26,6 +26,7 @@ drawn at random or evenly (each class equally often). `limit`: the largest rate 
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Iterable, NamedTuple
@@ -38,6 +39,8 @@ from torch import Tensor
 from alexnet.model import Dropout
 from alexnet.training import Batch
 from results.first_steps import BATCH, Steps, data_for, firing, steps_of
+from results.names import named
+from results.pages import Text, joined, row
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 MOMENTUM = 0.9
@@ -343,13 +346,14 @@ def results_of(place: Place, units: Iterable[Unit]) -> list[dict[str, Any]]:
     return [content["result"] for content in place.found_all(units)]
 
 
-def curvature_rows(place: Place) -> list[str]:
+def curvature_rows(place: Place) -> list[Text]:
     rows = []
     for (variant, name), classes in ((case, classes) for case in CASES for classes in CLASSES):
         found = results_of(place, (curvature_unit(variant, name, classes, seed) for seed in range(3)))
         if found:
-            means = [sum(one[f"predicted_by_{what}"] for one in found) / len(found) for what in ("head", "head_of_p", "curvature")]
-            rows.append(f"| {variant}, {name} | {classes} | {' | '.join(f'{rate:.3g}' for rate in means)} |")
+            means = (sum(one[f"predicted_by_{what}"] for one in found) / len(found)
+                     for what in ("head", "head_of_p", "curvature"))
+            rows.append(row(variant, named(name), classes, *(f"{rate:.3g}" for rate in means)))
     return rows
 
 
@@ -366,17 +370,22 @@ def survived(place: Place, name: str, classes: int, batch: int, even: bool) -> l
     return [one["largest_survived"] for one in results_of(place, units)]
 
 
-def limit_rows(place: Place) -> list[str]:
+EVENLY, AT_RANDOM, NONE, AT_ONCE = (
+    Text("evenly", "均匀"), Text("at random", "随机"), Text("none", "无"), Text("at once", "立即"))
+
+
+def limit_rows(place: Place) -> list[Text]:
     rows = []
-    for name in NAMES:
-        for classes in CLASSES:
-            for batch, even in drawn(classes):
-                start, found = start_of(place, name), survived(place, name, classes, batch, even)
-                if start and found:
-                    rates = [start.swing(classes), None if even else start.fade(batch, classes), start.alone(batch, classes, even)]
-                    cells = [*(f"{rate:.2g}" if rate else "" for rate in rates),
-                             ", ".join(f"{rate:.2g}" if rate else "none" for rate in found)]
-                    rows.append(f"| {name} | {classes} | {batch} | {'evenly' if even else 'at random'} | {' | '.join(cells)} |")
+    for name, classes in itertools.product(NAMES, CLASSES):
+        start = start_of(place, name)
+        for batch, even in drawn(classes):
+            found = survived(place, name, classes, batch, even)
+            if start and found:
+                rates = (start.swing(classes), None if even else start.fade(batch, classes),
+                         start.alone(batch, classes, even))
+                rows.append(row(named(name), classes, batch, EVENLY if even else AT_RANDOM,
+                                *(f"{rate:.2g}" if rate else "" for rate in rates),
+                                joined(f"{rate:.2g}" if rate else NONE for rate in found)))
     return rows
 
 
@@ -398,16 +407,17 @@ def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, floa
     return panels
 
 
-def fading_rows(place: Place) -> list[str]:
+def fading_rows(place: Place) -> list[Text]:
     rows = []
     for fade in FADES:
         if found := results_of(place, fade.units()):
-            start = start_of(place, fade.difference)
-            predicted = f"{100 * start.part_lost(fade.rate, fade.batch, fade.classes):.1f}" if start and not fade.even else ""
-            lost = ", ".join("at once" if one["lost"] is None else f"{100 * one['lost']:.1f}" for one in found)
-            below = ", ".join(f"{100 * one['below']:.0f}" for one in found)
-            rows.append(f"| {fade.difference} | {fade.classes} | {fade.rate:g} | {fade.batch} | "
-                        f"{'evenly' if fade.even else 'at random'} | {predicted} | {lost} | {below} |")
+            start, predicted = start_of(place, fade.difference), ""
+            if start and not fade.even:
+                predicted = f"{100 * start.part_lost(fade.rate, fade.batch, fade.classes):.1f}"
+            lost = (AT_ONCE if one["lost"] is None else f"{100 * one['lost']:.1f}" for one in found)
+            rows.append(row(named(fade.difference), fade.classes, f"{fade.rate:g}", fade.batch,
+                            EVENLY if fade.even else AT_RANDOM, predicted, joined(lost),
+                            joined(f"{100 * one['below']:.0f}" for one in found)))
     return rows
 
 

@@ -29,7 +29,7 @@ from results.pages import Text, fill, percent, picture, say
 from results.units import CPU, Place, Unit, pieces
 from results.verdicts import t_interval
 
-TITLE, BATCH, LONG = Text("What 14 years were worth", "14 年的进步值多少"), 128, 60
+TITLE, BATCH, LONG = Text("What 14 years were worth", "十四年的进步值多少"), 128, 60
 OLD, NEW, ALL = "final, 2012", "final, today", "final, all together"
 
 

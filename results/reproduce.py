@@ -208,7 +208,7 @@ def claims_lines(findings: dict[str, Finding]) -> list[Text | str]:
         "on the other side. **{}**: it includes 0. **{}**: our code was written so, which confirms the code and not the "
         "paper. The rules: [claims.py](claims.py) and [below](#{}). When they were fixed, and what was changed later: "
         "[below](#{}). Made by `python -m results.reproduce table` from the JSON files in `experiments/`.",
-        "除非某行另有说明，网络都是在 Imagenette 上以 {} px 训练 {} 轮。区间是配对差（两边种子相同）的 95% t 区间。"
+        "除非某行另有说明，网络都是在 Imagenette 上以 {} 像素训练 {} 轮。区间是配对差（两边种子相同）的 95% t 区间。"
         "**{}**：区间在论文所说的一侧。**{}**：在另一侧。**{}**：区间包含 0。**{}**：我们的代码就是这样写的，证实的是代码而不是论文。"
         "规则见 [claims.py](claims.py) 和[下文](#{})；何时定下、后来改过什么，也见[下文](#{})。"
         "本表由 `python -m results.reproduce table` 根据 `experiments/` 里的 JSON 文件生成。",

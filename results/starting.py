@@ -37,6 +37,8 @@ from alexnet.training import TrainingBatches, evaluate
 from results import ablations
 from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, PIECE, RATE, Difference, Steps, alive_at, dead,
                                  firing, some_classes)
+from results.names import NAMES, named
+from results.pages import Text, joined, row, say
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import wilson
 
@@ -107,8 +109,8 @@ def starting(unit: Unit, place: Place) -> dict[str, Any]:
                   a_piece, lambda rows: over(rows, guess))
     losses = list(takewhile(math.isfinite, losses_of(rows)))
     finite = len(losses) == len(rows) * size
-    for row in rows:
-        del row["losses"]
+    for one in rows:
+        del one["losses"]
     return {"result": {"precision": str(run.dtype), "guessing": guess, "finite": finite, "dead": dead(rows),
                        "starts_at": alive_at(losses, guess) if finite else None, "classes": pack.classes, "losses": losses},
             "curve": rows}
@@ -200,7 +202,7 @@ def found_of(place: Place, name: str, variant: str, difference: str, size: int =
     return place.found_all(start_unit(name, variant, difference, seed, size) for seed in range(SEEDS))
 
 
-def start_rows(place: Place) -> list[str]:
+def start_rows(place: Place) -> list[Text]:
     """Of each cell: how many runs start within 2,000 steps, the share's interval, when, and what fires at the end."""
     rows = []
     cells = [(name, *cell, 64) for name in SETS for cell in CELLS]
@@ -211,18 +213,19 @@ def start_rows(place: Place) -> list[str]:
             continue
         steps = sorted(at for content in contents if (at := content["result"]["starts_at"]) and at <= STEPS)
         low, high = wilson(len(steps), len(contents))
-        when = f"{statistics.median(steps):g} ({steps[0]} to {steps[-1]})" if steps else ""
+        when = say("{:g} ({} to {})", "{:g}（{} 至 {}）", statistics.median(steps), steps[0], steps[-1]) if steps else ""
         fires = statistics.median(content["curve"][-1]["firing"]["fc7"] for content in contents)
-        rows.append(f"| {name} | {size} | {variant} | {difference} | {len(steps)} of {len(contents)} | "
-                    f"{100 * low:.0f}% to {100 * high:.0f}% | {when} | {100 * fires:.0f}% |")
+        rows.append(row(NAMES[name], size, variant, named(difference), f"{len(steps)} / {len(contents)}",
+                        say("{:.0f}% to {:.0f}%", "{:.0f}% 至 {:.0f}%", 100 * low, 100 * high), when, f"{100 * fires:.0f}%"))
     return rows
 
 
-def late_rows(place: Place) -> list[str]:
+def late_rows(place: Place) -> list[Text]:
     """Runs that went on beyond 2,000 steps."""
-    return [f"| {content['seed']} | {content['result']['starts_at'] or 'not by ' + str(len(content['result']['losses']))} |"
-            for content in found_of(place, "Tiny-ImageNet", "as-written", "as it is")
-            if len(content["result"]["losses"]) > STEPS]
+    contents = found_of(place, "Tiny-ImageNet", "as-written", "as it is")
+    return [row(content["seed"], content["result"]["starts_at"]
+                or say("not by {}", "到 {} 步未开始", len(content["result"]["losses"])))
+            for content in contents if len(content["result"]["losses"]) > STEPS]
 
 
 def survival(steps: list[int | None], end: int = STEPS) -> list[tuple[float, float]]:
@@ -245,12 +248,13 @@ def survival_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, f
     return panels
 
 
-def end_rows(place: Place) -> list[str]:
+def end_rows(place: Place) -> list[Text]:
     rows = []
     for variant, difference in CELLS:
-        contents = [content["result"] for content in place.found_all(end_unit(variant, difference, seed) for seed in range(FEW_SEEDS))]
+        contents = [content["result"] for content in place.found_all(
+            end_unit(variant, difference, seed) for seed in range(FEW_SEEDS))]
         if contents:
-            cells = [", ".join(f"{100 * one[name]:.1f}" for one in contents)
-                     for name in ("val_top1_error", "train_top1_error", "fc7_firing")]
-            rows.append(f"| {variant} | {difference} | {' | '.join(cells)} |")
+            rows.append(row(variant, named(difference), *(
+                joined(f"{100 * one[name]:.1f}" for one in contents)
+                for name in ("val_top1_error", "train_top1_error", "fc7_firing"))))
     return rows

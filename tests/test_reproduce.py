@@ -20,12 +20,13 @@ from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import ablations, balance, base_result, cifar_nets, first_steps, growth, head, modern, reproduce, starting, units, what_breaks_it
-from results.chinese import chinese
+from results import (ablations, balance, base_result, cifar_nets, first_steps, growth, head, modern, reproduce,
+                     starting, units, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
-from results.verdicts import (NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine, holm, p_value, t_interval, verdict,
-                              wilson)
+from results.pages import Text
+from results.verdicts import (NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine, holm, p_value,
+                              t_interval, verdict, wilson)
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def place(tmp_path):
 def test_all_27_claims_are_there_once_with_a_rule_and_a_command():
     assert set(CLAIMS) == {f"C{number}" for number in range(1, 28)} and len(CLAIMS) == 27
     for name, one in CLAIMS.items():
-        assert one.id == name and one.says and one.rule and one.how()
+        assert one.id == name and one.how()
+        assert all((one.says.en, one.says.zh, one.rule.en, one.rule.zh))
     names = [unit.name for unit in reproduce.all_units()]
     assert len(names) == len(set(names))
     assert {unit.name for one in CLAIMS.values() for unit in one.units} <= set(names)
@@ -53,7 +55,8 @@ def test_a_verdict_needs_an_interval_on_one_side_of_zero():
 
 def test_of_several_numbers_those_that_say_the_opposite_are_named():
     assert combine({"a": REPRODUCED, "b": REPRODUCED}) == REPRODUCED and combine(dict.fromkeys("ab", OPPOSITE)) == OPPOSITE
-    assert combine({"a": REPRODUCED, "b": OPPOSITE, "c": OPPOSITE}) == f"{NOT_HERE} (opposite: b, c)"
+    assert combine({"a": REPRODUCED, "b": OPPOSITE, Text("c", "丙"): OPPOSITE}) == Text(
+        "not reproduced at this scale (opposite: b, c)", "在这个规模上未能重现（结果相反的部分：b、丙）")
     assert combine({"a": REPRODUCED, "b": NOT_HERE}) == NOT_HERE and combine({"a": REPRODUCED, "b": NOT_RUN}) == NOT_RUN
 
 
@@ -96,7 +99,7 @@ def test_an_ablation_is_judged_by_paired_differences(place, sign, expected):
         entered(place, ablations.case_unit("base", seed), error)
         entered(place, ablations.case_unit("no colour noise", seed), error + sign * (0.010 + 0.001 * seed))
     finding = CLAIMS["C15"].finding(place)
-    assert finding.verdict == expected and f"{sign * 1.2:+.2f} points" in finding.found
+    assert finding.verdict == expected and f"{sign * 1.2:+.2f} percentage points" in finding.found.en
 
 
 def test_runs_in_two_precisions_are_not_compared(place):
@@ -120,8 +123,8 @@ def test_tanh_is_six_times_slower_only_if_the_interval_reaches_six(place):
         for unit, value in zip(cifar_nets.race_units(activation), epochs):
             entered(place, unit, 0, rate=0.01, reached=value < 80, epochs=value, at_the_edge=False)
     finding = CLAIMS["C8"].finding(place)
-    assert "tanh 5.1 times slower (4.8 to 5.5)" in finding.found and finding.verdict == NOT_HERE   # the paper says six
-    assert "sigmoid not in 80 epochs: at least 16.0 times slower" in finding.found                  # a bound, no interval
+    assert "tanh 5.1 times slower (4.8 to 5.5)" in finding.found.en and finding.verdict == NOT_HERE   # the paper says six
+    assert "sigmoid not in 80 epochs: at least 16.0 times slower" in finding.found.en                  # a bound, no interval
     for unit, value in zip(cifar_nets.race_units("tanh"), (20, 36, 23)):
         entered(place, unit, 0, rate=0.01, reached=True, epochs=value, at_the_edge=False)
     assert CLAIMS["C8"].finding(place).verdict == REPRODUCED
@@ -389,7 +392,9 @@ def test_the_page_says_which_rates_are_predicted_and_which_were_survived(place):
     assert f"| no dropout | 2 | 128 | at random | 0.0013 | 0.0056 | {start.alone(128, 2):.2g} | 0.004, none |" in page
     assert f"| no dropout | 200 | 200 | evenly | 0.13 |  | {start.alone(200, 200, True):.2g} | 0.004, none |" in page
     assert "| no dropout | 200 | 0.008 | 128 | at random | 10.6 | 10.0, 10.0, 10.0 | 75, 75, 75 |" in page
-    assert what_breaks_it.in_short(place) == "the largest rate that fc7 survives with 2, 10, 200 classes: no dropout 0.002, 0.002, 0.002"
+    assert what_breaks_it.in_short(place) == Text(
+        "the largest learning rate that fc7 survives with 2, 10, 200 classes: no dropout 0.002, 0.002, 0.002",
+        "fc7 能承受的最大学习率，2、10、200 类：没有丢弃法 0.002、0.002、0.002")
     assert "![limits](what-breaks-it/limits.png)" in lines and (place.out / "what-breaks-it" / "limits.png").exists()
 
 
@@ -397,8 +402,10 @@ def test_the_table_at_the_top_says_when_networks_come_and_how_many_seeds_do(plac
     for name, steps in {"as it is": (90, 89, 91), "no dropout": (98, None, 86), "pixels / 70": (None, None, None)}.items():
         for seed, step in enumerate(steps):
             entered(place, first_steps.first_unit("as-trained", name, seed, 128, 10), 0, alive_at=step)
-    assert what_breaks_it.at_a_glance(place)[2:] == [
-        "| as it is |  |  | 89 to 91 |  |  |  |", "| no dropout |  |  | 86 to 98 (2 of 3) |  |  |  |", "| pixels / 70 |  |  | no |  |  |  |"]
+    assert [line.en for line in what_breaks_it.at_a_glance(place)[2:]] == [
+        "| as it is |  |  | 89 to 91 |  |  |  |", "| no dropout |  |  | 86 to 98 (2 of 3) |  |  |  |",
+        "| pixels / 70 |  |  | no |  |  |  |"]
+    assert what_breaks_it.at_a_glance(place)[3].zh == "| 没有丢弃法 |  |  | 86 至 98（3 个中的 2 个） |  |  |  |"
 
 
 def test_a_change_is_kept_only_if_it_is_better(place):
@@ -436,7 +443,7 @@ def test_the_base_result_compares_seeds_that_both_sides_have(place):
     for name, errors in {base_result.OURS: (0.20, 0.22, 0.21), base_result.THEIRS: (0.19, 0.20, 0.20), base_result.SWAPPED: (0.18,)}.items():
         for unit, error in zip(base_result.side(name), errors):
             entered(place, unit, error, top1_error_1=error)
-    assert base_result.apart(place, base_result.THEIRS, base_result.OURS) == "-1.33 points (-2.77 to +0.10; 3 pairs)"
+    assert base_result.apart(place, base_result.THEIRS, base_result.OURS) == "-1.33 percentage points (-2.77 to +0.10; 3 pairs)"
     assert base_result.apart(place, base_result.OURS, base_result.SWAPPED) == "+2.00 points (one pair)"
     place.file(base_result.side(base_result.SWAPPED)[0]).unlink()
     assert base_result.apart(place, base_result.OURS, base_result.SWAPPED) == ""
@@ -445,31 +452,33 @@ def test_the_base_result_compares_seeds_that_both_sides_have(place):
 # ------------------------------------------------------------------- the command
 
 def test_the_table_is_made_from_whatever_was_run(place, capsys):
-    reproduce.table(place)   # from nothing
+    reproduce.write_pages(place)   # from nothing
     rows = [line for line in (place.out / "README.md").read_text().splitlines() if line.startswith("| C")]
     assert len(rows) == 27 + 27   # the claims, and their rules
     for row in rows[:27]:
         cells = [cell.strip() for cell in row.strip("|").split(" | ")]
-        assert len(cells) == 5 and cells[3].startswith((NOT_RUN, NOT_TESTED)) and cells[4].startswith("`python")
+        assert len(cells) == 5 and cells[3].startswith((NOT_RUN.en, NOT_TESTED.en)) and cells[4].startswith("`python")
     for seed in range(3):
         entered(place, ablations.case_unit("base", seed), 0.2 + 0.01 * seed)
         entered(place, ablations.case_unit("no LRN", seed), 0.21 + 0.012 * seed)
-    reproduce.table(place)
+    reproduce.write_pages(place)
     text = (place.out / "README.md").read_text()
-    assert "| no LRN | +1.20 points" in text and (place.out / "ablations.png").exists()
-    assert f"6 of 22 runs done | {NOT_RUN}" in text
-    minute = text.split("## In one minute")[1].split("\n## ")[0]
-    assert "**not tested: 27** (C1, C2" in minute and "the worst: no LRN +1.2." in minute
-    assert "What 14 years" not in minute
+    assert "| no LRN | +1.20 percentage points" in text and (place.out / "ablations.png").exists()
+    assert f"6 of 22 runs done | {NOT_RUN.en}" in text
+    short = text.split("<!-- short -->")[1].split("<!-- /short -->")[0]
+    assert "**not tested: 27** (C1, C2" in short and "in percentage points: no LRN +1.2." in short
+    assert "What 14 years" not in short
+    chinese = (place.out / "README.zh-CN.md").read_text()
+    assert "| 没有 LRN | +1.20 个百分点" in chinese and "**未检验：27**（C1、C2" in chinese
     for case, error in ((modern.OLD, 0.3), (modern.NEW, 0.2), (modern.ALL, 0.1)):
         for unit in [*(modern.finals(case) if case != modern.ALL else []), *modern.finals(case, modern.LONG)]:
             entered(place, unit, error + 0.01 * unit.seed)
     for unit in modern.attempts("2012"):
         entered(place, unit, 0, error=0.4)
-    reproduce.table(place)
+    reproduce.write_pages(place)
     text = (place.out / "README.md").read_text()
     assert "31.00% with the recipe of 2012, 21.00% with today's after 12 epochs; 31.00%" in text
-    assert "| all together | 60 | 11.00% | +20.00 points (+20.00 to +20.00; 3 pairs) |" in text and "| all together | 12" not in text
+    assert "| all together | 60 | 11.00% | +20.00 percentage points (+20.00 to +20.00; 3 pairs) |" in text and "| all together | 12" not in text
 
 
 def test_classes_are_made_unequal_and_the_page_shows_whole_seeds_only(place):
@@ -507,8 +516,8 @@ def test_every_finding_is_said_in_chinese_too(place):
     for name, claim in CLAIMS.items():
         finding = claim.finding(place)
         assert finding.verdict != NOT_RUN, name
-        words = set(re.findall(r"(?<![\de.])[A-Za-z]{2,}\d?", chinese(finding.found) + chinese(finding.verdict)))
-        assert words <= known, (name, chinese(finding.found))
+        words = set(re.findall(r"(?<![\de.])[A-Za-z]{2,}\d?", finding.found.zh + finding.verdict.zh))
+        assert words <= known, (name, finding.found.zh)
 
 
 def test_the_command_runs_what_it_is_told_and_no_more(tmp_path, capsys):
