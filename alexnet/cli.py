@@ -1,4 +1,4 @@
-"""What the three scripts share: reading what a person typed, and the shell around main().
+"""What the three scripts share: the parser of options, and the shell around main().
 
 Nothing here imports torch, which takes seconds: --help, a wrong option or a missing file is answered at once.
 """
@@ -28,29 +28,30 @@ SCHEDULES = ("steps", "plateau", "release", "constant")
 
 
 class CommandLine(argparse.ArgumentParser):
-    """Reads a script's options: described by its docstring (what it does, then examples), none shortened, and
-    a mistyped one gets one line with the name that was meant."""
+    """A script's options, described by its docstring (what it does, then examples). None may be shortened;
+    a mistyped one gets one line with the name that was probably meant."""
 
     def __init__(self, about: str | None, **more: Any) -> None:
         description, examples = (about or "\n\n").split("\n\n")[:2]   # python -OO has no docstrings
         super().__init__(description=description, epilog="examples:\n" + examples, allow_abbrev=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter, **more)
-        self.register("type", None, typed)   # every text
+        self.register("type", None, typed)   # of options without a type
         self.register("type", Path, typed_path)
 
     def error(self, message: str) -> NoReturn:
         mistyped = message if message.startswith("unrecognized") else ""
-        unknown = [f"--{name}" for name in re.findall(r"(?<!\S)[-–—]+([^\s=]+)", mistyped)]   # — is Word's --
         names = [name for action in self._actions for name in action.option_strings]
-        near = [found[0] for one in unknown if (found := [name for name in names if name.startswith(one)]
-                                                or difflib.get_close_matches(one, names, 1, 0.7))]
+        near = []
+        for word in re.findall(r"(?<!\S)[-–—]+([^\s=]+)", mistyped):   # — is what Word makes of --
+            beginning = [name for name in names if name.startswith(f"--{word}")]
+            near += (beginning or difflib.get_close_matches(f"--{word}", names, 1, 0.7))[:1]
         meant = f" (is {' or '.join(near)} meant?)" if near else ""
         raise UserError(f"{message}{meant}; --help shows all options")
 
 
 def typed(text: str) -> str:
-    """What a person typed: `~` is their home (a shell leaves --out=~/x as it is), nothing is a variable of a
-    shell that is not set (--model "$MODEL")."""
+    """What a person typed: `~` is their home (a shell leaves --out=~/x as it is); an empty text is an error,
+    since it comes from a shell's variable that is not set (--model "$MODEL")."""
     if not text:
         raise argparse.ArgumentTypeError("nothing is given")
     return os.path.expanduser(text)
@@ -60,8 +61,13 @@ def typed_path(text: str) -> Path:
     return Path(typed(text))
 
 
+def say(text: str) -> None:
+    """On standard error, in one line: results go to standard output."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
 def find(given: str | None) -> Path:
-    """The checkpoint (or run's folder) that was named, or the newest run's best.pt; UserError if it is missing."""
+    """The named checkpoint or run's folder, else the newest run's best.pt. UserError without one."""
     if given:
         if given != PRETRAINED and not os.path.exists(given):
             raise UserError(f"there is no checkpoint {given}")
@@ -74,13 +80,13 @@ def find(given: str | None) -> Path:
 
 
 def check_data(where: str | None) -> None:
-    """UserError for --data with a folder that is not there. Whether a word names a set, torchvision says later."""
+    """UserError for --data with a folder that does not exist; a plain word may name a torchvision set."""
     if where and not where.isalnum() and not os.path.exists(where):
         raise UserError(f"--data {where}: there is no such folder")
 
 
 def on_signals(handlers: dict[int, Any]) -> None:
-    """Sets them, unless a program runs the script in another thread than its first: Python refuses that."""
+    """Sets the handlers, but only in a program's main thread: Python refuses it in others."""
     if threading.current_thread() is threading.main_thread():
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -88,14 +94,14 @@ def on_signals(handlers: dict[int, Any]) -> None:
 
 @contextmanager
 def shell(script: str) -> Iterator[None]:
-    """Around a script's main(): what a person can mend becomes one line and exit status 2; Ctrl-C is 130, a pipe
-    that its reader has closed 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary files
-    go. Signals are handled as before afterwards, since a notebook's process goes on."""
+    """Around a script's main(): what a person can mend becomes one line and exit status 2; Ctrl-C is 130, a
+    pipe that its reader closed is 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary
+    files are removed. Afterwards signals are handled as before, since a notebook's process goes on."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     on_signals({signal.SIGTERM: lambda *_: sys.exit(128 + signal.SIGTERM)})
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):   # a notebook's has none
-            stream.reconfigure(errors="backslashreplace")   # names that the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")   # for letters that the terminal's encoding lacks
     try:
         yield
     except BrokenPipeError:

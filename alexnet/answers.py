@@ -1,0 +1,234 @@
+"""What becomes of the answers: a table, JSON, bars, features, errors against the truth, figure 4's panel."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Iterable, TextIO
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from alexnet.cli import say
+from alexnet.files import UserError, cell, printable, whole_file, write_csv, write_json
+from alexnet.images import open_image
+from alexnet.model import AlexNet
+from alexnet.pack import RowFile
+from alexnet.predict import Prediction, class_above, reason
+
+PANEL_PAGE = 8    # as in figure 4
+
+
+def drawing() -> ModuleType:
+    """alexnet.figures, when one is wanted: matplotlib takes as long to import as 50 pictures to classify."""
+    from alexnet import figures
+    return figures
+
+
+# ------------------------------------------------------------------- classes, a function for each form
+
+def write_table(path: str, predictions: Iterable[Prediction], titles: dict[str, str], top: int,
+                encoding: str) -> None:
+    """CSV: one row per picture, two columns for each of its `top` classes."""
+    with whole_file(path) as temporary, text_file(temporary, "w", encoding) as file:
+        table = csv.writer(file, lineterminator="\n")
+        columns = [f"{what}_{k}" for k in range(1, top + 1) for what in ("class", "probability")]
+        table.writerow(["path", *columns, "error"])
+        for prediction in predictions:
+            answers = [""] * (2 * top)
+            for place, answer in enumerate(prediction.top):
+                answers[2 * place:2 * place + 2] = titles[answer.name], f"{answer.probability:.6f}"
+            table.writerow(map(cell, [prediction.path, *answers, prediction.error or ""]))
+
+
+def write_list(path: str, predictions: Iterable[Prediction], names: dict[str, str]) -> None:
+    """JSON: one list, one object per picture."""
+    with whole_file(path) as temporary, text_file(temporary, "w") as file:
+        before = "[\n"
+        for prediction in predictions:
+            file.write(before + as_json(prediction, names))
+            before = ",\n"
+        file.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def write_lines(file: TextIO, predictions: Iterable[Prediction], names: dict[str, str],
+                first: dict[str, Any]) -> None:
+    """JSON lines: one object per picture, written as soon as it is known; the first one says `first`, too."""
+    for prediction in predictions:
+        file.write(as_json(prediction, names, **first) + "\n")
+        file.flush()
+        first = {}
+
+
+def print_bars(predictions: Iterable[Prediction], titles: dict[str, str]) -> None:
+    """For the terminal: each picture's classes, with bars."""
+    for prediction in predictions:
+        if prediction.top:
+            print(printable(prediction.path))
+        for answer in prediction.top:
+            bar = "█" * round(20 * answer.probability)
+            print(f"    {bar:·<20} {answer.probability:6.1%}  {titles[answer.name]}")
+
+
+def as_json(prediction: Prediction, names: dict[str, str], **more: Any) -> str:
+    answers = []
+    for answer in prediction.top:
+        entry = {"index": answer.index, "class": answer.name, "probability": round(answer.probability, 6)}
+        if answer.name in names:
+            entry["name"] = names[answer.name]
+        answers.append(entry)
+    return json.dumps({"path": prediction.path, "predictions": answers, "error": prediction.error, **more},
+                      ensure_ascii=False)
+
+
+def text_file(path: Path | str, mode: str, encoding: str = "utf-8") -> TextIO:
+    """For file names in other encodings, too: what is not UTF-8 is written as an escape."""
+    return open(path, mode, encoding=encoding, errors="backslashreplace", newline="")
+
+
+def print_summary(chosen: Counter[str], count: int, seconds: float, titles: dict[str, str],
+                  output: str | None) -> None:
+    """How many of `count` pictures were classified, and how often each class was the most probable one."""
+    print(f"{chosen.total()} of {count} pictures classified in {seconds:.1f} s "
+          f"({count / max(seconds, 1e-9):.0f} per second)" + (f"; {output}" if output else ""))
+    if chosen:
+        print("pictures by their most probable class:")
+    for name, times in chosen.most_common(10):
+        print(f"    {times:7}  {titles[name]}")
+    if len(chosen) > 10:
+        print(f"    ... and {len(chosen) - 10} other classes")
+    if output is None:
+        print("--output FILE.csv (or .json, .jsonl) keeps the answers")
+
+
+# ------------------------------------------------------------------- features
+
+def shape_of(model: AlexNet, layer: str) -> tuple[int, ...]:
+    """The shape of a layer's values for one picture; UserError if there is no such layer."""
+    blank = torch.zeros(1, 3, model.image_size, model.image_size, device=model.mean.device)
+    try:
+        with torch.inference_mode():
+            return tuple(model.activations(blank, [layer])[layer].shape[1:])
+    except ValueError as error:
+        raise UserError(f"--features: {error}") from None
+
+
+def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], shape: tuple[int, ...],
+                   count: int) -> int:
+    """NPZ with `features` (one row per picture), `paths`, and `errors`; returns how many could not be read.
+
+    rows: `count` pictures, each with its values of this shape, or with what was raised.
+    """
+    paths, errors = [], []
+    with whole_file(path) as temporary:
+        values_file = Path(f"{temporary}.rows")
+        try:
+            with RowFile(values_file, shape, "<f4") as file:
+                for picture, values in tqdm(rows, total=count, leave=False, unit="picture", disable=None):
+                    if isinstance(values, Exception):
+                        errors.append(f"{picture}: {reason(values)}")
+                        say(errors[-1])
+                    else:
+                        file.append(values.numpy())
+                        paths.append(str(picture))
+            with zipfile.ZipFile(temporary, "w") as archive:
+                archive.write(values_file, "features.npy")
+                for name, texts in (("paths", paths), ("errors", errors)):
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, np.array(texts, dtype=np.str_))
+        finally:
+            values_file.unlink(missing_ok=True)
+    print(f"{path}: features ({len(paths)}, {', '.join(map(str, shape))}), paths, errors ({len(errors)})")
+    return len(errors)
+
+
+# ------------------------------------------------------------------- against the truth, and in pictures
+
+class Truth:
+    """Errors, where the pictures lie in folders named like the classes."""
+
+    def __init__(self, classes: list[str], pictures: list[Path]) -> None:
+        self.classes = classes
+        self.number = {name: index for index, name in enumerate(classes)}
+        known = sum(class_above(picture, self.number) is not None for picture in pictures)
+        if not known:
+            folders = sorted({picture.parent.name for picture in pictures})
+            raise UserError(f"--truth: no class of the model ({', '.join(classes[:3])} ...) is named like a "
+                            f"folder of the pictures ({', '.join(folders[:3])} ...)")
+        if known < len(pictures):
+            say(f"{len(pictures) - known} of {len(pictures)} pictures lie in no folder named like a class: "
+                "they are classified, but do not count for the errors")
+        self.confusion = np.zeros((len(classes),) * 2, np.int64)   # true class, answer
+        self.missed = np.zeros(len(classes), np.int64)             # not among the five most probable
+
+    def add(self, prediction: Prediction, true_class: str | None) -> None:
+        if true_class is not None and prediction.top:
+            true = self.number[true_class]
+            self.confusion[true, prediction.top[0].index] += 1
+            self.missed[true] += true not in [answer.index for answer in prediction.top[:5]]
+
+    def report(self, folder: Path, titles: dict[str, str]) -> None:
+        """Prints the errors; writes confusion.csv, confusion.png and truth.json."""
+        count = self.confusion.sum(1)
+        if not count.sum():
+            say("--truth: no picture of a known class could be read")
+            return
+        wrong = count - self.confusion.diagonal()
+        names = [titles[name] for name in self.classes]
+        self.print_errors(count, wrong, names)
+        write_csv(folder / "confusion.csv", [
+            {"true class": name, **dict(zip(self.classes, row.tolist()))}
+            for name, row in zip(self.classes, self.confusion)])
+        drawing().confusion(self.confusion, names, folder / "confusion.png")
+        write_json(folder / "truth.json", {
+            "pictures": int(count.sum()), "top1_error": wrong.sum() / count.sum(),
+            "top5_error": self.missed.sum() / count.sum(),
+            "classes": {name: {"pictures": int(n), "wrong": int(w), "not_among_five": int(m)}
+                        for name, n, w, m in zip(self.classes, count, wrong, self.missed)}})
+        print(f"written to {folder}: confusion.png, confusion.csv, truth.json")
+
+    def print_errors(self, count: np.ndarray, wrong: np.ndarray, names: list[str]) -> None:
+        top5 = f", top-5 error {self.missed.sum() / count.sum():.2%}" if len(names) > 5 else ""
+        print(f"{count.sum()} pictures: top-1 error {wrong.sum() / count.sum():.2%}{top5}; errors by class:")
+        order = [index for index in np.argsort(-wrong / np.maximum(count, 1), kind="stable") if count[index]]
+        for index in order[:20]:
+            often = np.argsort(-self.confusion[index], kind="stable")[:3]
+            taken = [names[other] for other in often if other != index and self.confusion[index, other]][:2]
+            print(f"    {wrong[index] / count[index]:6.1%} of {count[index]:5} {names[index]}"
+                  + (f" (taken for {', '.join(taken)})" if taken else ""))
+        if len(order) > 20:
+            print(f"    ... and {len(order) - 20} classes with smaller errors")
+
+
+class Panel:
+    """Figure 4, left, in pages of eight: FILE.png, FILE-2.png, ..."""
+
+    def __init__(self, path: str, titles: dict[str, str]) -> None:
+        self.path, self.titles = Path(path), titles
+        self.page: list[Any] = []   # figures.PanelEntry
+        self.written: list[Path] = []
+
+    def add(self, prediction: Prediction, true_class: str | None) -> None:
+        if prediction.error:
+            return
+        image = open_image(prediction.path, 256)
+        image.thumbnail((256, 256))
+        answers = [(self.titles[answer.name], answer.probability, answer.name == true_class)
+                   for answer in prediction.top[:5]]
+        self.page.append(drawing().PanelEntry(np.asarray(image), self.titles.get(true_class, ""), answers))
+        if len(self.page) == PANEL_PAGE:
+            self.write()
+
+    def write(self) -> None:
+        if self.page:
+            number = len(self.written) + 1
+            path = self.path if number == 1 else self.path.with_stem(f"{self.path.stem}-{number}")
+            drawing().prediction_panel(self.page, path)
+            self.written.append(path)
+            self.page = []
