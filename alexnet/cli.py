@@ -95,7 +95,7 @@ def on_signals(handlers: dict[int, Any]) -> None:
 @contextmanager
 def shell(script: str) -> Iterator[None]:
     """Around a script's main(): what a person can mend becomes one line and exit status 2; Ctrl-C is 130, a
-    pipe that its reader closed is 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary
+    closed pipe 1. SIGTERM, as a cluster sends it, ends the process as Ctrl-C would: temporary
     files are removed. Afterwards signals are handled as before, since a notebook's process goes on."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     on_signals({signal.SIGTERM: lambda *_: sys.exit(128 + signal.SIGTERM)})
