@@ -83,6 +83,7 @@ from torch import Tensor
 
 from alexnet import checkpoint, figures, interpret, weights
 from alexnet.augment import as_batch, middle
+from alexnet.geometry import sizes, step_of
 from alexnet.images import packed_side
 from alexnet.pack import Pack, packed
 from alexnet.sources import find_source
@@ -149,7 +150,7 @@ class Job:
             self.title += f", trained on {Path(str(self.facts['data'])).name}"
         if self.facts.get("epoch"):
             self.title += f" for {self.facts['epoch']} epoch{'s' * (self.facts['epoch'] != 1)}"
-        self.convs = [layer.name for layer in self.model.layers if layer.name.startswith("conv")]
+        self.convs = [name for name in self.model.steps if name.startswith("conv")]
         for name in options.layers or []:
             try:
                 self.model.activations(torch.zeros(1, 3, self.size, self.size, device=self.device), [name])
@@ -285,7 +286,7 @@ def architecture(job: Job) -> Iterator[Shown]:
              "drop": "dropout", "flatten": ""}
     words["relu"] = {"relu": "ReLU"}.get(words["relu"], words["relu"])
     blocks = [figures.Block("picture", 3, job.size, 1, 0, 0, [], 0, 0, 0)]
-    for layer in job.model.layers:
+    for layer in sizes(job.model).values():
         if layer.weights:
             dense = layer.name.startswith("fc")
             blocks.append(figures.Block(layer.name, layer.shape[0], 0 if dense else layer.shape[1], layer.groups,
@@ -466,7 +467,7 @@ def gradcam(job: Job) -> Iterator[Shown]:
     heats = {name: interpret.gradcam(job.model, job.crops, job.targets, name) for name in names}
     entries = [figures.Attribution(picture.image, job.about(number), [(name, heats[name][number]) for name in names])
                for number, picture in enumerate(job.pictures)]
-    side = interpret.layer_of(job.model, names[-1]).shape[1]
+    side = step_of(job.model, names[-1]).shape[1]
     figures.attributions(entries, job.out / "gradcam.png", f"Grad-CAM, {names[-1]}: {side} × {side} places ({job.title})",
                          "share of the picture's 99.5th percentile")
     yield Shown("gradcam.png",
@@ -482,7 +483,7 @@ def patches(job: Job) -> Iterator[Shown]:
     names = [name for name in job.options.layers or [] if name.startswith("conv")] or job.convs
     best = interpret.strongest(job.model, images, names, PATCHES, "patches")
     for name, found in best.items():
-        layer = interpret.layer_of(job.model, name)
+        layer = step_of(job.model, name)
         less, less_zh = (("more than the picture", "大于整张图片") if layer.field > job.size else
                          ("less at an edge", "靠近边缘时更小"))
         rows = []
@@ -508,7 +509,7 @@ def synthesis(job: Job) -> Iterator[Shown]:
     rule = "gradient ascent, blurred gradients, decay to the mean image, shifts"
     units: list[tuple[str, list[tuple[np.ndarray, str]]]] = []
     for name in wanted:
-        layer = interpret.layer_of(job.model, name)
+        layer = step_of(job.model, name)
         if name == "fc8":
             count = len(job.classes)
             chosen = [job.target] if job.target is not None else sorted(set(np.linspace(0, count - 1, 12).round().astype(int).tolist()))

@@ -143,7 +143,7 @@ from alexnet.pack import Pack, packed, short_digest
 from alexnet.layout import PARTS, measured_part
 from alexnet.sources import Source, find_source, to_measure
 from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
-from alexnet.model import AlexNet, describe, sizes
+from alexnet.model import AlexNet
 from alexnet.training import (RECIPES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
                               default_rate, evaluate, first_to_fail, highest_head_rate, highest_rate, join_world, meet)
 
@@ -204,8 +204,8 @@ def starting_point(options: argparse.Namespace, where: str, world: World) -> dic
 
 def inputs_of_fc6(start: dict[str, Any], image_size: int) -> int:
     """How many values fc6 would see with such images; 0 if nothing is left after pool5."""
-    layers = sizes(describe(start["variant"], **start["changes"]), image_size, 1)
-    return next((layer.inputs for layer in layers if layer.name == "fc6"), 0)
+    model = outline(len(start["classes"]), start["image_size"], start["variant"], start["changes"])
+    return model.inputs_of_fc6(image_size)
 
 
 def outline(num_classes: int, image_size: int, variant: str, changes: dict[str, Any] = {}) -> AlexNet:

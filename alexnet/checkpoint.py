@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from alexnet.files import UserError, brief, whole_file
-from alexnet.model import AlexNet, describe, sizes
+from alexnet.model import AlexNet
 
 FORMAT = "alexnet"
 VERSION = 1
@@ -143,20 +143,14 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of this project")
     try:
-        size, classes = content["image_size"], content["classes"]
+        classes = content["classes"]
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise TypeError("classes that are no names")
         if len(classes) < 2:
             raise ValueError("one class: its probability is always 1")
-        layers = sizes(describe(content["variant"], **content["changes"]), size, len(classes))
-        if not layers:
-            raise ValueError(f"{size} px leave nothing after pool5")
-        expected: dict[str, tuple[int, ...]] = {"mean": (1, 3, size, size)}
-        for layer in layers:
-            if layer.weights:
-                kernel = (layer.kernel, layer.kernel) if layer.name.startswith("conv") else ()
-                expected[f"{layer.name}.weight"] = (layer.shape[0], layer.inputs // layer.groups, *kernel)
-                expected[f"{layer.name}.bias"] = (layer.shape[0],)
+        with torch.device("meta"):
+            model = AlexNet(len(classes), content["image_size"], content["variant"], **content["changes"])
+        expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
         found = content["model"].items()
         facts = content["facts"]
         json.dumps(facts)   # plain values

@@ -22,7 +22,7 @@ RUNS = Path("results/runs")
 PRETRAINED = "pretrained"   # instead of a file's name: torchvision's weights
 
 # What options may name. A test compares these with alexnet.model and alexnet.training, which import torch.
-VARIANTS = ("as-trained", "as-written", "caffe", "torchvision")
+VARIANTS = ("as-written", "as-trained", "caffe", "torchvision")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 SCHEDULES = ("steps", "plateau", "release", "constant")
 

@@ -19,15 +19,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from alexnet import augment
-from alexnet.model import AlexNet, Layer, LocalResponseNorm, SameMapNorm
-
-
-def layer_of(model: AlexNet, name: str) -> Layer:
-    """A step of the network in numbers; ValueError with the names that exist."""
-    for layer in model.layers:
-        if layer.name == name:
-            return layer
-    raise ValueError(f"no step is called {name}; there is {', '.join(layer.name for layer in model.layers)}")
+from alexnet.geometry import Step, sizes, step_of
+from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
 
 
 def batches(model: AlexNet, images: np.ndarray, doing: str = "", size: int = 64) -> Iterator[tuple[slice, Tensor]]:
@@ -59,7 +52,7 @@ def colourfulness(kernels: Tensor) -> np.ndarray:
     return (colour.square().sum((1, 2, 3)) / energy.clamp_min(1e-30)).detach().cpu().numpy()
 
 
-def field_of_view(layer: Layer, row: int, column: int, size: int) -> tuple[slice, slice]:
+def field_of_view(layer: Step, row: int, column: int, size: int) -> tuple[slice, slice]:
     """Rows and columns of the picture that a value of `layer` sees, cut off at the picture's edge."""
     begins = [layer.first + place * layer.jump for place in (row, column)]
     rows, columns = (slice(max(0, begin), min(size, begin + layer.field)) for begin in begins)
@@ -119,11 +112,11 @@ def gradcam(model: AlexNet, images: Tensor, targets: Tensor, name: str = "conv5"
     maps = values[name]
     slopes, = torch.autograd.grad(values["fc8"].gather(1, targets[:, None]).sum(), maps)
     heat = (slopes.mean((2, 3), keepdim=True) * maps.clamp(min=0)).sum(1).clamp(min=0)
-    spread = _between_centres(layer_of(model, name), images.shape[-1]).to(heat)
+    spread = _between_centres(step_of(model, name), images.shape[-1]).to(heat)
     return (spread @ heat @ spread.T).detach().cpu().numpy()
 
 
-def _between_centres(layer: Layer, size: int) -> Tensor:
+def _between_centres(layer: Step, size: int) -> Tensor:
     """(size, side): how each pixel along a line mixes a layer's values: linearly between the centres of
     their fields, which lie neither at the edges nor evenly from edge to edge."""
     side = layer.shape[1]
@@ -161,7 +154,7 @@ def strongest(model: AlexNet, images: np.ndarray, names: list[str], count: int,
                 best[name] = tuple(entry.gather(0, order) for entry in new)
     found = {}
     for name, (value, place, number) in best.items():
-        width = layer_of(model, name).shape[2]
+        width = step_of(model, name).shape[2]
         found[name] = Strongest(*(entry.T.numpy() for entry in (number, place // width, place % width, value)))
     return found
 
@@ -178,7 +171,7 @@ def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60, seed
     """
     chance = torch.Generator().manual_seed(seed)
     size, device = model.image_size, model.mean.device
-    layer = layer_of(model, name)
+    layer = step_of(model, name)
     field = size if layer.shape[1] == 1 else min(size, layer.field)
     reach, widest = max(1, field // 16), min(4.0, field / 12)
     extra = 10 * _blur(torch.randn(len(units), 3, size, size, generator=chance).to(device), 2.0)
@@ -289,9 +282,9 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> 
 
     `unusual` lists what is out of the ordinary: see `_unusual` for kinds and limits.
     """
-    layers = [layer for layer in model.layers if layer.weights]
-    norms = [layer.name for layer in model.layers if "norm" in layer.name]
-    before = {layer.name: earlier.name for earlier, layer in zip(model.layers, model.layers[1:])}
+    layers = [step for step in sizes(model).values() if step.weights]
+    norms = [name for name in model.steps if "norm" in name]
+    before = dict(zip(model.steps[1:], model.steps))
     last = next(name for name in ("relu7", "fc7") if name in before)   # what fc8 sees, but for dropout
     weights = [getattr(model, layer.name).weight for layer in layers]
     slopes = [torch.zeros_like(weight) for weight in weights]
@@ -303,8 +296,8 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> 
         # Each step's own result: "fc6" of `activations` is after its ReLU.
         x = model.prepare(crops[first:first + at_once])
         seen = {}
-        for layer in model.layers:
-            x = seen[layer.name] = getattr(model, layer.name)(x)
+        for name in model.steps:
+            x = seen[name] = getattr(model, name)(x)
         part = F.cross_entropy(x, labels[first:first + at_once], reduction="sum") / len(crops)
         for total, slope in zip(slopes, torch.autograd.grad(part, weights)):
             total += slope

@@ -100,8 +100,8 @@ def highest_head_rate(model: AlexNet, pack: Pack, momentum: float, bias_rate: fl
     chosen = np.unique(np.linspace(0, len(labels) - 1, 128).astype(int))
     images = augment.as_batch(pack.images["train"][chosen])
     h = model.prepare(augment.centre(images, model.image_size))
-    for layer in model.layers[:-1]:
-        h = getattr(model, layer.name)(h)
+    for name in model.steps[:-1]:
+        h = getattr(model, name)(h)
     largest = torch.linalg.eigvalsh(h.float() @ h.float().T / len(h))[-1].item()
     return 2 * (1 + momentum) * len(pack.classes) / (largest + bias_rate)
 

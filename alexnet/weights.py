@@ -30,7 +30,8 @@ from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
 from alexnet.cli import PRETRAINED, CommandLine, shell
 from alexnet.files import UserError, brief, printable, read_csv, read_json, whole_file
-from alexnet.model import LAYERS, VARIANTS, AlexNet, Design, Layer, LocalResponseNorm, SameMapNorm, describe, sizes
+from alexnet.geometry import Step, sizes
+from alexnet.model import LAYERS, VARIANTS, AlexNet, LocalResponseNorm, SameMapNorm, describe
 from alexnet.predict import CLASS_NAMES
 from alexnet.text import lines_of
 
@@ -227,7 +228,7 @@ def from_layers(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints, k
         raise UserError(f"{path} holds no AlexNet: {error}") from None
     classes = class_names(len(layers[-1][0]), path, hints, about)
     size = hints.image_size or (mean.shape[-1] if mean is not None else CAFFE_SIZE if variant == "caffe" else 224)
-    check_fc6(design, size, len(classes), layers[5][0], path)
+    check_fc6(variant, changes, size, layers[5][0], path)
     bgr = hints.bgr
     if bgr is None:
         if variant != "torchvision" and mean is None:
@@ -268,15 +269,15 @@ def whose(layers: list[tuple[Tensor, Tensor]], path: Path, hints: Hints,
                      if value != getattr(VARIANTS[variant], name)}
 
 
-def check_fc6(design: Design, size: int, classes: int, weight: Tensor, path: Path) -> None:
+def check_fc6(variant: str, changes: dict[str, Any], size: int, weight: Tensor, path: Path) -> None:
     """UserError if fc6 is made for another image size, with both shapes and a size that fits."""
-    def inputs(side: int) -> int | None:
-        return next((layer.inputs for layer in sizes(design, side, classes) if layer.name == "fc6"), None)
-
-    if inputs(size) == weight.shape[1]:
+    with torch.device("meta"):
+        model = AlexNet(1, 224, variant, **changes)
+    inputs = model.inputs_of_fc6(size)
+    if inputs == weight.shape[1]:
         return
-    fits = next((side for side in (224, 227, *range(36, 512)) if inputs(side) == weight.shape[1]), None)
-    here = f"{design.hidden} x {inputs(size)}" if inputs(size) else "nothing"
+    fits = next((side for side in (224, 227, *range(36, 512)) if model.inputs_of_fc6(side) == weight.shape[1]), None)
+    here = f"{model.design.hidden} x {inputs}" if inputs else "nothing"
     advice = f"; --image-size {fits} fits" if fits else ""
     raise UserError(f"{path}: fc6 is {shape_text(tuple(weight.shape))}, with {size} px it would be {here}{advice}")
 
@@ -363,17 +364,16 @@ def pretrained() -> Path:
 
 # ------------------------------------------------------------------- ONNX
 
-def onnx_step(layer: Layer, side: int, model: AlexNet) -> tuple[str, dict[str, Any]]:
-    """A step of the network as ONNX's operator and its attributes; (N, maps, side, side) goes in.
+def onnx_step(layer: Step, model: AlexNet) -> tuple[str, dict[str, Any]]:
+    """A step of the network as ONNX's operator and its attributes.
 
     Windows that hang over the edge get their padding in numbers, right and below: what ONNX's own
     ceil_mode does differs between versions.
     """
     module, kind = getattr(model, layer.name), layer.name.rstrip("12345678")
     if kind in ("conv", "pool"):
-        hang = layer.far if kind == "conv" else max(0, (layer.shape[1] - 1) * layer.stride + layer.kernel - side)
         found = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2,
-                 "pads": [layer.padding] * 2 + [layer.padding + hang] * 2}
+                 "pads": [layer.padding] * 2 + [layer.padding + layer.far] * 2}
         return ("Conv", {**found, "group": layer.groups}) if kind == "conv" else ("MaxPool", found)
     if kind == "norm":      # ONNX, too, divides alpha by n
         return "LRN", {"size": module.n, "alpha": module.alpha * (1 if module.over_n else module.n),
@@ -419,9 +419,8 @@ def as_onnx(model: AlexNet, facts: dict[str, Any]) -> Any:
     x = add("Sub", "centred", "images", "mean")
     if model.design.pixel_std:
         x = add("Div", "scaled", x, constant("std", model.std[0]))
-    side = model.image_size
-    for layer in model.layers:
-        module, (operator, attributes) = getattr(model, layer.name), onnx_step(layer, side, model)
+    for layer in sizes(model).values():
+        module, (operator, attributes) = getattr(model, layer.name), onnx_step(layer, model)
         name = "logits" if layer.name == "fc8" else layer.name
         if operator == "LRN":
             x = lrn(name, x, module, attributes)
@@ -432,7 +431,6 @@ def as_onnx(model: AlexNet, facts: dict[str, Any]) -> Any:
         else:
             inputs = [f"{layer.name}.weight", f"{layer.name}.bias"] if layer.weights else []
             x = add(operator, name, x, *inputs, **attributes)
-        side = layer.shape[1]
 
     float32, value = onnx.TensorProto.FLOAT, onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
@@ -543,10 +541,9 @@ def compare_attributes(nodes: Iterable[Any], content: dict[str, Any], size: int,
     with torch.device("meta"):
         model = AlexNet(len(content["classes"]), size, content["variant"], **content["changes"])
     usual = {"pads": [0] * 4, "strides": [1, 1], "group": 1, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-    steps = [layer for layer in model.layers if not layer.name.startswith("drop")]
-    side = model.image_size
+    steps = [layer for layer in sizes(model).values() if not layer.name.startswith("drop")]
     for node, layer in zip(nodes, steps, strict=True):
-        operator, expected = onnx_step(layer, side, model)
+        operator, expected = onnx_step(layer, model)
         given = {**usual, **attributes_of(node)}
         if given.get("ceil_mode") and operator == "MaxPool":    # the same windows, said in another way
             given["pads"] = expected["pads"]
@@ -554,7 +551,6 @@ def compare_attributes(nodes: Iterable[Any], content: dict[str, Any], size: int,
             if name != "transB" and not np.allclose(given.get(name, np.nan), value, rtol=1e-5):
                 raise UserError(f"{path} is not Caffe's AlexNet at {model.image_size} px: {name} of {layer.name} is "
                                 f"{given.get(name)}, not {value}")
-        side = layer.shape[1]
 
 
 OPENERS = {"torch": open_torch, "safetensors": open_safetensors, "onnx": open_onnx}

@@ -44,6 +44,7 @@ from alexnet.pack import Pack, open_pack, packed
 from alexnet.sources import find_source
 from alexnet.device import choose_device, choose_precision, keep_memory, precision
 from alexnet.files import UserError, read_json, write_json, write_text
+from alexnet.geometry import sizes
 from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
 from alexnet.training import Batch, TrainingBatches
 from results import plots
@@ -341,7 +342,7 @@ def named_step(name: str, batch: int, size: int, device: torch.device) -> Callab
 def training_operations(model: AlexNet) -> float:
     """Operations of a training step for one image: forward, and backward to weights and to inputs;
     conv1 has no inputs that need a gradient."""
-    adds = {layer.name: layer.multiply_adds for layer in model.layers}
+    adds = {name: step.multiply_adds for name, step in sizes(model).items()}
     return 2.0 * (3 * sum(adds.values()) - adds["conv1"])
 
 
@@ -441,7 +442,7 @@ def profile(options: argparse.Namespace, device: torch.device) -> Section:
         with precision(device, dtype):
             seconds, x = timed(lambda: model.prepare(images))
         note("mean", seconds, 0.0, 2 * bytes_of(images) / copying)
-        for layer in model.layers:
+        for layer in sizes(model).values():
             module, first = getattr(model, layer.name), layer.name == "conv1"
             x = x.detach().requires_grad_(not first)
             with precision(device, dtype):

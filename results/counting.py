@@ -12,6 +12,7 @@ from PIL import Image
 from alexnet.augment import centre
 from alexnet.images import packed_side, square
 from alexnet.files import read_json
+from alexnet.geometry import sizes
 from alexnet.model import AlexNet
 from alexnet.training import RECIPES, make_optimizer, set_rates
 from results.units import RESULTS, Place, Unit
@@ -33,13 +34,13 @@ def parameters(model: AlexNet) -> int:
 
 def neurons(model: AlexNet) -> list[int]:
     """Of the eight layers with weights."""
-    return [layer.neurons for layer in model.layers if layer.weights]
+    return [layer.neurons for layer in sizes(model).values() if layer.weights]
 
 
 def conv_shares(model: AlexNet) -> list[float]:
     """The part of all parameters that each convolutional layer holds."""
     total = parameters(model)
-    return [layer.parameters / total for layer in model.layers if layer.name.startswith("conv")]
+    return [layer.parameters / total for layer in sizes(model).values() if layer.name.startswith("conv")]
 
 
 def pictures() -> dict[str, bool]:
@@ -58,7 +59,7 @@ def pictures() -> dict[str, bool]:
 def shapes(model: AlexNet) -> list[list[int]]:
     """Kernels of the layers with weights: results, inputs of each, side, stride."""
     return [[layer.shape[0], layer.inputs // layer.groups, layer.kernel, layer.stride]
-            for layer in model.layers if layer.weights]
+            for layer in sizes(model).values() if layer.weights]
 
 
 def input_wait() -> tuple[float, bool] | None:
@@ -95,7 +96,7 @@ def update_rule(steps: int = 20) -> float:
 
 def days(model: AlexNet) -> dict[str, float]:
     """Operations of 90 epochs, and what they take: on two GTX 580 at their peak rate, and here."""
-    adds = {layer.name: layer.multiply_adds for layer in model.layers}
+    adds = {name: step.multiply_adds for name, step in sizes(model).items()}
     operations = 2.0 * (3 * sum(adds.values()) - adds["conv1"]) * IMAGES * EPOCHS
     found = {"operations": operations, "share_of_peak": operations / (5.5 * 86400) / (2 * GTX_580)}
     path = RESULTS / "benchmark" / "step.json"

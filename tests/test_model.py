@@ -13,29 +13,34 @@ import torchvision
 from torch import nn
 
 from alexnet import norms
-from alexnet.model import (LAYERS, VARIANTS, AlexNet, Dropout, LocalResponseNorm, SameMapNorm, describe,
-                           sizes)
+from alexnet.geometry import Step, sizes
+from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout, LocalResponseNorm, SameMapNorm, describe
 from conftest import ROOT
 
 
 # ------------------------------------------------------------------- counts
 
+def measured(variant: str = "as-trained", size: int = 224) -> list[Step]:
+    with torch.device("meta"):
+        return list(sizes(AlexNet(1000, size, variant)).values())
+
+
 def test_parameters_are_the_papers_sixty_million():
     assert sum(p.numel() for p in AlexNet().parameters()) == 60_965_224
-    assert sum(layer.parameters for layer in sizes(describe(), 224, 1000)) == 60_965_224
+    assert sum(step.parameters for step in measured()) == 60_965_224
     theirs = torchvision.models.alexnet()
-    ours = sizes(describe("torchvision"), 224, 1000)
-    assert sum(layer.parameters for layer in ours) == sum(p.numel() for p in theirs.parameters()) == 61_100_840
+    ours = measured("torchvision")
+    assert sum(step.parameters for step in ours) == sum(p.numel() for p in theirs.parameters()) == 61_100_840
 
 
 def test_neurons_are_those_of_figure_2_but_for_conv1():
-    neurons = {row.name: row.neurons for row in sizes(describe(), 224, 1000) if row.weights}
+    neurons = {row.name: row.neurons for row in measured() if row.weights}
     assert list(neurons.values()) == [290_400, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]
     assert neurons["conv1"] == 55 * 55 * 96     # the caption's 253,440 does not follow from 55 x 55 x 96
 
 
 def test_no_conv_layer_has_more_than_two_percent_of_the_parameters():
-    rows = sizes(describe(), 224, 1000)
+    rows = measured()
     total = sum(row.parameters for row in rows)
     shares = {row.name: row.parameters / total for row in rows if row.name.startswith("conv")}
     assert shares["conv1"] < 0.01 and shares["conv5"] < 0.01
@@ -48,17 +53,19 @@ def test_computed_sizes_are_those_of_the_tensors(variant, size):
     with torch.device("meta"):
         model = AlexNet(10, size, variant)
         x = model.prepare(torch.empty(2, 3, size, size))
-        for layer in model.layers:
-            x = getattr(model, layer.name)(x)
-            assert tuple(x.shape[1:]) == (layer.shape if x.ndim == 4 else layer.shape[:1]), layer.name
-    by_layer = {row.name: row.parameters for row in model.layers if row.weights}
+        steps = sizes(model)
+        assert list(steps) == model.steps == [name for name, _ in model.named_children()]
+        for name, step in steps.items():
+            x = getattr(model, name)(x)
+            assert tuple(x.shape[1:]) == (step.shape if x.ndim == 4 else step.shape[:1]), name
+    by_layer = {name: step.parameters for name, step in steps.items() if step.weights}
     counted = {name: sum(p.numel() for p in getattr(model, name).parameters()) for name in LAYERS}
     assert by_layer == counted
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_receptive_fields_are_those_of_the_gradient(variant):
-    rows = {row.name: row for row in sizes(describe(variant), 416, 10)}
+    rows = {row.name: row for row in measured(variant, 416)}
     assert rows["conv1"].field == 11 and rows["conv2"].field == 51
     assert rows["pool5"].field == (227 if variant == "as-trained" else 195)   # the same-map norm looks round, too
     model = AlexNet(2, 416, variant, widths=(4, 4, 4, 4, 4), hidden=2).double().eval()
@@ -463,7 +470,7 @@ def test_nothing_works_in_place():
     for layer in model.children():
         layer.register_forward_hook(lambda layer, inputs, y: (y.retain_grad(), outputs.append(y), copies.append(y.detach().clone())) and None)
     model(torch.rand(2, 3, 64, 64) * 255).sum().backward()
-    assert len(outputs) == len(model.layers)
+    assert len(outputs) == len(model.steps)
     assert all(torch.equal(output, copy) for output, copy in zip(outputs, copies))
     assert all(output.grad is not None for output in outputs)
 
@@ -498,13 +505,13 @@ def test_ablations_of_the_paper_run(change, shape):
     loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     if change.get("without") != "conv5":
-        assert {row.name: row for row in model.layers}["pool5"].shape == (256, 6, 6)
+        assert sizes(model)["pool5"].shape == (256, 6, 6)
     assert change.get("without") not in dict(model.named_children())
     assert not (change.get("lrn") == "none" and {"norm1", "norm2", "mapnorm2"} & set(dict(model.named_children())))
 
 
 @pytest.mark.parametrize("arguments,message", [
-    ({"variant": "vgg"}, "as-trained, as-written, caffe, torchvision"), ({"colums": 1}, "colums.*columns"),
+    ({"variant": "vgg"}, "as-written, as-trained, caffe, torchvision"), ({"colums": 1}, "colums.*columns"),
     ({"lrn": "both"}, "'column', 'all', 'none'"), ({"columns": 3}, "1, 2"), ({"without": "fc6"}, "'conv5'"),
     ({"activation": "gelu"}, "tanh"), ({"columns": "half", "widths": (1, 1, 1, 1, 1)}, "one of the two"),
     ({"widths": (97, 256, 384, 384, 256)}, "2 columns"), ({"std": (0.1,)}, "8 values")])

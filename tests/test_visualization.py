@@ -16,6 +16,7 @@ import alexnet_visualization
 from alexnet import AlexNet, checkpoint, figures, interpret
 from alexnet.pack import packed
 from alexnet.sources import find_source
+from alexnet.geometry import step_of
 from alexnet.model import VARIANTS
 from conftest import make_folder, save_picture
 
@@ -95,7 +96,7 @@ def test_gradcam_lies_where_the_only_cause_is():
     """A network whose class depends on one place of conv5: there, and nowhere else, is heat."""
     model = small("torchvision", size=224, widths=(4, 4, 4, 4, 4))
     images = as_tensor(pictures(1, 224))
-    layer = interpret.layer_of(model, "conv5")
+    layer = step_of(model, "conv5")
 
     class OnlyOne(nn.Module):   # in conv5's place: a single warm value
         def forward(self, x):
@@ -119,7 +120,7 @@ def test_gradcam_lies_where_the_only_cause_is():
 
 def test_a_value_sees_its_field_and_no_pixel_more():
     model, image = small(size=96, widths=(4, 4, 4, 4, 4)).double(), as_tensor(pictures(1, 96)).double()
-    layer = interpret.layer_of(model, "conv2")
+    layer = step_of(model, "conv2")
     row, column = 4, 5
     rows, columns = interpret.field_of_view(layer, row, column, 96)
     images = image.clone().requires_grad_()

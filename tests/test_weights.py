@@ -359,8 +359,8 @@ def test_the_intermediate_values_in_onnx_have_our_names(place):
 def test_an_onnx_file_that_computes_something_else_is_not_kept(place, monkeypatch):
     step = weights.onnx_step
 
-    def wrong(layer, side, model):
-        operator, attributes = step(layer, side, model)
+    def wrong(layer, model):
+        operator, attributes = step(layer, model)
         return operator, {**attributes, "alpha": attributes["alpha"] * 5} if operator == "LRN" else attributes
     monkeypatch.setattr(weights, "onnx_step", wrong)
     with pytest.raises(UserError, match="computes other logits"):
