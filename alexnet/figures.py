@@ -24,10 +24,10 @@ from matplotlib.ticker import EngFormatter
 
 from alexnet.files import printable, whole_file
 
-DPI = 100   # of every PNG file
+DPI = 100   # of a PNG file
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
     """Whole or not at all, with the same bytes for the same figure. A letter that no installed font has is a `?`."""
     axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
     powers = [label for axis in axes for label in axis.get_ticklabels(which="both") if axis.get_scale() != "linear"]
@@ -43,7 +43,7 @@ def save(figure: Figure, path: Path) -> None:
         if families:
             text.set_fontfamily(families)
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
+        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
 
 
 def drawable(text: str, bad: set[str]) -> str:

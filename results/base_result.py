@@ -1,35 +1,36 @@
 """The base result: `as-trained` on Imagenette at 128 px, three seeds, beside torchvision's alexnet with the
-recipe of pytorch/examples for the same epochs; and one run at 224 px.
+recipe of pytorch/examples for the same number of epochs; and one run at 224 px.
 
-Ours is what `train_alexnet.py --data imagenette --image-size 128` does: last network, schedule fixed
-beforehand. The other side reads the JPEG files, as its recipe has it (RandomResizedCrop, mirror images, rate
-0.01, a tenth of it after every 30 epochs, weight decay 1e-4). It has what makes ours fast and is not of its recipe: bf16
-where the processor has it, channels last, the steps of SGD fused.
-Ours is also trained with the other side's pictures instead of ours (added when that side was found to be better).
+Ours is what `train_alexnet.py --data imagenette --image-size 128` does: last network, schedule fixed before.
+torchvision's side reads the JPEG files, as its recipe does (RandomResizedCrop, mirror images, learning rate
+0.01, divided by 10 every 30 epochs, weight decay 1e-4). It is given what makes ours fast and is not part of
+its recipe: bf16 where the processor has it, channels last, fused SGD. A third side is ours trained with
+torchvision's images (added when that side was found to be better).
 """
 
 from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, replace
-from statistics import stdev
-from typing import Any, Callable
+from itertools import islice
+from statistics import fmean, stdev
+from typing import Any, Iterator
 
 import torch
-import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from alexnet.pack import Pack
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
+from alexnet.pack import Pack
 from alexnet.training import RECIPES, evaluate, generator, make_optimizer, set_rates, steps
 from results import plots
 from results.ablations import BASE, Case, curve_of, trained
-from results.benchmark import NORMALIZE, imagefolder
-from results.pages import Text, fill, percent, picture, say
+from results.pages import Text, fill, percent, picture, row, say, table
+from results.peers import NORMALIZE, Tally, examples_sgd, imagefolder, step
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
-from results.verdicts import t_interval
+from results.verdicts import Interval, t_interval
 
 TITLE, EPOCHS = Text("The base result", "基准结果"), 60
 OURS, THEIRS = "ours, as-trained", "torchvision, pytorch examples"
@@ -38,91 +39,89 @@ MEAN, STD = (torch.tensor(values)[:, None, None] for values in (NORMALIZE.mean, 
 
 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
-    """Ours; the last network stays in results/runs, for pictures."""
+    """Ours; the last network stays in results/runs, for figures."""
     settings = replace(BASE, image_size=unit.config["image_size"], epochs=unit.config["epochs"])
     run, pack, finite = trained(unit, place, Case(), settings)
     result: dict[str, Any] = {"finite": finite, "precision": str(run.dtype)}
-    for views in (1, 10):
-        found = evaluate(run.model, pack, views=views)
-        result |= {f"{name}_{views}": found[name] for name in ("top1_error", "top5_error")}
-    shutil.copyfile(run.folder / "last.pt", place.out / "runs" / f"base-{settings.image_size}px-{unit.seed}.pt")
+    for crops in (1, 10):
+        found = evaluate(run.model, pack, views=crops)
+        result |= {f"{name}_{crops}": found[name] for name in ("top1_error", "top5_error")}
+    name = f"base-{settings.image_size}px-{unit.seed}.pt"
+    shutil.copyfile(run.folder / "last.pt", place.out / "runs" / name)
     return {"result": result, "curve": curve_of(run)}
 
 
 def peer(unit: Unit, place: Place) -> dict[str, Any]:
-    """torchvision's alexnet, or ours, with the pictures of pytorch/examples; a row an epoch."""
-    size, batch, epochs = unit.config["image_size"], 128, place.few(unit.config["epochs"])
-    loaders = [imagefolder(place.folders["imagenette"] / part, size, batch, workers=0, train=part == "train")
-               for part in ("train", "val")]
+    """torchvision's alexnet, or ours, with the images of pytorch/examples; one row per epoch."""
+    size, epochs, swapped = unit.config["image_size"], place.few(unit.config["epochs"]), unit.case == SWAPPED
+    folder = place.folders["imagenette"]
+    training = imagefolder(folder / "train", size, 128, workers=0)
+    validation = imagefolder(folder / "val", size, 128, workers=0, train=False)
     torch.manual_seed(unit.seed)
     dtype = choose_precision(unit.config["precision"], CPU)
-    network, sgd, set_rate = (ours(place.pack("imagenette", size), size, epochs) if unit.case == SWAPPED else
-                              theirs(len(loaders[0].dataset.classes)))
+    network, sgd = (ours(place.pack("imagenette", size), size) if swapped else
+                    theirs(len(training.dataset.classes)))
     network.to(memory_format=torch.channels_last)
 
-    def answers(images: Tensor) -> Tensor:
-        if unit.case == SWAPPED:
-            images = 255 * (images * STD + MEAN)   # grey levels again
-        with precision(CPU, dtype):
-            return network(images.contiguous(memory_format=torch.channels_last))
-
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        epoch = len(rows)
-        set_rate(epoch)
+        epoch, tally = len(rows), Tally()
+        if swapped:
+            set_rates(sgd, 0.01 * steps(epoch, epochs, []).rate)
+        else:
+            sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
         torch.manual_seed(generator("cpu", unit.seed, epoch).initial_seed())   # crops, order, dropout
         network.train()
-        loss = seen = 0
-        for index, (images, labels) in enumerate(loaders[0]):
-            if place.toy and index == TOY_STEPS:
-                break
-            mean = F.cross_entropy(answers(images).float(), labels)
-            sgd.zero_grad()
-            mean.backward()
-            sgd.step()
-            loss, seen = loss + mean.item() * len(labels), seen + len(labels)
-        network.eval()
-        return {"epoch": epoch + 1, "train_loss": loss / seen, **errors(answers, loaders[1], place)}
+        for images, labels in batches(training, place.toy, swapped):
+            tally.add(*step(network, sgd, images, labels, dtype), labels)
+        return {"epoch": epoch + 1, "train_loss": tally.mean_loss,
+                **errors(network, batches(validation, place.toy, swapped), dtype)}
 
     curve = pieces(unit, place, epochs, {"network": network, "sgd": sgd}, an_epoch)
-    return {"result": {"precision": str(dtype), "top1_error_1": curve[-1]["val_top1_error"], "top5_error_1": curve[-1]["val_top5_error"]},
-            "curve": curve}
+    return {"result": {"precision": str(dtype), "top1_error_1": curve[-1]["val_top1_error"],
+                       "top5_error_1": curve[-1]["val_top5_error"]}, "curve": curve}
 
 
-def theirs(classes: int) -> tuple[nn.Module, torch.optim.SGD, Callable[[int], None]]:
-    """Network, optimiser, and what sets its rate for an epoch, as pytorch/examples has them."""
+def theirs(classes: int) -> tuple[nn.Module, torch.optim.SGD]:
+    """torchvision's network, and the optimiser of pytorch/examples."""
     network = torchvision.models.alexnet(num_classes=classes)
-    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4, fused=True)
-
-    def set_rate(epoch: int) -> None:
-        sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
-    return network, sgd, set_rate
+    return network, examples_sgd(network, fused=True)
 
 
-def ours(pack: Pack, size: int, epochs: int) -> tuple[nn.Module, torch.optim.SGD, Callable[[int], None]]:
-    """The same of 2012."""
+def ours(pack: Pack, size: int) -> tuple[nn.Module, torch.optim.SGD]:
+    """Network and optimiser of 2012."""
     network = AlexNet(len(pack.classes), size)
     network.mean.copy_(pack.mean_crop(size))
-    sgd = make_optimizer(network, RECIPES["as-trained"])
-    return network, sgd, lambda epoch: set_rates(sgd, 0.01 * steps(epoch, epochs, []).rate)
+    return network, make_optimizer(network, RECIPES["as-trained"])
+
+
+def batches(loader: DataLoader, toy: bool, grey_levels: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images in the memory format that convolutions like, normalised or in grey levels 0..255; and labels."""
+    for images, labels in islice(loader, TOY_STEPS if toy else None):
+        images = 255 * (images * STD + MEAN) if grey_levels else images
+        yield images.contiguous(memory_format=torch.channels_last), labels
 
 
 @torch.inference_mode()
-def errors(answers: Callable[[Tensor], Tensor], loader: Any, place: Place) -> dict[str, float]:
-    wrong = torch.zeros(2)
-    seen = 0
-    for index, (images, labels) in enumerate(loader):
-        if place.toy and index == TOY_STEPS:
-            break
-        best = answers(images).topk(5).indices == labels[:, None]
-        wrong += torch.tensor([(~best[:, :1].any(1)).sum().item(), (~best.any(1)).sum().item()])
+def errors(network: nn.Module, images_and_labels: Iterator[tuple[Tensor, Tensor]],
+           dtype: torch.dtype) -> dict[str, float]:
+    """Top-1 and top-5 error, fractions."""
+    network.eval()
+    wrong, seen = torch.zeros(2), 0
+    for images, labels in images_and_labels:
+        with precision(CPU, dtype):
+            hits = network(images).topk(5).indices == labels[:, None]
+        wrong += torch.tensor([(~hits[:, :1].any(1)).sum().item(), (~hits.any(1)).sum().item()])
         seen += len(labels)
     return {"val_top1_error": wrong[0].item() / seen, "val_top5_error": wrong[1].item() / seen}
 
 
 def side(name: str, size: int = 128, seeds: int = 3) -> list[Unit]:
-    config = {**asdict(replace(BASE, image_size=size, epochs=EPOCHS))} if name == OURS else {
-        "image_size": size, "epochs": EPOCHS, "rate": 0.01, "weight_decay": 1e-4, "batch": 128, "precision": "auto"}
-    config |= {"weight_decay": 5e-4} if name == SWAPPED else {}
+    """The units of one side, by seed."""
+    if name == OURS:
+        config = asdict(replace(BASE, image_size=size, epochs=EPOCHS))
+    else:
+        config = {"image_size": size, "epochs": EPOCHS, "rate": 0.01, "batch": 128, "precision": "auto",
+                  "weight_decay": 5e-4 if name == SWAPPED else 1e-4}
     minutes = {OURS: 47, THEIRS: 54, SWAPPED: 54}[name] * (1 if size == 128 else 4)
     return [Unit(f"base-{size}", name, seed, config, compute if name == OURS else peer, minutes, "imagenette")
             for seed in range(seeds)]
@@ -139,88 +138,107 @@ def large_units() -> list[Unit]:
 
 # ------------------------------------------------------------------- the report
 
-def report(place: Place) -> list[str]:
-    """Writes results/base/: the page and its figure. The lines for the page of all results."""
+LABELS = {OURS: Text("ours, `as-trained`", "我们的 `as-trained`"),
+          THEIRS: Text("torchvision, pytorch/examples", "torchvision，pytorch/examples"),
+          SWAPPED: Text("ours, torchvision's crops", "我们的网络，torchvision 的裁剪")}
+ERRORS = [Text("top-1, one crop", "top-1，中心裁剪"), Text("top-5, one crop", "top-5，中心裁剪"),
+          Text("top-1, ten-crop", "top-1，十裁剪"), Text("top-5, ten-crop", "top-5，十裁剪")]
+KEYS = ("top1_error_1", "top5_error_1", "top1_error_10", "top5_error_10")
+NETWORK, PIXELS, SEED = Text("network", "网络"), Text("px", "像素"), Text("seed", "种子")
+
+
+def report(place: Place) -> list[Text | str]:
+    """Writes results/base/: its pages and the figure. Returns the lines for the page of all results."""
     out = place.out / "base"
-    curves = {name: [[(row["epoch"], 100 * row["val_top1_error"]) for row in content["curve"]]
-                     for unit in side(name) if (content := place.found(unit))] for name in (OURS, THEIRS, SWAPPED)}
+    curves = {LABELS[name].en.replace("`", ""): [[100 * epoch["val_top1_error"] for epoch in content["curve"]]
+                                                 for content in place.found_all(side(name))]
+              for name in (OURS, THEIRS, SWAPPED)}
     if not any(curves.values()):
         return []
-    plots.curves({"Imagenette, 128 px": {name: some for name, some in curves.items() if some}},
-                   out / "curves.png", "Top-1 error by epoch, one view", "epoch", "top-1 error, %")
-    lines = ["Made by `python -m results.reproduce table`; the runs by `python -m results.reproduce run base --imagenette "
-             "DIR`. Last network of a schedule fixed beforehand, batch 128.", "", *picture(out, "curves.png"),
-             "| network | px | seed | top-1, one view | top-5 | top-1, ten views | top-5 | hours |",
-             "|---|---|---|---|---|---|---|---|"]
-    for unit in [*side(OURS), *large_units(), *side(THEIRS), *side(SWAPPED)]:
-        if content := place.found(unit):
-            cells = [percent(content["result"].get(f"{name}_error_{views}")) for views in (1, 10)
-                     for name in ("top1", "top5")]
-            lines.append(f"| {unit.case} | {unit.config['image_size']} | {unit.seed} | {' | '.join(cells)} | "
-                         f"{content['seconds'] / 3600:.2f} |")
-    fill(out, "runs", [*lines, "", *comparison(place)], TITLE)
-    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "base/curves.png"), *means(place), *comparison(place), "",
-            "[Each run](base/README.md).", ""]
+    plots.learning_curves({name: seeds for name, seeds in curves.items() if seeds}, out / "curves.png",
+                          "Imagenette, 128 px: top-1 error, one crop", last=25)
+    fill(out, "summary", [*means(place), *comparison(place)], TITLE)
+    fill(out, "runs", [*picture(out, "curves.png"), *each_run(place), *equal_time(place)])
+    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "base/curves.png"), *means(place),
+            *comparison(place), Text("[Each run](base/README.md).", "[每次训练](base/README.zh-CN.md)。"), ""]
 
 
-def in_short(place: Place) -> str:
+def in_short(place: Place) -> Text | None:
     """The errors of both sides, means of the seeds so far."""
     ours, theirs = ([content["result"] for content in place.found_all(side(name))] for name in (OURS, THEIRS))
-    said = [f"{name} {mean_and_spread([one[key] for one in found])}" for name, found, key in (
-        ("ours, one view", ours, "top1_error_1"), ("ten views", ours, "top1_error_10"),
-        ("torchvision's alexnet, one view", theirs, "top1_error_1")) if found]
-    return f"top-1 error after {EPOCHS} epochs of Imagenette, 128 px: {'; '.join(said)}" if said else ""
+    if not ours or not theirs:
+        return None
+    return say("top-1 error after {} epochs of Imagenette, 128 px: ours {} with one crop, {} with ten-crop; "
+               "torchvision's AlexNet {} with one crop",
+               "Imagenette 128 像素 {} 轮后的 top-1 错误率：我们的网络中心裁剪 {}、十裁剪 {}；torchvision 的 AlexNet 中心裁剪 {}",
+               EPOCHS, mean_and_spread(ours, "top1_error_1"), mean_and_spread(ours, "top1_error_10"),
+               mean_and_spread(theirs, "top1_error_1"))
 
 
-def means(place: Place) -> list[str]:
-    """Of the seeds, with their standard deviation."""
+def means(place: Place) -> list[Text | str]:
+    """One row per network: means of the seeds, with their standard deviation."""
     rows = []
-    for name, large in ((OURS, False), (OURS, True), (THEIRS, False), (SWAPPED, False)):
-        found = [content["result"] for content in place.found_all(large_units() if large else side(name))]
-        cells = [mean_and_spread([one[key] for one in found if key in one]) for key in
-                 ("top1_error_1", "top5_error_1", "top1_error_10", "top5_error_10")]
-        if found:
-            rows.append(f"| {name} | {224 if large else 128} | {len(found)} | {' | '.join(cells)} |")
-    return [f"Errors after {EPOCHS} epochs of Imagenette: mean of the seeds ± standard deviation.", "",
-            "| network | px | seeds | top-1, one view | top-5 | top-1, ten views | top-5 |", "|---|---|---|---|---|---|---|",
-            *rows, ""]
+    for units_of_row in (side(OURS), large_units(), side(THEIRS), side(SWAPPED)):
+        if found := [content["result"] for content in place.found_all(units_of_row)]:
+            unit = units_of_row[0]
+            rows.append(row(LABELS[unit.case], unit.config["image_size"], len(found),
+                            *(mean_and_spread(found, key) for key in KEYS)))
+    return [say("Errors after {} epochs of Imagenette: mean of the seeds ± standard deviation.",
+                "Imagenette 上训练 {} 轮后的错误率：各种子的平均 ± 标准差。", EPOCHS), "",
+            *table([NETWORK, PIXELS, Text("seeds", "种子数"), *ERRORS], rows)]
 
 
-def mean_and_spread(values: list[float]) -> str:
+def mean_and_spread(results: list[dict[str, float]], key: str) -> str:
+    values = [result[key] for result in results if key in result]
     if not values:
         return ""
-    return percent(sum(values) / len(values)) + (f" ± {100 * stdev(values):.2f}" if len(values) > 1 else "")
+    return percent(fmean(values)) + (f" ± {100 * stdev(values):.2f}" if len(values) > 1 else "")
 
 
-def comparison(place: Place) -> list[str]:
-    """At equal epochs, and at equal time: each side after as many seconds as the faster one took."""
-    pairs = [contents for units in zip(side(OURS), side(THEIRS)) if len(contents := place.found_all(units)) == 2]
-    if not pairs:
-        return ["The comparison: not run yet."]
-    lines = [f"At equal epochs torchvision's top-1 error less ours: {apart(place, THEIRS, OURS)}.", ""]
-    if swapped := apart(place, OURS, SWAPPED):
-        lines += [f"Our error less that of ours with torchvision's crops: {swapped}; torchvision's less the same: "
-                  f"{apart(place, THEIRS, SWAPPED)}.", ""]
-    lines += ["At equal time (seconds as they were, on a machine that others use, too), torchvision with bf16, channels last and "
-              "fused steps, as ours has them. In plain fp32, as pytorch/examples has it, it was not run.", "",
-              "| seed | minutes | ours | torchvision, made fast |", "|---|---|---|---|"]
-    for pair in pairs:
-        time = min(content["seconds"] for content in pair)
-        cells = [percent(at(content, time / (content["seconds"] / len(content["curve"])))) for content in pair]
-        lines.append(f"| {pair[0]['seed']} | {time / 60:.0f} | {' | '.join(cells)} |")
-    return lines
+def each_run(place: Place) -> list[Text | str]:
+    rows = [row(LABELS[unit.case], unit.config["image_size"], unit.seed,
+                *(percent(content["result"].get(key)) for key in KEYS), f"{content['seconds'] / 3600:.2f}")
+            for unit in [*side(OURS), *large_units(), *side(THEIRS), *side(SWAPPED)]
+            if (content := place.found(unit))]
+    return table([NETWORK, PIXELS, SEED, *ERRORS, Text("hours", "小时")], rows)
 
 
-def apart(place: Place, first: str, second: str) -> str:
-    """The first side's top-1 error less the second's, at 128 px, over the seeds that both have; empty if none."""
-    pairs = [contents for units in zip(side(first), side(second)) if len(contents := place.found_all(units)) == 2]
-    differences = [one["result"]["top1_error_1"] - other["result"]["top1_error_1"] for one, other in pairs]
-    if len(differences) == 1:
-        return f"{100 * differences[0]:+.2f} points (one pair)"
-    return t_interval(differences).text().en if differences else ""
+def comparison(place: Place) -> list[Text | str]:
+    """Paired differences between the sides, at equal epochs."""
+    rows = [row(LABELS[worse], LABELS[better], apart.text(unit="") if apart.count > 1 else
+                say("{:+.2f} (one pair)", "{:+.2f}（一对）", 100 * apart.mean))
+            for worse, better in ((OURS, THEIRS), (OURS, SWAPPED), (THEIRS, SWAPPED))
+            if (apart := difference(place, worse, better))]
+    if not rows:
+        return [Text("The comparison: not run yet.", "比较：尚未进行。"), ""]
+    return [Text("Differences of the top-1 error with one crop at 128 px, equal epochs (95% t intervals of "
+                 "paired differences):", "128 像素、中心裁剪的 top-1 错误率之差，轮数相同（配对差的 95% t 区间）："), "",
+            *table([NETWORK, Text("compared with", "与之比较"),
+                    Text("higher by, percentage points", "高多少个百分点")], rows)]
 
 
-def at(content: dict[str, Any], epochs: float) -> float:
-    """The validation error after so many epochs."""
+def difference(place: Place, first: str, second: str) -> Interval | None:
+    """The first side's top-1 error less the second's, at 128 px, over seeds that both have; None if none."""
+    pairs = [contents for units in zip(side(first), side(second))
+             if len(contents := place.found_all(units)) == 2]
+    return t_interval([one["result"]["top1_error_1"] - other["result"]["top1_error_1"]
+                       for one, other in pairs]) if pairs else None
+
+
+def equal_time(place: Place) -> list[Text | str]:
+    """Each side after as many seconds as the faster one took."""
+    rows = []
+    for units in zip(side(OURS), side(THEIRS)):
+        if len(pair := place.found_all(units)) == 2:
+            seconds = min(content["seconds"] for content in pair)
+            rows.append(row(units[0].seed, f"{seconds / 60:.0f}",
+                            *(percent(at(content, seconds)) for content in pair)))
+    return [*([Text("Top-1 error at equal time:", "时间相同时的 top-1 错误率："), ""] if rows else []),
+            *table([SEED, Text("minutes", "分钟"), LABELS[OURS], LABELS[THEIRS]], rows)]
+
+
+def at(content: dict[str, Any], seconds: float) -> float:
+    """The validation error after so many seconds of a run, all of whose epochs count alike."""
     curve = content["curve"]
-    return curve[max(1, min(len(curve), int(epochs))) - 1]["val_top1_error"]
+    epochs = int(seconds / (content["seconds"] / len(curve)))
+    return curve[max(1, min(len(curve), epochs)) - 1]["val_top1_error"]

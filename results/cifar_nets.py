@@ -1,15 +1,15 @@
 """The paper's four-layer nets on CIFAR-10: three convolutions and one fully-connected layer.
 
-C8 (section 3.1, figure 1): how long ReLU, tanh and the logistic sigmoid need to 25% training error
-without any regularisation, each with the learning rate that is fastest for it; C10 (section 3.3): the test
+C8 (section 3.1, figure 1): how many epochs ReLU, tanh and the logistic sigmoid need to 25% training error
+without any regularisation, each with the fastest learning rate that was tried; C10 (section 3.3): the test
 error with and without local response normalisation. The net is that of the release,
-layers-cifar/layers-18pct.cfg: 32, 32 and 64 maps of 5x5, max-pooling after the first, average pooling after
-the others.
+layers-cifar/layers-18pct.cfg: 32, 32 and 64 feature maps of 5x5 kernels, max-pooling after the first layer,
+average pooling after the others.
 
-What is ours: C8 scales pixels by 1/64 and draws weights with standard deviation 1 / sqrt(inputs), which
-suits tanh at least as well as ReLU; the paper names no initial weights. C8 trains on 10,000 images, its
-rates are chosen on 10,000 others; C10's schedule is short: 40 epochs, not hundreds. 8 were planned first and leave both
-nets far from trained; the 40 were added when their result was known.
+Chosen by us: C8 scales pixels by 1/64 and draws weights with standard deviation 1 / sqrt(inputs), which
+suits tanh at least as well as ReLU; the paper does not give initial weights. C8 trains on 10,000 images; its
+learning rates are chosen on 10,000 others. C10 trains for 40 epochs, not hundreds. Its 8 epochs were planned
+first and leave both nets far from trained; the 40 were added when their result was known.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet.augment import as_batch
 from alexnet.pack import Pack
 from alexnet.model import ACTIVATIONS, LocalResponseNorm
 from alexnet.training import TrainingBatches, generator, steps
+from results.peers import Tally, step
 from results.units import CPU, Place, Unit, part_of, pieces
 
-RATES = {"relu": (0.003, 0.01, 0.03, 0.1), "tanh": (0.003, 0.01, 0.03, 0.1), "sigmoid": (0.01, 0.03, 0.1, 0.3, 1.0)}
+RATES = {"relu": (0.003, 0.01, 0.03, 0.1), "tanh": (0.003, 0.01, 0.03, 0.1),
+         "sigmoid": (0.01, 0.03, 0.1, 0.3, 1.0)}
 IMAGES, BATCH, MOMENTUM = 10_000, 128, 0.9
 TARGET = 0.25                                # training error; section 3.1
-RATE_EPOCHS, RELU_EPOCHS = 8, 80             # to choose a rate; at most, in the race
+RATE_EPOCHS, RELU_EPOCHS = 8, 80             # to choose a learning rate; at most, in the race
 LRN_EPOCHS, LONGER, LRN_SEEDS = 8, 40, range(3)
 
 
@@ -54,20 +55,10 @@ def initialise(net: nn.Module, std: tuple[float, ...] | None) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def learn(net: nn.Module, optimizer: torch.optim.SGD, images: Tensor, labels: Tensor) -> tuple[float, int]:
-    """One step; the mean loss and the number of wrong answers."""
-    logits = net(images)
-    loss = F.cross_entropy(logits, labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item(), int((logits.argmax(1) != labels).sum())
-
-
 # ------------------------------------------------------------------- C8: the race
 
 def race(unit: Unit, place: Place) -> dict[str, Any]:
-    """Training error over tenths of an epoch, until it is 25%; the rate is the best one found before."""
+    """Trains until the training error is 25%, with the learning rate that was fastest before."""
     activation = unit.case
     rate = best_rate(activation, place)
     curve = raced(unit, place, activation, rate, 0, unit.config["epochs"])
@@ -76,8 +67,9 @@ def race(unit: Unit, place: Place) -> dict[str, Any]:
                        "at_the_edge": rate in (RATES[activation][0], RATES[activation][-1])}, "curve": curve}
 
 
-def raced(unit: Unit, place: Place, activation: str, rate: float, first: int, epochs: int) -> list[dict[str, Any]]:
-    """A net on every fifth image from `first` on: a row a fifth of an epoch."""
+def raced(unit: Unit, place: Place, activation: str, rate: float, first: int,
+          epochs: int) -> list[dict[str, Any]]:
+    """Trains a net on every fifth image from `first` on; one row per fifth of an epoch."""
     pack = part_of(place.pack("cifar10", 28), IMAGES, first)
     images = (as_batch(pack.images["train"]) - torch.from_numpy(pack.mean).permute(2, 0, 1)) / 64
     labels = torch.from_numpy(pack.labels["train"])
@@ -91,23 +83,22 @@ def raced(unit: Unit, place: Place, activation: str, rate: float, first: int, ep
     def a_fifth(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch, part = divmod(len(rows), parts)
         order = torch.randperm(len(labels), generator=generator("cpu", unit.seed, epoch))
-        loss, wrong, seen = 0.0, 0, 0
+        tally = Tally()
         for index in range(batches * part // parts, batches * (part + 1) // parts):
             chosen = order[index * BATCH:(index + 1) * BATCH]
-            mean, mistakes = learn(net, optimizer, images[chosen], labels[chosen])
-            loss, wrong, seen = loss + mean * len(chosen), wrong + mistakes, seen + len(chosen)
-        return {"epoch": (len(rows) + 1) / parts, "train_loss": loss / max(1, seen),
-                "train_top1_error": wrong / max(1, seen)}
+            tally.add(*step(net, optimizer, images[chosen], labels[chosen]), labels[chosen])
+        return {"epoch": (len(rows) + 1) / parts, "train_loss": tally.mean_loss, "train_top1_error": tally.error}
 
     def enough(rows: list[dict[str, Any]]) -> bool:
-        return bool(rows) and (rows[-1]["train_top1_error"] <= TARGET or not math.isfinite(rows[-1]["train_loss"]))
+        return bool(rows) and (rows[-1]["train_top1_error"] <= TARGET
+                               or not math.isfinite(rows[-1]["train_loss"]))
 
     return pieces(unit, place, place.few(parts * epochs, parts), {"net": net, "optimizer": optimizer},
                   a_fifth, enough)
 
 
 def try_rate(unit: Unit, place: Place) -> dict[str, Any]:
-    """How far one rate comes in a few epochs, on images that the race does not see."""
+    """What one learning rate reaches in a few epochs, on images that the race does not use."""
     curve = raced(unit, place, unit.config["activation"], unit.config["rate"], 1, RATE_EPOCHS)
     last = curve[-1]
     return {"result": {"finite": math.isfinite(last["train_loss"]), "epochs": last["epoch"],
@@ -141,12 +132,11 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
         epoch = len(rows)
         for group in optimizer.param_groups:
             group["lr"] = unit.config["rate"] * group["factor"] * steps(epoch, total, []).rate
-        loss = wrong = seen = 0
         net.train()
+        tally = Tally()
         for batch in TrainingBatches(pack, 28, BATCH, unit.seed, epoch, CPU):
-            value, mistakes = learn(net, optimizer, batch.images - mean, batch.labels)
-            loss, wrong, seen = loss + value * batch.total, wrong + mistakes, seen + batch.total
-        return {"epoch": epoch + 1, "train_loss": loss / seen, "train_top1_error": wrong / seen,
+            tally.add(*step(net, optimizer, batch.images - mean, batch.labels), batch.labels)
+        return {"epoch": epoch + 1, "train_loss": tally.mean_loss, "train_top1_error": tally.error,
                 "val_top1_error": test_error(net, pack, mean)}
 
     curve = pieces(unit, place, total, {"net": net, "optimizer": optimizer}, an_epoch)
@@ -173,7 +163,8 @@ def rate_units(activation: str) -> tuple[Unit, ...]:
 
 
 def race_units(activation: str) -> list[Unit]:
-    config = {"activation": activation, "epochs": RELU_EPOCHS, "images": IMAGES, "batch": BATCH, "target": TARGET}
+    config = {"activation": activation, "epochs": RELU_EPOCHS, "images": IMAGES, "batch": BATCH,
+              "target": TARGET}
     minutes = {"relu": 4, "tanh": 8, "sigmoid": 20}[activation]
     return [Unit("cifar-race", activation, seed, config, race, minutes, "cifar10", rate_units(activation))
             for seed in range(3)]

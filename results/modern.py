@@ -1,9 +1,9 @@
 """What 14 years were worth: the same network and data, one change after another towards today's recipe.
 
-Each change is tried on top of those kept before it, with two seeds, and kept if the mean error on a held-out
-part of the training images (15%) is lower; then all of them at once. In the end the recipe of 2012 and the one with
-all that was kept are trained on all training images, three seeds each, and measured on the validation part, which
-chose nothing; then they and all changes at once for five times as long (added when the rest was known).
+Each change is tried on top of those kept before it, with two seeds, and kept if the mean error on held-out
+training images (15%) is lower; then all of them at once. In the end the recipe of 2012 and the one with all
+kept changes are trained on all training images, three seeds each, and measured on the validation images,
+which chose nothing; then both, and all changes at once, for five times as long (added when that was known).
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from statistics import fmean
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from alexnet.pack import Pack
-from alexnet.device import choose_precision, precision
+from alexnet.device import choose_precision
 from alexnet.model import AlexNet
+from alexnet.pack import Pack
 from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_ready, evaluate, generator,
                               make_optimizer, set_rates, steps)
 from results import plots
 from results.ablations import EPOCHS, HELD_OUT, SIZE
-from results.pages import Text, fill, percent, picture, say
+from results.pages import Text, fill, joined, percent, picture, row, say, table
+from results.peers import Tally, step
 from results.units import CPU, Place, Unit, pieces
 from results.verdicts import t_interval
 
-TITLE, BATCH, LONG = Text("What 14 years were worth", "十四年的进步值多少"), 128, 60
+TITLE = Text("What 14 years were worth", "十四年的进步值多少")
+BATCH, LONG = 128, 60
 OLD, NEW, ALL = "final, 2012", "final, today", "final, all together"
 
 
@@ -47,7 +48,7 @@ class Today:
     nesterov: bool = False
     ema: float = 0.0                # of the weights, for evaluation
     adamw: bool = False
-    rate: float = 0.01
+    rate: float = 0.01              # learning rate at the start
 
 
 # In the order in which they became usual.
@@ -61,12 +62,13 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no colour noise": {"no_colour_noise": True},
     "Nesterov momentum": {"nesterov": True},
     "cosine schedule": {"cosine": True},
-    "rate 0.03": {"rate": 0.03},   # batch norm is said to allow it
+    "rate 0.03": {"rate": 0.03},   # which batch norm is said to allow
     "EMA of the weights": {"ema": 0.99},
     "AdamW, rate 0.0005": {"adamw": True, "rate": 0.0005},
 }
-# Added when the first five were known: He's weights and inverted dropout are dropped, for each alone does harm to a
-# recipe that was made without it. Here nothing is missing; optimiser and rate are those kept by then.
+# Added when the first five were known: He initialisation and inverted dropout were dropped, since each alone
+# makes a recipe worse that was made without it. Here nothing is left out; optimiser and learning rate are
+# those kept by then.
 CHANGES["all together"] = {field: value for change in CHANGES.values() if "rate" not in change
                            for field, value in change.items()}
 NAMES = list(CHANGES)
@@ -81,7 +83,8 @@ def network(recipe: Today, pack: Pack) -> AlexNet:
         changes |= {"bias": (0,) * 8, "pixel_std": (58.0,) * 3}
     model = AlexNet(len(pack.classes), SIZE, **changes)
     model.mean.copy_(pack.mean_crop(SIZE))
-    layers = {name: layer for name, layer in model.named_children() if isinstance(layer, (nn.Conv2d, nn.Linear))}
+    layers = {name: layer for name, layer in model.named_children()
+              if isinstance(layer, (nn.Conv2d, nn.Linear))}
     if recipe.he_init:
         for layer in layers.values():
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -96,58 +99,59 @@ def network(recipe: Today, pack: Pack) -> AlexNet:
 
 # ------------------------------------------------------------------- training
 
+def optimizer_of(recipe: Today, model: AlexNet) -> torch.optim.Optimizer:
+    """SGD as in 2012, perhaps with Nesterov's momentum, or AdamW; for `set_rates`."""
+    if recipe.adamw:
+        group = {"params": model.parameters(), "factor": 1.0, "first": False}
+        return torch.optim.AdamW([group], recipe.rate, weight_decay=0.05)
+    optimizer = make_optimizer(model, RECIPES["as-trained"])
+    for group in optimizer.param_groups:
+        group["nesterov"] = recipe.nesterov
+    return optimizer
+
+
+def rate_after(recipe: Today, done: float, epochs: int) -> float:
+    """The learning rate after `done` of all epochs."""
+    if recipe.cosine:
+        return recipe.rate * 0.5 * (1 + math.cos(math.pi * done / epochs))
+    return recipe.rate * steps(int(done), epochs, []).rate
+
+
 def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Module, list[dict[str, Any]]]:
     """The network to be measured, after the last epoch, and the curve."""
     torch.manual_seed(unit.seed)
     model = network(recipe, pack)
     compute_ready(model, CPU, World())
     dtype = choose_precision("auto", CPU)
-    paper = RECIPES["as-trained"]
-    optimizer = (torch.optim.AdamW(model.parameters(), recipe.rate, weight_decay=0.05) if recipe.adamw
-                 else make_optimizer(model, paper))
-    if recipe.nesterov and not recipe.adamw:
-        for group in optimizer.param_groups:
-            group["nesterov"] = True
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema or 0.5), use_buffers=True)
+    optimizer = optimizer_of(recipe, model)
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
+    if recipe.ema:
+        parts["average"] = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema),
+                                         use_buffers=True)
+    measured = parts["average"].module if recipe.ema else model
     epochs = place.few(unit.config["epochs"])
 
-    def set_rate(done: float) -> None:
-        factor = (0.5 * (1 + math.cos(math.pi * done / epochs)) if recipe.cosine
-                  else steps(int(done), epochs, []).rate)
-        if recipe.adamw:
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.rate * factor
-        else:
-            set_rates(optimizer, recipe.rate * factor)
-
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        epoch = len(rows)
-        noise = 0.0 if recipe.no_colour_noise else paper.noise
-        batches = TrainingBatches(pack, SIZE, BATCH, unit.seed, epoch, CPU, noise=noise,
+        epoch, tally = len(rows), Tally()
+        batches = TrainingBatches(pack, SIZE, BATCH, unit.seed, epoch, CPU,
+                                  noise=0.0 if recipe.no_colour_noise else 0.1,
                                   augmentation="resized" if recipe.resized_crops else "shifts")
         model.train()
-        loss = seen = 0
         for batch in batches:
-            set_rate(epoch + batch.index / len(batches))
+            set_rates(optimizer, rate_after(recipe, epoch + batch.index / len(batches), epochs))
             torch.manual_seed(generator("cpu", unit.seed, epoch, batch.index, DROPOUT).initial_seed())
-            with precision(CPU, dtype):
-                logits = model(batch.images)
-            mean = F.cross_entropy(logits.float(), batch.labels, label_smoothing=recipe.smoothing)
-            mean.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            loss, logits = step(model, optimizer, batch.images, batch.labels, dtype, recipe.smoothing)
+            tally.add(loss, logits, batch.labels)
             if recipe.ema:
-                average.update_parameters(model)
-            loss, seen = loss + mean.item() * batch.total, seen + batch.total
-        measured = average.module if recipe.ema else model
-        return {"epoch": epoch + 1, "train_loss": loss / seen,
-                "val_top1_error": evaluate(measured, pack)["top1_error"] if math.isfinite(loss) else 1.0,
+                parts["average"].update_parameters(model)
+        error = evaluate(measured, pack)["top1_error"] if math.isfinite(tally.loss) else 1.0
+        return {"epoch": epoch + 1, "train_loss": tally.mean_loss, "val_top1_error": error,
                 "precision": str(dtype)}
 
-    parts = {"model": model, "optimizer": optimizer} | ({"average": average} if recipe.ema else {})
-    curve = pieces(unit, place, epochs, parts, an_epoch,
-                   lambda rows: bool(rows) and not math.isfinite(rows[-1]["train_loss"]))
-    return (average.module if recipe.ema else model), curve
+    def diverged(rows: list[dict[str, Any]]) -> bool:
+        return bool(rows) and not math.isfinite(rows[-1]["train_loss"])
+
+    return measured, pieces(unit, place, epochs, parts, an_epoch, diverged)
 
 
 def attempt(unit: Unit, place: Place) -> dict[str, Any]:
@@ -175,7 +179,9 @@ def error(place: Place, name: str) -> float | None:
     """The mean error of a change on held-out images, once all its seeds are there."""
     wanted = attempts(name)
     contents = place.found_all(wanted)
-    return None if len(contents) < len(wanted) else sum(one["result"]["error"] for one in contents) / len(contents)
+    if len(contents) < len(wanted):
+        return None
+    return sum(content["result"]["error"] for content in contents) / len(contents)
 
 
 def decisions(place: Place) -> dict[str, bool]:
@@ -205,7 +211,8 @@ def kept_before(place: Place, index: int) -> Today:
 def attempts(name: str) -> list[Unit]:
     index = NAMES.index(name)
     needs = tuple(attempts(NAMES[index - 1])) if index else ()
-    config = {"changes": CHANGES[name], "held_out": HELD_OUT, "epochs": EPOCHS, "image_size": SIZE, "batch": BATCH}
+    config = {"changes": CHANGES[name], "held_out": HELD_OUT, "epochs": EPOCHS, "image_size": SIZE,
+              "batch": BATCH}
     return [Unit("modern", name, seed, config, attempt, 3, "imagenette", needs) for seed in range(2)]
 
 
@@ -223,52 +230,90 @@ def units() -> list[Unit]:
 
 # ------------------------------------------------------------------- the report
 
-def report(place: Place) -> list[str]:
-    """Writes results/modern/: the page and its figure. The lines for the page of all results."""
+LABELS = {   # of CHANGES, on the pages
+    "2012": Text("recipe of 2012", "2012 年的方法"),
+    "He init, divided pixels": Text("He initialisation, pixels / 58", "He 初始化，像素 / 58"),
+    "batch norm, no LRN": Text("batch normalisation, no LRN", "批归一化，不用 LRN"),
+    "inverted dropout": Text("inverted dropout", "反向缩放的丢弃法"),
+    "label smoothing 0.1": Text("label smoothing 0.1", "标签平滑 0.1"),
+    "RandomResizedCrop": Text("RandomResizedCrop", "RandomResizedCrop"),
+    "no colour noise": Text("no colour noise", "不加颜色噪声"),
+    "Nesterov momentum": Text("Nesterov momentum", "Nesterov 动量"),
+    "cosine schedule": Text("cosine schedule", "余弦学习率"),
+    "rate 0.03": Text("learning rate 0.03", "学习率 0.03"),
+    "EMA of the weights": Text("moving average of the weights", "权重的滑动平均"),
+    "AdamW, rate 0.0005": Text("AdamW, learning rate 0.0005", "AdamW，学习率 0.0005"),
+    "all together": Text("all changes at once", "全部改动一起"),
+}
+RECIPES_COMPARED = {OLD: LABELS["2012"], NEW: Text("kept changes", "保留的改动"), ALL: LABELS["all together"]}
+KEPT, DROPPED = Text("kept", "保留"), Text("dropped", "舍弃")
+
+
+def report(place: Place) -> list[Text | str]:
+    """Writes results/modern/: its pages and the figure. Returns the lines for the page of all results."""
     out, kept = place.out / "modern", decisions(place)
     if not kept:
         return []
-    errors = {name: 100 * error(place, name) for name in kept}
-    plots.stairs([(name, errors[name], kept[name]) for name in kept], out / "steps.png",
-                   f"{TITLE.en}: AlexNet, Imagenette, {SIZE} px, {EPOCHS} epochs",
-                   "top-1 error on held-out training images, %")
-    lines = ["Made by `python -m results.reproduce table`; the runs by `python -m "
-             "results.reproduce run modern --imagenette DIR`. Each change on top of those kept above it; two seeds; kept "
-             "if the mean error on 15% of the training images, held out, is lower.", "", *picture(out, "steps.png"),
-             "| change | error, held-out part | bought, points | |", "|---|---|---|---|"]
-    best = math.nan
+    finals = {label.en: {epochs: [100 * error for error in errors] for epochs in (EPOCHS, LONG)
+                         if (errors := errors_of(place, case, epochs))}
+              for case, label in RECIPES_COMPARED.items()}
+    plots.changes([(LABELS[name].en, 100 * error(place, name), kept[name]) for name in kept],
+                  {name: lengths for name, lengths in finals.items() if lengths}, out / "steps.png",
+                  f"{EPOCHS} epochs: one change after another (blue: kept)",
+                  "top-1 error on held-out images, %")
+    fill(out, "summary", final_lines(place), TITLE)
+    fill(out, "runs", [*picture(out, "steps.png"), *attempt_lines(place, kept)])
+    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png"), *final_lines(place),
+            Text("[Each change](modern/README.md).", "[每一项改动](modern/README.zh-CN.md)。"), ""]
+
+
+def attempt_lines(place: Place, kept: dict[str, bool]) -> list[Text | str]:
+    """One row per change: its error on held-out images, on top of the changes kept before it."""
+    rows, best = [], math.nan
     for name in kept:
-        lines.append(f"| {name} | {errors[name]:.2f}% | {'' if math.isnan(best) else f'{best - errors[name]:+.2f}'} | "
-                     f"{'kept' if kept[name] else 'dropped'} |")
-        best = errors[name] if kept[name] else best
-    fill(out, "runs", [*lines, "", *final_lines(place)], TITLE)
-    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png"), *final_lines(place), "",
-            "[Each change](modern/README.md).", ""]
+        contents, mean = place.found_all(attempts(name)), error(place, name)
+        seeds = " / ".join(percent(content["result"]["error"]) for content in contents)
+        losses = [content["curve"][-1]["train_loss"] for content in contents if content["curve"]]
+        lower = "" if math.isnan(best) else f"{100 * (best - mean):+.2f}"
+        loss = f"{fmean(losses):.2f}" if losses else ""
+        rows.append(row(LABELS[name], percent(mean), seeds, lower, loss, KEPT if kept[name] else DROPPED))
+        best = mean if kept[name] else best
+    return [*table([Text("change", "改动"), Text("held-out error", "留出部分的错误率"), Text("each seed", "各个种子"),
+                    Text("lower by, percentage points", "降低的百分点"), Text("training loss", "训练损失"), ""], rows),
+            say("The kept changes lower the held-out error by {:.2f} percentage points in all.",
+                "保留的改动总共使留出部分的错误率降低 {:.2f} 个百分点。", 100 * (error(place, NAMES[0]) - best))]
 
 
 def errors_of(place: Place, case: str, epochs: int = EPOCHS) -> list[float]:
-    """On the validation part, by seed; empty until all are there."""
+    """On the validation images, by seed; empty until all are there."""
     wanted = finals(case, epochs)
-    contents = place.found_all(wanted)
-    return [] if len(contents) < len(wanted) else [content["result"]["val_top1_error"] for content in contents]
+    errors = [content["result"]["val_top1_error"] for content in place.found_all(wanted)]
+    return errors if len(errors) == len(wanted) else []
 
 
-def in_short(place: Place) -> str:
+def in_short(place: Place) -> Text | None:
     """The errors at both ends, once all seeds are there."""
-    said = [f"{percent(fmean(old))} with the recipe of 2012, {percent(fmean(new))} with today's after {epochs} epochs"
-            for epochs in (EPOCHS, LONG) if (old := errors_of(place, OLD, epochs)) and (new := errors_of(place, NEW, epochs))]
-    return f"top-1 error, {SIZE} px: {'; '.join(said)}" if said else ""
+    said = [say("{} with the recipe of 2012, {} with today's after {} epochs",
+                "{2} 轮后用 2012 年的方法为 {0}，用今天的方法为 {1}",
+                percent(fmean(old)), percent(fmean(new)), epochs) for epochs in (EPOCHS, LONG)
+            if (old := errors_of(place, OLD, epochs)) and (new := errors_of(place, NEW, epochs))]
+    return say("top-1 error, {} px: {}", "{} 像素的 top-1 错误率：{}", SIZE,
+               joined(said, "; ", "；")) if said else None
 
 
-def final_lines(place: Place) -> list[str]:
+def final_lines(place: Place) -> list[Text | str]:
+    """The recipes trained on all training images, measured on the validation images."""
     rows = []
     for epochs in (EPOCHS, LONG):
         old = errors_of(place, OLD, epochs)
-        for case, says in ((OLD, "2012"), (NEW, "all that was kept"), (ALL, "all together")):
+        for case, label in RECIPES_COMPARED.items():
             if errors := errors_of(place, case, epochs):
-                bought = t_interval([a - b for a, b in zip(old, errors)]).text().en if old and case != OLD else ""
-                rows.append(f"| {says} | {epochs} | {percent(fmean(errors))} | {bought} |")
+                apart = t_interval([a - b for a, b in zip(old, errors)]) if old and case != OLD else None
+                rows.append(row(label, epochs, percent(fmean(errors)), apart.text(unit="") if apart else ""))
     if not rows:
-        return ["The comparison on the validation part: not run yet."]
-    return ["Trained on all training images, measured on the validation part (one view, three seeds):", "",
-            "| recipe | epochs | top-1 error | bought |", "|---|---|---|---|", *rows]
+        return [Text("The comparison on the validation images: not run yet.", "验证图像上的比较：尚未进行。"), ""]
+    return [Text("Trained on all training images; top-1 error on the validation images, one crop, mean of "
+                 "three seeds (95% t intervals of paired differences):",
+                 "用全部训练图像训练；验证图像上的 top-1 错误率，中心裁剪，三个种子的平均（配对差的 95% t 区间）："), "",
+            *table([Text("recipe", "方法"), Text("epochs", "轮数"), Text("top-1 error", "top-1 错误率"),
+                    Text("lower than 2012's by, percentage points", "比 2012 年的方法低多少个百分点")], rows)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Sequence
 
-from alexnet.files import write_text
+from alexnet.files import read_json, write_text
 
 PAGES = {"en": "README.md", "zh": "README.zh-CN.md"}   # of each folder
 
@@ -79,3 +79,17 @@ def picture(folder: Path, name: str) -> list[str]:
 
 def percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.2f}%"
+
+
+def texts(path: Path) -> dict[str, Text]:
+    """The sentences of a JSON file, {as stored: [English, Chinese]}."""
+    return {stored: Text(*both) for stored, both in read_json(path).items()}
+
+
+def worded(stored: str, words: dict[str, Text]) -> Text:
+    """How pages say what a JSON file says: `words` maps its sentences, with {} for what varies, to both
+    languages. A sentence that is not there stays as it is."""
+    for form, text in words.items():
+        if match := re.fullmatch(re.escape(form).replace(r"\{\}", "(.+?)"), stored):
+            return say(text.en, text.zh, *(worded(varying, words) for varying in match.groups()))
+    return Text(stored, stored)

@@ -6,38 +6,45 @@ from pathlib import Path
 from typing import Any, Collection
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.figures import save
+from alexnet.figures import DPI, save
+
+# Colours that colour-blind people can tell apart (Okabe and Ito). One side has one colour in all figures.
+OURS, THEIRS, BOTH = "#0072B2", "#D55E00", "#009E73"
 
 
 def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
-    """Horizontal bars on a logarithmic scale, grouped: (group, name, ratio). A line at 1."""
+    """Horizontal bars on a logarithmic scale, grouped: (group, name, ratio). A line at 1. The headings of the
+    groups stand among the names, left of the bars."""
     groups = list(dict.fromkeys(group for group, _, _ in bars))
-    figure = Figure(figsize=(10, 1 + 0.32 * (len(bars) + 1.4 * len(groups))), layout="constrained")
+    figure = Figure(figsize=(9, 1 + 0.28 * (len(bars) + 1.4 * len(groups))), layout="constrained")
     axes = figure.subplots()
     place, ticks, names = 0.0, [], []
     for group in groups:
-        axes.text(0.005, place, group, transform=axes.get_yaxis_transform(), fontsize=9, weight="bold",
-                  va="center")
-        place += 1
+        ticks.append(place)
+        names.append(group)
         for _, name, ratio in (bar for bar in bars if bar[0] == group):
-            colour = "tab:blue" if ratio >= 1 else "tab:orange"
-            axes.barh(place, ratio - 1, left=1, color=colour, height=0.7)
+            place += 1
+            axes.barh(place, ratio - 1, left=1, color=OURS if ratio >= 1 else THEIRS, height=0.7)
             axes.text(max(ratio, 1) * 1.03, place, f"{ratio:.2f}", va="center", fontsize=8)
             ticks.append(place)
             names.append(name)
-            place += 1
-        place += 0.4
+        place += 1.4
     axes.set_yticks(ticks, names, fontsize=8)
+    for label, name in zip(axes.get_yticklabels(), names):
+        label.set_fontweight("bold" if name in groups else "normal")
+    axes.tick_params("y", length=0)
     axes.set_ylim(place, -0.8)
     axes.set_xscale("log")
     axes.set_xlim(0.4, max([2.0, *(ratio for _, _, ratio in bars)]) * 1.5)
+    axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xlabel("times as long as ours (blue: ours is faster)")
+    axes.set_xlabel("blue: ours is faster; orange: the other is faster")
     axes.grid(axis="x", alpha=0.3)
     axes.set_title(title, fontsize=11)
-    save(figure, path)
+    save(figure, path, 2 * DPI)
 
 
 def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> None:
@@ -130,20 +137,68 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
     save(figure, path)
 
 
-def stairs(steps: list[tuple[str, float, bool]], path: Path, title: str, axis: str) -> None:
-    """One row per change, from the top: (name, value, kept). A line joins the values that were kept."""
-    figure = Figure(figsize=(9, 1.2 + 0.42 * len(steps)), layout="constrained")
-    axes = figure.subplots()
+def learning_curves(sides: dict[str, list[list[float]]], path: Path, title: str, last: int) -> None:
+    """Errors (%) by epoch, {side: one list per seed}: the mean, and a band from the lowest to the highest
+    seed. Right: the `last` epochs."""
+    figure = Figure(figsize=(9.5, 4.2), layout="constrained")
+    whole, end = figure.subplots(1, 2)
+    for (name, seeds), colour in zip(sides.items(), (OURS, THEIRS, BOTH)):
+        errors = np.array(seeds)
+        epochs = np.arange(1, errors.shape[1] + 1)
+        for axes, shown in ((whole, slice(None)), (end, slice(-last, None))):
+            axes.plot(epochs[shown], errors.mean(0)[shown], color=colour, linewidth=1.5, label=name)
+            axes.fill_between(epochs[shown], errors.min(0)[shown], errors.max(0)[shown], color=colour,
+                              alpha=0.2, linewidth=0)
+    for axes, says in ((whole, "all epochs"), (end, f"the last {last} epochs")):
+        axes.set_title(says, fontsize=10)
+        axes.set(xlabel="epoch", ylabel="top-1 error on validation images, %")
+        axes.grid(alpha=0.3)
+    figure.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=len(sides),
+                  fontsize=10, title="line: mean of the seeds; band: lowest to highest", title_fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    save(figure, path, 2 * DPI)
+
+
+def changes(steps: list[tuple[str, float, bool]], finals: dict[str, dict[int, list[float]]], path: Path,
+            title: str, axis: str) -> None:
+    """Left: one change per row, (name, error in %, kept), from above. A line joins the errors that were kept;
+    an error far off stands at the edge. Right, if there are any: {recipe: {epochs: errors by seed}}."""
+    figure = Figure(figsize=(10.5 if finals else 7, 1.2 + 0.32 * len(steps)), layout="constrained")
+    left, *right = figure.subplots(1, 2 if finals else 1, squeeze=False)[0]
     kept = [(value, place) for place, (_, value, keep) in enumerate(steps) if keep]
-    axes.step(*zip(*kept), where="post", color="tab:blue", linewidth=1)
-    axes.margins(x=0.12)   # for the numbers
+    best, first = min(value for value, _ in kept), kept[0][0]
+    edge = first + 2 * max(first - best, 1)
+    left.step(*zip(*kept), where="post", color=OURS, linewidth=1)
     for place, (_, value, keep) in enumerate(steps):
-        axes.plot(value, place, "o", color="tab:blue" if keep else "lightgrey")
-        axes.annotate(f"{value:.1f}", (value, place), (8, -3), textcoords="offset points", fontsize=8)
-    names = [name if keep else f"{name} (dropped)" for name, _, keep in steps]
-    axes.set_yticks(range(len(steps)), names, fontsize=9)
-    axes.set_ylim(len(steps) - 0.5, -0.5)
-    axes.set_xlabel(axis)
+        far = value > edge
+        left.plot(min(value, edge), place, ">" if far else "o", color=OURS if keep else "darkgrey")
+        left.annotate(f"{value:.1f}", (min(value, edge), place), (8, -3), textcoords="offset points",
+                      fontsize=8)
+    left.set_xlim(best - 1, edge + (edge - best) / 5)
+    left.set_yticks(range(len(steps)), [name for name, _, _ in steps], fontsize=9)
+    left.set_ylim(len(steps) - 0.5, -0.5)
+    left.set_xlabel(axis)
+    left.grid(alpha=0.3)
+    left.set_title(title, fontsize=10)
+    for axes in right:
+        recipes_by_length(axes, finals)
+    save(figure, path, 2 * DPI)
+
+
+def recipes_by_length(axes: Axes, finals: dict[str, dict[int, list[float]]]) -> None:
+    """One dot per seed, a bar at their mean; a recipe's lengths below each other."""
+    rows = [(name, epochs, errors) for name, lengths in finals.items() for epochs, errors in lengths.items()]
+    lengths = sorted({epochs for _, epochs, _ in rows})
+    for place, (_, epochs, errors) in enumerate(rows):
+        colour = ("#56B4E9", OURS)[lengths.index(epochs) % 2]
+        axes.plot(errors, [place] * len(errors), "o", color=colour, alpha=0.6, markersize=5)
+        axes.plot(np.mean(errors), place, "|", color=colour, markersize=18, markeredgewidth=2)
+        axes.annotate(f"{np.mean(errors):.1f}", (np.mean(errors), place), (0, 12), textcoords="offset points",
+                      fontsize=8, ha="center")
+    axes.set_yticks(range(len(rows)), [f"{name}, {epochs} epochs" for name, epochs, _ in rows], fontsize=9)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.set_xlabel("top-1 error on validation images, %")
     axes.grid(alpha=0.3)
-    axes.set_title(title, fontsize=11)
-    save(figure, path)
+    axes.set_title(f"{' and '.join(map(str, lengths))} epochs, {len(rows[0][2])} seeds (bar: their mean)",
+                   fontsize=10)

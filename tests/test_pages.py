@@ -25,6 +25,7 @@ PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.
          "paper/faq.md": "paper/faq.zh-CN.md", "paper/history.md": "paper/history.zh-CN.md",
          "paper/recipe.md": "paper/recipe.zh-CN.md", "paper/using.md": "paper/using.zh-CN.md",
          "data/README.md": "data/README.zh-CN.md"}
+PAIRS |= {f"results/{page}.md": f"results/{page}.zh-CN.md" for page in ("base/README", "modern/README")}
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
@@ -298,6 +299,7 @@ def test_numbers_are_those_of_the_results(page):
     for number, per_cent, file, way in quoted(page):
         text = (ROOT / file).read_text("utf-8")
         if not way:
+            text = QUOTED.sub("", text)   # a page that quotes itself has it elsewhere, too
             assert re.search(rf"(?<![\d.,]){re.escape(number + per_cent)}(?![\d%])", text), f"{page}: {number} in {file}"
             continue
         value = json.loads(text)

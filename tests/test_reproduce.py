@@ -443,10 +443,12 @@ def test_the_base_result_compares_seeds_that_both_sides_have(place):
     for name, errors in {base_result.OURS: (0.20, 0.22, 0.21), base_result.THEIRS: (0.19, 0.20, 0.20), base_result.SWAPPED: (0.18,)}.items():
         for unit, error in zip(base_result.side(name), errors):
             entered(place, unit, error, top1_error_1=error)
-    assert base_result.apart(place, base_result.THEIRS, base_result.OURS) == "-1.33 percentage points (-2.77 to +0.10; 3 pairs)"
-    assert base_result.apart(place, base_result.OURS, base_result.SWAPPED) == "+2.00 points (one pair)"
+    apart = base_result.difference(place, base_result.THEIRS, base_result.OURS)
+    assert apart.text(unit="").en == "-1.33 (-2.77 to +0.10; 3 pairs)"
+    text = "\n".join(line.en if isinstance(line, Text) else line for line in base_result.comparison(place))
+    assert "| ours, `as-trained` | ours, torchvision's crops | +2.00 (one pair) |" in text
     place.file(base_result.side(base_result.SWAPPED)[0]).unlink()
-    assert base_result.apart(place, base_result.OURS, base_result.SWAPPED) == ""
+    assert base_result.difference(place, base_result.OURS, base_result.SWAPPED) is None
 
 
 # ------------------------------------------------------------------- the command
@@ -478,7 +480,8 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     reproduce.write_pages(place)
     text = (place.out / "README.md").read_text()
     assert "31.00% with the recipe of 2012, 21.00% with today's after 12 epochs; 31.00%" in text
-    assert "| all together | 60 | 11.00% | +20.00 percentage points (+20.00 to +20.00; 3 pairs) |" in text and "| all together | 12" not in text
+    assert "| all changes at once | 60 | 11.00% | +20.00 (+20.00 to +20.00; 3 pairs) |" in text
+    assert "| all changes at once | 12" not in text
 
 
 def test_classes_are_made_unequal_and_the_page_shows_whole_seeds_only(place):
