@@ -142,10 +142,12 @@ from alexnet import checkpoint, weights
 from alexnet.pack import Pack, packed, short_digest
 from alexnet.layout import PARTS, measured_part
 from alexnet.sources import Source, find_source, to_measure
-from alexnet.device import choose_device, choose_precision, keep_memory, make_deterministic
+from alexnet.device import (World, choose_device, choose_precision, join_world, keep_memory, make_deterministic, meet,
+                            processes)
 from alexnet.model import AlexNet
-from alexnet.training import (RECIPES, Run, Settings, Stopped, TrainingBatches, Watcher, World,
-                              default_rate, evaluate, first_to_fail, highest_head_rate, highest_rate, join_world, meet)
+from alexnet.recipe import RECIPES, default_rate, highest_head_rate, highest_rate
+from alexnet.settings import Settings
+from alexnet.training import BATCH_DONE, EPOCH_BEGINS, EPOCH_DONE, Run, Stopped, evaluate
 
 
 def images_at(options: argparse.Namespace, where: str, val_fraction: float | None, labels: str | None) -> Source:
@@ -323,72 +325,76 @@ def check_moved(config: dict[str, Any], settings: Settings, pack: Pack, start: d
                         f"({weights_before or 'new weights'}): --resume goes on with the same only")
 
 
-class Console(Watcher):
-    """What the person at the terminal sees, and whether they asked to stop."""
+class Console:
+    """What the person at the terminal sees of a run, and whether they asked to stop it."""
 
-    def __init__(self, quiet: bool, board: Any = None) -> None:
-        self.quiet, self.board = quiet, board
+    def __init__(self, run: Run, quiet: bool, board: Any = None) -> None:
+        self.run, self.quiet, self.board = run, quiet or run.world.rank > 0, board
         self.asked, self.asked_at = 0, 0.0   # by which signal, when
         self.bar: tqdm | None = None
-        self.looked, self.start, self.started_at = 0.0, time.perf_counter(), 0
+        self.shown_at, self.start, self.first_epoch = 0.0, time.perf_counter(), run.progress.epoch
         self.warned = False
         on_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM), self.ask_to_stop))
 
     def ask_to_stop(self, number: int, _: Any) -> None:
-        if self.stop:   # a cluster may send SIGTERM to all processes, and torchrun pass it on: that is once
+        if self.asked:   # a cluster may send SIGTERM to all processes, and torchrun pass it on: that is once
             if number == signal.SIGINT and time.monotonic() - self.asked_at > 0.5:
                 sys.exit(128 + number)
             return
-        self.stop, self.asked, self.asked_at = True, number, time.monotonic()
+        self.run.stop, self.asked, self.asked_at = True, number, time.monotonic()
         print("\nstopping after this batch (once more: at once)", file=sys.stderr)
 
-    def begin(self, run: Run, batches: TrainingBatches) -> None:
-        hidden = True if self.quiet or run.world.rank else None  # None: only on a terminal
-        self.bar = tqdm(total=len(batches), initial=batches.first, unit="batch", leave=False,
+    def show(self, event: str) -> None:
+        """What Run.train says."""
+        {EPOCH_BEGINS: self.epoch_begins, BATCH_DONE: self.batch_done, EPOCH_DONE: self.epoch_done}[event]()
+
+    def epoch_begins(self) -> None:
+        run = self.run
+        hidden = True if self.quiet else None  # None: only on a terminal
+        self.bar = tqdm(total=run.batches_per_epoch, initial=run.progress.batch, unit="batch", leave=False,
                         disable=hidden, desc=f"epoch {run.progress.epoch + 1}/{run.settings.epochs}")
 
-    def step(self, run: Run, batches: TrainingBatches, totals: torch.Tensor) -> None:
+    def batch_done(self) -> None:
         self.bar.update()
-        if time.monotonic() - self.looked > 2:  # the only place where the device is waited for
-            loss = totals[0].item()
+        if time.monotonic() - self.shown_at > 2:  # the only place where the device is waited for
+            run, loss = self.run, self.run.totals[0].item()
             run.check(loss)
-            if run.progress.batch >= max(500, 5 * len(run.pack.classes)):   # the more classes, the later it comes
-                self.warn_if_flat(run, loss * run.world.size / run.progress.sums.seen)
-            self.bar.set_postfix(loss=f"{loss * run.world.size / run.progress.sums.seen:.3f}")
-            self.looked = time.monotonic()
+            mean = loss * run.world.size / run.progress.sums.seen
+            if run.progress.batch >= max(500, 5 * len(run.pack.classes)):   # the more classes, the later learning starts
+                self.warn_if_flat(mean)
+            self.bar.set_postfix(loss=f"{mean:.3f}")
+            self.shown_at = time.monotonic()
 
-    def end(self, run: Run) -> None:
+    def epoch_done(self) -> None:
         self.bar.close()
-        row, rows = run.progress.rows[-1], run.progress.rows
+        run, row = self.run, self.run.progress.rows[-1]
         if self.board:
-            run.attempt(run.folder, lambda: [self.board.add_scalar(name, value, row["epoch"])
-                                             for name, value in row.items()])
-        if run.world.rank:
-            return
-        steps = run.progress.epoch * math.ceil(len(run.pack.labels["train"]) / run.settings.batch_size)
-        if steps >= 200:
-            self.warn_if_flat(run, row["train_loss"])
+            with run.going_on(run.folder):
+                for name, value in row.items():
+                    self.board.add_scalar(name, value, row["epoch"])
+        if run.progress.epoch * run.batches_per_epoch >= 200:
+            self.warn_if_flat(row["train_loss"])
         elif row["epoch"] == run.settings.epochs:   # of a short run it is said only if it went wrong
-            self.warn_if_flat(run, row["train_loss"], 1.5)
+            self.warn_if_flat(row["train_loss"], 1.5)
         if self.quiet:
             return
-        each = (time.perf_counter() - self.start) / (len(rows) - self.started_at)
+        each = (time.perf_counter() - self.start) / (run.progress.epoch - self.first_epoch)
         left = each * (run.settings.epochs - row["epoch"])
         five = f" (top-5 {row['val_top5_error']:.1%})" if len(run.pack.classes) > 5 else ""
         print(f"epoch {row['epoch']:2}/{run.settings.epochs}  loss {row['train_loss']:.3f} train, "
               f"{row['val_loss']:.3f} val  error {row['train_top1_error']:.1%} train, "
-              f"{row['val_top1_error']:.1%} val{five}  rate {row['lr']:g}  "
+              f"{row['val_top1_error']:.1%} val{five}  learning rate {row['lr']:g}  "
               f"{row['images_per_second']:.0f} images/s, {row['seconds_waiting'] / row['seconds']:.1%} "
               f"waiting  {duration(left)} left", flush=True)
 
-    def warn_if_flat(self, run: Run, loss: float, times: float = 0.99) -> None:
-        """Says, once, that the mean loss over many steps is that of guessing, or worse."""
-        count = len(run.pack.classes)
+    def warn_if_flat(self, loss: float, times: float = 0.99) -> None:
+        """Says, once, that the mean loss over many steps is at chance level, or worse."""
+        run, count = self.run, len(self.run.pack.classes)
         if not self.warned and not run.world.rank and loss > times * math.log(count):
             self.warned = True
-            # the text's small weights are what keeps it down, and a lower rate makes that worse: results/what-breaks-it
+            # as-written's small weights are what keeps it there, and a lower learning rate makes that worse: results/what-breaks-it
             other = "--variant as-trained" if run.settings.variant == "as-written" else f"--lr {run.settings.lr / 3:.1g}"
-            print(f"warning: the training loss is no better than that of guessing (ln {count} = "
+            print(f"warning: the training loss is no better than at chance level (ln {count} = "
                   f"{math.log(count):.3f}). Try {other}, and see whether the labels fit the images", file=sys.stderr)
 
 
@@ -469,14 +475,14 @@ def follow(options: argparse.Namespace, folder: Path, settings: Settings, pack: 
                     else "--epochs N goes on with it, the schedule stretched to N")
             print(f"{folder} is finished: {run.progress.epoch} epochs; {more}")
         return
-    console = Console(bool(options.quiet) or world.rank > 0, open_board(options, folder, world))
+    console = Console(run, bool(options.quiet), open_board(options, folder, world))
     if world.rank == 0:
         write_config(run, options, start)
-    console.started_at = run.progress.epoch
     if not console.quiet:
         introduce(run, restored, start)
     try:
-        run.train(console)
+        for event in run.train():
+            console.show(event)
     except Stopped:
         if world.rank == 0:
             print(f"stopped in epoch {run.progress.epoch + 1}; "
@@ -643,20 +649,11 @@ def in_the_order_of(classes: list[str], pack: Pack, part: str) -> np.ndarray:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    with shell("train_alexnet.py"):
-        try:
-            options = parse(arguments)
-            check(options)
-            keep_memory()
-            measure(options) if options.evaluate else train(options)
-        except Exception:
-            if not first_to_fail():   # another process has said what is wrong
-                sys.exit(2)
-            raise
-        finally:
-            if dist.is_initialized():
-                time.sleep(0.2)   # gloo's threads need Python's lock to let go of their last tensors: in torch 2.6
-                dist.destroy_process_group()   # this call would hold it and wait for them
+    with shell("train_alexnet.py"), processes():
+        options = parse(arguments)
+        check(options)
+        keep_memory()
+        measure(options) if options.evaluate else train(options)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,27 @@
-"""Where a network runs and in which precision; what makes a CPU fast."""
+"""Where it runs: the device, the precision, and the processes that torchrun starts."""
 
 from __future__ import annotations
 
 import ctypes
+import importlib
+import itertools
 import os
+import signal
 import sys
+import time
 from contextlib import contextmanager
-from typing import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from typing import Any, Iterator
 
 import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from alexnet.files import UserError
+from alexnet.model import AlexNet
 
 
 def keep_memory() -> None:
@@ -51,7 +62,7 @@ def choose_device(name: str) -> torch.device:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name} is not to be had here "
+        raise UserError(f"--device {name} is not available here "
                         f"({str(error).splitlines()[0]})") from None
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -77,3 +88,101 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
         yield
+
+
+# ------------------------------------------------------------------- several processes
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together (torchrun); alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    def rows(self, total: int) -> slice:
+        """This process's part of a batch of `total` images."""
+        return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+
+def compute_ready(model: AlexNet, device: torch.device, world: World) -> nn.Module:
+    """The network on its device in the fast memory format, and what to call in training."""
+    model.to(device=device, memory_format=torch.channels_last)
+    if world.size == 1:
+        return model
+    return DistributedDataParallel(model, gradient_as_bucket_view=True)
+
+
+def join_world(device: torch.device) -> World:
+    """The processes that torchrun started, connected; or this one alone."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return World()
+    # Its functions take the group of the moment as a default: imported by DDP, after the group is made, they
+    # keep it, and its threads, past destroy_process_group, and now and then such a thread aborts Python's end.
+    importlib.import_module("torch.distributed.nn")
+    # The others wait while the first process packs the images: hours, for ImageNet.
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+MEETINGS = itertools.count()   # of all processes, in the same order
+
+
+@cache
+def store() -> Any:
+    """What the processes of torchrun know in common; it outlives each of them."""
+    return next(dist.rendezvous("env://"))[0]
+
+
+def meet(world: World) -> None:
+    """Waits, hours if need be, until all processes have come here; where one has failed, this one ends, too.
+
+    Not dist.barrier: on GPUs it does not notice that another process is gone, and lets no signal through.
+    """
+    if world.size > 1:
+        meeting = f"meeting {next(MEETINGS)}"
+        store().add(meeting, 1)
+        while store().add(meeting, 0) < world.size:
+            if store().add("failed", 0):
+                raise UserError("another process has failed")
+            time.sleep(0.05)
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Around a main() that torchrun may have started several times: of what the processes raise, a person sees only
+    the first error, and the group ends."""
+    try:
+        yield
+    except Exception:
+        if not first_to_fail():   # another process has said what is wrong
+            sys.exit(2)
+        raise
+    finally:
+        if dist.is_initialized():
+            time.sleep(0.2)   # gloo's threads need Python's lock to let go of their last tensors: in torch 2.6
+            dist.destroy_process_group()   # this call would hold it and wait for them
+
+
+def first_to_fail() -> bool:
+    """Whether no other process has failed before this one, whose error a person must then see: what the
+    others raise is the same, or follows from it. The first waits for them; SIGTERM no longer counts."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        first = store().add("failed", 1) == 1
+        if dist.is_initialized():
+            dist.destroy_process_group()   # whoever waits for us in it fails
+        until = time.monotonic() + 10
+        while first and store().add("failed", 0) < size and time.monotonic() < until:
+            time.sleep(0.05)
+        return first
+    except (RuntimeError, ValueError):   # whoever kept the count is gone
+        return False

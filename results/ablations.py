@@ -20,7 +20,9 @@ from alexnet import augment, interpret
 from alexnet.pack import Pack
 from alexnet.model import AlexNet
 from alexnet.predict import probabilities
-from alexnet.training import Plan, Run, Settings, TrainingBatches, Watcher, evaluate
+from alexnet.recipe import Plan
+from alexnet.settings import Settings
+from alexnet.training import Run, TrainingBatches, evaluate
 from results.units import CPU, Place, Unit
 
 SIZE, EPOCHS, RATE_EPOCHS = 64, 12, 6
@@ -36,7 +38,7 @@ class Case:
     """What changes against the base."""
 
     design: dict[str, Any] = field(default_factory=dict)    # fields of model.Design
-    settings: dict[str, Any] = field(default_factory=dict)  # fields of training.Settings
+    settings: dict[str, Any] = field(default_factory=dict)  # fields of Settings
     crops: bool = True                                      # random, else the centre
     mirror: bool = True                                     # half of the images
     against: str = "base"                                   # the case that it is compared with
@@ -111,17 +113,6 @@ class CaseRun(Run):
             raise Diverged
 
 
-class Stop(Watcher):
-    """Stops a run when somebody asked for it; last.pt is written then."""
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-
-    @property
-    def stop(self) -> bool:
-        return self.place.stop.is_set()
-
-
 def trained(unit: Unit, place: Place, case: Case, settings: Settings,
             kind: Callable[..., CaseRun] = CaseRun) -> tuple[Run, Pack, bool]:
     """The run of a unit, from its beginning or from where it was stopped, to its end; False if the loss
@@ -131,7 +122,8 @@ def trained(unit: Unit, place: Place, case: Case, settings: Settings,
     run = kind(case, place.work(unit), settings, pack, CPU)
     run.restore()
     try:
-        run.train(Stop(place))
+        for _ in run.train():
+            run.stop = place.stop.is_set()   # last.pt is written then
     except Diverged:
         return run, pack, False
     return run, pack, True

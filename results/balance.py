@@ -30,15 +30,16 @@ import torch.nn.functional as F
 
 from alexnet.augment import as_batch
 from alexnet.cli import typed_path
-from alexnet.device import choose_precision, keep_memory, precision
+from alexnet.device import World, choose_precision, compute_ready, keep_memory, precision
 from alexnet.files import UserError
 from alexnet.images import packed_side
-from alexnet.model import AlexNet, Dropout
+from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
-from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_ready, generator, make_optimizer,
-                              set_rates, steps)
+from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
+from alexnet.training import TrainingBatches, masks
 from results import units as running
+from results.ablations import BASE
 from results.pages import Text, fill, joined, percent, row, say, table
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
@@ -72,20 +73,17 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
     model.mean.copy_(pack.mean_crop(SIZE))
     compute_ready(model, CPU, World())
     optimizer = make_optimizer(model, recipe)
-    dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
+    settings = replace(BASE, image_size=SIZE, batch_size=BATCH, seed=unit.seed, balance=unit.case == "sampling")
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch, sums, count = len(rows), 0.0, 0
-        batches = TrainingBatches(pack, SIZE, BATCH, unit.seed, epoch, CPU, noise=recipe.noise,
-                                  balance=unit.case == "sampling")
+        batches = TrainingBatches(pack, settings, epoch, model.mean[0])
         model.train()
         set_rates(optimizer, RATE * steps(epoch, EPOCHS, []).rate)
         for batch in batches:
             if place.toy and batch.index == TOY_STEPS:
                 break
-            for number, dropout in enumerate(dropouts):
-                dropout.generator = generator("cpu", unit.seed, epoch, batch.index, DROPOUT, number)
-            with precision(CPU, dtype):
+            with masks(model, unit.seed, epoch, batch.index), precision(CPU, dtype):
                 logits = model(batch.images)
             losses = F.cross_entropy(logits.float(), batch.labels, reduction="none") * factors[batch.labels]
             losses.mean().backward()

@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.training import RECIPES, evaluate, generator, make_optimizer, set_rates, steps
+from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
+from alexnet.training import evaluate, generator
 from results import plots
 from results.ablations import BASE, Case, curve_of, trained
 from results.pages import Text, fill, percent, picture, row, say, table

@@ -38,15 +38,16 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from alexnet import checkpoint, demo, training
+from alexnet import checkpoint, demo, recipe, training
 from alexnet.cli import typed_path
 from alexnet.pack import Pack, open_pack, packed
 from alexnet.sources import find_source
-from alexnet.device import choose_device, choose_precision, keep_memory, precision
+from alexnet.device import World, choose_device, choose_precision, compute_ready, keep_memory, precision
 from alexnet.files import UserError, read_json, write_json, write_text
 from alexnet.geometry import sizes
 from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
-from alexnet.training import Batch, TrainingBatches
+from alexnet.settings import Settings
+from alexnet.training import EPOCH_DONE, Batch, TrainingBatches
 from results import plots
 
 HERE = Path(__file__).resolve().parent / "benchmark"
@@ -240,9 +241,9 @@ def training_step(form: Form, batch: int, size: int, device: torch.device) -> Ca
     labels = torch.arange(batch, device=device) % min(10, network.num_classes if form.ours else 10)
     network.train()
     if form.ours:
-        training.compute_ready(network, device, training.World())
-        optimizer = training.make_optimizer(network, training.RECIPES["as-trained"])
-        training.set_rates(optimizer, 1e-4)
+        compute_ready(network, device, World())
+        optimizer = recipe.make_optimizer(network, recipe.RECIPES["as-trained"])
+        recipe.set_rates(optimizer, 1e-4)
         one = Batch(images, labels, batch, 0)
         return lambda: training.train_step(network, optimizer, one, form.dtype)
     network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
@@ -414,9 +415,9 @@ def profile(options: argparse.Namespace, device: torch.device) -> Section:
     section = Section(f"Where a training step goes, 224 px, batch {batch}, {short(dtype)}", "s")
     torch.manual_seed(0)
     model = AlexNet()
-    training.compute_ready(model, device, training.World())
-    optimizer = training.make_optimizer(model, training.RECIPES["as-trained"])
-    training.set_rates(optimizer, 1e-4)
+    compute_ready(model, device, World())
+    optimizer = recipe.make_optimizer(model, recipe.RECIPES["as-trained"])
+    recipe.set_rates(optimizer, 1e-4)
     form = Form(AlexNet, True, dtype, ours=True)
     images = pixels(form, batch, 224, device)
     labels = torch.arange(batch, device=device) % 1000
@@ -573,10 +574,10 @@ def optimizer(options: argparse.Namespace, device: torch.device) -> Section:
     model = AlexNet().to(device)
     for parameter in model.parameters():
         parameter.grad = 1e-3 * torch.randn_like(parameter)
-    ours = training.make_optimizer(model, training.RECIPES["as-trained"])
+    ours = recipe.make_optimizer(model, recipe.RECIPES["as-trained"])
 
     def step_of_ours() -> None:
-        training.set_rates(ours, 1e-4)
+        recipe.set_rates(ours, 1e-4)
         ours.step()
 
     settings: dict[str, Any] = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4}
@@ -648,6 +649,12 @@ def input_(options: argparse.Namespace, device: torch.device) -> Section:
     return section
 
 
+def settings(size: int, batch: int) -> Settings:
+    """The usual ones, without an end."""
+    return Settings("pictures", "as-trained", size, None, epochs=10 ** 6, batch_size=batch, lr=0.01, momentum=0.9,
+                    weight_decay=5e-4, warmup=0, schedule="constant", color_noise=0.1, seed=0, precision="auto")
+
+
 def reading(name: str, pictures: Path, pack_folder: Path, size: int, batch: int,
             device: torch.device) -> Callable[[], Any]:
     """One batch after the other, on one core."""
@@ -659,7 +666,7 @@ def reading(name: str, pictures: Path, pack_folder: Path, size: int, batch: int,
     pack = open_pack(pack_folder)
 
     def batches() -> Iterator[Batch]:
-        ours = TrainingBatches(pack, size, batch, 0, 0, device, noise=0.1 if "noise" in name else 0.0)
+        ours = TrainingBatches(pack, settings(size, batch), 0, pack.mean_crop(size).to(device), noise="noise" in name)
         return (ours.prepare(index) for index in range(len(ours) - 1))  # the last one is short
     return for_ever(batches)
 
@@ -670,19 +677,20 @@ def cost_of_input(section: Section, pack: Pack, batch: int, size: int, device: t
     keep_memory()
     dtype = choose_precision("auto", device)
     model = AlexNet(len(pack.classes), size)
-    training.compute_ready(model, device, training.World())
-    sgd = training.make_optimizer(model, training.RECIPES["as-trained"])
+    compute_ready(model, device, World())
+    sgd = recipe.make_optimizer(model, recipe.RECIPES["as-trained"])
     waited = []
 
     def epoch(ready: bool) -> Callable[[], None]:
         def call() -> None:
-            batches = TrainingBatches(pack, size, batch, 0, 0, device, noise=0.1)
+            batches = TrainingBatches(pack, settings(size, batch), 0, model.mean[0])
             if ready:
-                one = batches.prepare(0)
-                batches.prepare = lambda index: one
+                first = batches.prepare(0)
+                batches.prepare = lambda index: first
             start = time.perf_counter()
-            training.train_epoch(model, sgd, batches, dtype, lambda index: training.set_rates(sgd, 1e-5),
-                                 training.Sums(), lambda *_: None)
+            for one in batches:
+                recipe.set_rates(sgd, 1e-5)
+                training.train_step(model, sgd, one, dtype)
             if not ready:
                 waited.append(batches.waited / (time.perf_counter() - start))
         return call
@@ -832,14 +840,11 @@ def ours_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator[flo
     keep_memory()
     pack = packed(find_source(str(folder)), size)
     with tempfile.TemporaryDirectory() as out:
-        run = training.Run(Path(out), training.Settings(
-            str(folder), "as-trained", size, None, epochs=40, batch_size=128, lr=0.01, momentum=0.9,
-            weight_decay=5e-4, warmup=0, schedule="constant", color_noise=0.1, seed=0, precision="auto"),
-            pack, device)
+        run = training.Run(Path(out), settings(size, 128), pack, device)
         yield 1.0
-        while True:
-            run.epoch(run.plan(), training.Watcher())
-            yield run.progress.rows[-1]["val_top1_error"]
+        for event in run.train():
+            if event == EPOCH_DONE:
+                yield run.progress.rows[-1]["val_top1_error"]
 
 
 def examples_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator[float]:

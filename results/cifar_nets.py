@@ -15,6 +15,7 @@ first and leave both nets far from trained; the 40 were added when their result 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,9 +24,11 @@ from torch import Tensor, nn
 from alexnet.augment import as_batch
 from alexnet.pack import Pack
 from alexnet.model import ACTIVATIONS, LocalResponseNorm
-from alexnet.training import TrainingBatches, generator, steps
+from alexnet.recipe import steps
+from alexnet.training import TrainingBatches, generator
+from results.ablations import BASE
 from results.peers import Tally, step
-from results.units import CPU, Place, Unit, part_of, pieces
+from results.units import Place, Unit, part_of, pieces
 
 RATES = {"relu": (0.003, 0.01, 0.03, 0.1), "tanh": (0.003, 0.01, 0.03, 0.1),
          "sigmoid": (0.01, 0.03, 0.1, 0.3, 1.0)}
@@ -126,6 +129,7 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
          {"params": [p for name, p in net.named_parameters() if name.endswith("bias")], "factor": 2.0,
           "weight_decay": 0.0}], 0.001, momentum=MOMENTUM, weight_decay=unit.config["weight_decay"])
     mean = pack.mean_crop(28)
+    settings = replace(BASE, image_size=28, batch_size=BATCH, seed=unit.seed, color_noise=0.0)
     total = place.few(unit.config["epochs"])
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
             group["lr"] = unit.config["rate"] * group["factor"] * steps(epoch, total, []).rate
         net.train()
         tally = Tally()
-        for batch in TrainingBatches(pack, 28, BATCH, unit.seed, epoch, CPU):
+        for batch in TrainingBatches(pack, settings, epoch, mean):
             tally.add(*step(net, optimizer, batch.images - mean, batch.labels), batch.labels)
         return {"epoch": epoch + 1, "train_loss": tally.mean_loss, "train_top1_error": tally.error,
                 "val_top1_error": test_error(net, pack, mean)}

@@ -14,7 +14,7 @@ from alexnet.images import packed_side, square
 from alexnet.files import read_json
 from alexnet.geometry import sizes
 from alexnet.model import AlexNet
-from alexnet.training import RECIPES, make_optimizer, set_rates
+from alexnet.recipe import RECIPES, make_optimizer, set_rates
 from results.units import RESULTS, Place, Unit
 
 IMAGES, EPOCHS = 1_281_167, 90            # ILSVRC-2012's training images (section 2: 1.2 million); section 5

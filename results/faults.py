@@ -46,7 +46,8 @@ from alexnet.pack import Pack, open_pack, packed
 from alexnet.sources import find_source
 from alexnet.files import UserError, read_csv, read_json, write_csv, write_json, write_text
 from alexnet.model import AlexNet
-from alexnet.training import Run, Settings, TrainingBatches, Watcher
+from alexnet.settings import Settings
+from alexnet.training import BATCH_DONE, EPOCH_BEGINS, Run
 from results.units import machine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -786,17 +787,14 @@ def processes(section: Section) -> None:
 
 # ------------------------------------------------------------------- for a long time
 
-class Meter(Watcher):
+class Meter:
     """Memory, open files and seconds every thousand steps."""
 
     def __init__(self, every: int) -> None:
         self.every, self.steps, self.rows, self.start = every, 0, [], time.perf_counter()
         self.spent: list[float] = []
 
-    def begin(self, run: Run, batches: TrainingBatches) -> None:
-        self.start = time.perf_counter()
-
-    def step(self, run: Run, batches: TrainingBatches, totals: torch.Tensor) -> None:
+    def step(self) -> None:
         now = time.perf_counter()
         self.spent.append(now - self.start)
         self.start, self.steps = now, self.steps + 1
@@ -814,7 +812,11 @@ def long(section: Section) -> None:
     pack = small_pack(section, {"train/disc": 160, "train/star": 160, "val/disc": 16, "val/star": 16})
     epochs = max(2, section.count(500))
     meter = Meter(every=max(1, epochs * 40 // 20))
-    small_run(section.place / "run", pack, epochs=epochs, batch_size=8, minutes=1 / 60).train(meter)
+    for event in small_run(section.place / "run", pack, epochs=epochs, batch_size=8, minutes=1 / 60).train():
+        if event == EPOCH_BEGINS:
+            meter.start = time.perf_counter()
+        elif event == BATCH_DONE:
+            meter.step()
     rows = meter.rows
     settled = rows[len(rows) // 10:]   # what is allocated once, is by then
     memory = settled[-1]["mebibytes"] - settled[0]["mebibytes"]

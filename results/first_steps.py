@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.pack import Pack
-from alexnet.device import choose_precision
-from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout
-from alexnet.training import (DROPOUT, RECIPES, Batch, Recipe, TrainingBatches, World, compute_ready, generator,
-                              make_optimizer, set_rates, train_step)
+from alexnet.device import World, choose_precision, compute_ready
+from alexnet.model import LAYERS, VARIANTS, AlexNet
+from alexnet.recipe import RECIPES, Recipe, make_optimizer, set_rates
+from alexnet.training import Batch, TrainingBatches, masks, train_step
+from results.ablations import BASE
 from results.names import named
 from results.pages import Text, joined, row, say
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
@@ -43,7 +44,7 @@ class Difference:
     """One difference, made in the code or in the text."""
 
     design: dict[str, Any] = field(default_factory=dict)    # fields of model.Design
-    recipe: dict[str, Any] = field(default_factory=dict)    # fields of training.Recipe
+    recipe: dict[str, Any] = field(default_factory=dict)    # fields of Recipe
     rate: float = RATE
     warmup: int = 0                                         # steps
 
@@ -96,15 +97,15 @@ DECISIVE = ("as it is", "inverted dropout", "dropout before fc6, fc7", "no dropo
 class EvenBatches(TrainingBatches):
     """Each class as often as any other in every batch, if their size is a multiple of the number of classes."""
 
-    def __init__(self, pack: Pack, image_size: int, batch_size: int, *rest: Any, **more: Any) -> None:
-        super().__init__(pack, image_size, batch_size, *rest, **more)
-        labels = pack.labels["train"][self.order]
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        pack, labels = self.pack, self.pack.labels["train"][self.order]
         turn = np.empty(len(labels), int)   # how many of an image's class come before it
         for label in range(len(pack.classes)):
             turn[labels == label] = np.arange((labels == label).sum())
         rarest = np.bincount(labels).min()
         self.order = self.order[np.argsort(turn, kind="stable")][:rarest * len(pack.classes)]
-        self.count = math.ceil(len(self.order) / batch_size)
+        self.count = math.ceil(len(self.order) / self.settings.batch_size)
 
 
 class Steps:
@@ -112,22 +113,22 @@ class Steps:
 
     def __init__(self, pack: Pack, size: int, variant: str, difference: Difference, seed: int, rate: float,
                  dtype: torch.dtype, batch: int = BATCH, kind: type[TrainingBatches] = TrainingBatches) -> None:
-        self.pack, self.size, self.seed, self.dtype = pack, size, seed, dtype
+        self.pack, self.seed, self.dtype, self.kind = pack, seed, dtype, kind
         self.rate, self.warmup = rate, difference.warmup
-        self.batch, self.kind = batch, kind
         torch.manual_seed(seed)
         self.model = AlexNet(len(pack.classes), size, variant, **difference.design)
         self.model.mean.copy_(pack.mean_crop(size))
         compute_ready(self.model, CPU, World())
         self.recipe: Recipe = replace(RECIPES[variant], **difference.recipe)
         self.optimizer = make_optimizer(self.model, self.recipe)
+        self.settings = replace(BASE, variant=variant, image_size=size, batch_size=batch, seed=seed,
+                                color_noise=self.recipe.noise)
         self.per_epoch = len(self.epoch(0))
         self.model.train()
 
     def epoch(self, number: int, first: int = 0) -> TrainingBatches:
         """The batches of an epoch, from one on."""
-        return self.kind(self.pack, self.size, self.batch, self.seed, number, CPU, noise=self.recipe.noise,
-                         colour=self.recipe.colour, first=first)
+        return self.kind(self.pack, self.settings, number, self.model.mean[0], first=first)
 
     def batches(self, first: int) -> Iterator[tuple[int, Batch]]:
         """Steps from `first` on, with their batches."""
@@ -139,21 +140,15 @@ class Steps:
 
     def sample(self) -> Batch:
         """128 pictures to look at, the same whatever the batches of the run."""
-        return TrainingBatches(self.pack, self.size, BATCH, self.seed, 0, CPU, noise=self.recipe.noise,
-                               colour=self.recipe.colour).prepare(0)
+        settings = replace(self.settings, batch_size=BATCH)
+        return TrainingBatches(self.pack, settings, 0, self.model.mean[0]).prepare(0)
 
     def take(self, step: int, batch: Batch) -> float:
         """One step; the mean loss before it."""
         warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
         set_rates(self.optimizer, self.rate * warm)
-        self.seed_dropout(step)
-        return train_step(self.model, self.optimizer, batch, self.dtype)[0].item() / batch.total
-
-    def seed_dropout(self, step: int) -> None:
-        """The same masks whenever this step is looked at."""
-        dropouts = [module for module in self.model.modules() if isinstance(module, Dropout)]
-        for number, dropout in enumerate(dropouts):
-            dropout.generator = generator("cpu", self.seed, step, DROPOUT, number)
+        with masks(self.model, self.seed, step):
+            return train_step(self.model, self.optimizer, batch, self.dtype)[0].item() / batch.total
 
     def losses(self, first: int, count: int) -> list[float]:
         found = []
@@ -227,8 +222,7 @@ def layers_seen(model: AlexNet) -> Iterator[dict[str, Tensor]]:
 @torch.no_grad()
 def firing(run: Steps) -> dict[str, float]:
     """The share of each layer's units that are above 0 for any image of the sample."""
-    run.seed_dropout(0)
-    with layers_seen(run.model) as found:
+    with masks(run.model, run.seed, 0), layers_seen(run.model) as found:
         run.model(run.sample().images)
     return {name: round((found[name] > 0).any(0).float().mean().item(), 4) for name in LAYERS[:-1]}
 
@@ -252,8 +246,7 @@ def alive_at(losses: list[float], guess: float, window: int = 50) -> int | None:
 def deviations(run: Steps) -> dict[str, list[float]]:
     """Of each layer's result, and of the loss's gradient there (times the batch's size), on the sample."""
     batch = run.sample()
-    run.seed_dropout(0)
-    with layers_seen(run.model) as found:
+    with masks(run.model, run.seed, 0), layers_seen(run.model) as found:
         logits = run.model(batch.images)
     for output in found.values():
         output.retain_grad()

@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet.model import Dropout
-from alexnet.training import Batch
+from alexnet.training import Batch, masks
 from results.first_steps import BATCH, Steps, data_for, firing, steps_of
 from results.names import named
 from results.pages import Text, joined, row
@@ -81,8 +81,8 @@ def head(run: Steps, batch: Batch) -> dict[str, float]:
     """What fc8 sees, and the curvature that its mean predicts."""
     seen: list[Tensor] = []
     hook = run.model.fc8.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-    run.seed_dropout(0)
-    logits = run.model(batch.images)
+    with masks(run.model, run.seed, 0):
+        logits = run.model(batch.images)
     hook.remove()
     mean, p = seen[0].mean(0), logits.softmax(1)
     spread = torch.diag(p.mean(0)) - p.T @ p / len(p)   # of the classes; 1 / C times a projection while p is flat
@@ -159,8 +159,8 @@ def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
         with torch.no_grad():
             for parameter, one in zip(parameters, (step * scale).split([one.numel() for one in parameters])):
                 parameter.add_(one.view(parameter.shape))
-    run.seed_dropout(0)
-    loss = F.cross_entropy(run.model(batch.images), batch.labels)
+    with masks(run.model, run.seed, 0):
+        loss = F.cross_entropy(run.model(batch.images), batch.labels)
     found = torch.autograd.grad(loss, parameters)
     with torch.no_grad():
         for parameter, value in zip(parameters, kept):

@@ -19,7 +19,8 @@ from functools import partial
 from typing import Any
 
 from alexnet.model import VARIANTS
-from alexnet.training import Plan, TrainingBatches, evaluate
+from alexnet.recipe import Plan
+from alexnet.training import TrainingBatches, evaluate
 from results import ablations
 from results.ablations import BASE, HELD_OUT, Case, curve_of, guessing
 from results.names import named

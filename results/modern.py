@@ -17,13 +17,13 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from alexnet.device import choose_precision
+from alexnet.device import World, choose_precision, compute_ready
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.training import (DROPOUT, RECIPES, TrainingBatches, World, compute_ready, evaluate, generator,
-                              make_optimizer, set_rates, steps)
+from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
+from alexnet.training import DROPOUT, TrainingBatches, evaluate, generator
 from results import plots
-from results.ablations import EPOCHS, HELD_OUT, SIZE
+from results.ablations import BASE, EPOCHS, HELD_OUT, SIZE
 from results.pages import Text, fill, joined, percent, picture, row, say, table
 from results.peers import Tally, step
 from results.units import CPU, Place, Unit, pieces
@@ -133,9 +133,10 @@ def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Mod
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch, tally = len(rows), Tally()
-        batches = TrainingBatches(pack, SIZE, BATCH, unit.seed, epoch, CPU,
-                                  noise=0.0 if recipe.no_colour_noise else 0.1,
-                                  augmentation="resized" if recipe.resized_crops else "shifts")
+        settings = replace(BASE, image_size=SIZE, batch_size=BATCH, seed=unit.seed,
+                           color_noise=0.0 if recipe.no_colour_noise else 0.1,
+                           augmentation="resized" if recipe.resized_crops else "shifts")
+        batches = TrainingBatches(pack, settings, epoch, model.mean[0])
         model.train()
         for batch in batches:
             set_rates(optimizer, rate_after(recipe, epoch + batch.index / len(batches), epochs))

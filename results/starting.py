@@ -76,7 +76,7 @@ class WholeBatches(TrainingBatches):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.count = max(1, len(self.order) // self.batch_size)
+        self.count = max(1, len(self.order) // self.settings.batch_size)
 
 
 def drawn_classes(data_set: DataSet, draw: int) -> list[int]:

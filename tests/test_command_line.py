@@ -24,7 +24,7 @@ import torch
 import alexnet_inference
 import alexnet_visualization
 import train_alexnet
-from alexnet import AlexNet, checkpoint, cli, load, model, training, weights
+from alexnet import AlexNet, checkpoint, cli, load, model, recipe, weights
 from alexnet.files import UserError
 from alexnet.sources import find_source
 from conftest import ROOT, make_folder
@@ -140,11 +140,11 @@ def test_a_folder_called_demo_is_one(capsys, monkeypatch, tmp_path):
     make_folder(tmp_path / "demo", {"star": 4, "stripes": 4})
     monkeypatch.chdir(tmp_path)
     options = train_alexnet.parse(["--data", "./demo", "--quiet"])
-    pack = train_alexnet.load_data(lambda: find_source(options.data), 36, options, training.World())
+    pack = train_alexnet.load_data(lambda: find_source(options.data), 36, options, train_alexnet.World())
     assert pack.classes == ["star", "stripes"]
-    assert train_alexnet.settle(options, pack, 64, training.World(), None).epochs == train_alexnet.EPOCHS
+    assert train_alexnet.settle(options, pack, 64, train_alexnet.World(), None).epochs == train_alexnet.EPOCHS
     capsys.readouterr()
-    train_alexnet.say_findings(pack, "demo", training.World())
+    train_alexnet.say_findings(pack, "demo", train_alexnet.World())
     assert "the folder of that name is --data ./demo" in capsys.readouterr().err
 
 
@@ -397,7 +397,7 @@ def test_help_and_mistakes_are_answered_before_torch_is_imported(line, status, s
 
 def test_the_names_that_options_take_are_those_of_the_modules():
     assert cli.VARIANTS == tuple(model.VARIANTS) and cli.LAYERS == model.LAYERS
-    assert cli.SCHEDULES == tuple(training.SCHEDULES) and alexnet_visualization.WHAT == tuple(alexnet_visualization.LOOKS)
+    assert cli.SCHEDULES == tuple(recipe.SCHEDULES) and alexnet_visualization.WHAT == tuple(alexnet_visualization.LOOKS)
 
 
 def test_a_tilde_is_the_home_in_every_option(capsys, folder, place, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import resource
@@ -28,12 +29,12 @@ from alexnet import checkpoint, figures, files
 from alexnet.images import open_image
 from alexnet.pack import open_pack, packed
 from alexnet.sources import find_source
-from alexnet.device import make_deterministic
+from alexnet.device import World, make_deterministic
 from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, whole_file, whole_folder, write_csv,
                            write_json, write_text, writing)
-from alexnet.training import Run, Stopped, Watcher, World, evaluate
+from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped, evaluate
 from conftest import ROOT, make_folder, save_picture
-from test_training import SIZE, Recorder, assert_same, settings, state_of
+from test_training import SIZE, assert_same, settings, state_of, train
 
 CPU = torch.device("cpu")
 
@@ -179,7 +180,7 @@ def space_for(size: int):
 
 def test_a_full_disk_gets_a_line_and_leaves_all_as_it_was(pack, place):
     run = small(place / "run", pack)
-    run.train()
+    train(run)
     source = make_folder(place / "set", {"train/star": 4, "train/disc": 4, "val/star": 1, "val/disc": 1})
     writes = {
         "run/last.pt": run.save, "run/best.pt": lambda: run.save("best.pt"),
@@ -196,26 +197,21 @@ def test_a_full_disk_gets_a_line_and_leaves_all_as_it_was(pack, place):
         write()
 
 
-class Unlocks(Watcher):
-    def end(self, run):
-        """After the first epoch: what another program held is free again."""
-        for name in ("metrics.csv", "curves.png", "best.pt"):
-            if (run.folder / name).is_dir():
-                (run.folder / name).rmdir()
-
-
 def test_a_file_that_cannot_be_written_in_the_middle_costs_no_epoch_and_is_written_later(pack, place, capsys):
     folder = place / "run"
     for name in ("metrics.csv", "curves.png", "best.pt"):   # nothing can take the place of a folder
         (folder / name).mkdir(parents=True)
     run = small(folder, pack, schedule="constant", epochs=1)
-    run.train(Unlocks())
+    for event in run.train():
+        if event == EPOCH_DONE:   # what another program held is free again
+            for name in ("metrics.csv", "curves.png", "best.pt"):
+                (folder / name).rmdir()
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 3 and all(line.startswith("warning: cannot write") and "tries again" in line for line in warnings)
     assert checkpoint.read(folder / "last.pt")["progress"]["epoch"] == 1 and not (folder / "metrics.csv").exists()
     again = small(folder, pack, schedule="constant", epochs=2)
     again.restore()
-    again.train()
+    train(again)
     assert capsys.readouterr().err == "" and [row["epoch"] for row in read_csv(folder / "metrics.csv")] == ["1", "2"]
     assert (folder / "curves.png").is_file() and checkpoint.read(folder / "best.pt")["facts"]["epoch"] == 2
 
@@ -246,21 +242,16 @@ def test_a_name_cannot_speak_to_the_terminal():
 
 # ------------------------------------------------------------------- a run that was stopped
 
-class Dies(Watcher):
-    """The process is gone in the middle of a step, as far as the files are concerned."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def step(self, run, batches, totals):
-        self.left -= 1
-        if not self.left:
-            raise MemoryError
+def train_and_die(run: Run, step: int) -> None:
+    """The process is gone in the middle of a step (if there are so many), as far as the files are concerned."""
+    steps = (event for event in run.train() if event == BATCH_DONE)
+    if len(list(itertools.islice(steps, step))) == step:
+        raise MemoryError
 
 
 def test_a_run_killed_within_an_epoch_goes_on_from_the_very_batch(pack, place):
     straight = small(place / "straight", pack)
-    straight.train()
+    train(straight)
     lives = 0
     for step in (2, 3, 4):   # one, two, three batches a life: it dies before it could write the last
         folder, again = place / f"run{step}", None
@@ -269,7 +260,7 @@ def test_a_run_killed_within_an_epoch_goes_on_from_the_very_batch(pack, place):
             again.restore()
             lives += 1
             try:
-                again.train(Dies(step))
+                train_and_die(again, step)
             except MemoryError:
                 continue
         assert_same(state_of(again), state_of(straight))
@@ -281,11 +272,11 @@ def test_a_run_killed_within_an_epoch_goes_on_from_the_very_batch(pack, place):
 
 def test_without_minutes_nothing_is_written_within_an_epoch(pack, place):
     with pytest.raises(MemoryError):
-        small(place / "run", pack, minutes=float("inf")).train(Dies(3))
+        train_and_die(small(place / "run", pack, minutes=float("inf")), 3)
     assert not (place / "run").exists()
 
 
-class StopsInEvaluation(Watcher):
+class StopsInEvaluation(Run):
     asked = 0
 
     @property
@@ -296,12 +287,13 @@ class StopsInEvaluation(Watcher):
 
 def test_a_stop_during_evaluation_keeps_the_whole_epoch(pack, place):
     straight = small(place / "straight", pack)
-    straight.train()
+    train(straight)
     with pytest.raises(Stopped):
-        small(place / "run", pack).train(StopsInEvaluation())
+        for _ in StopsInEvaluation(place / "run", settings(changes={"hidden": 32}), pack, CPU).train():
+            pass
     again = small(place / "run", pack)
     assert again.restore() and (again.progress.epoch, again.progress.batch) == (0, 3)
-    again.train()
+    train(again)
     assert_same(state_of(again), state_of(straight))
 
 
@@ -312,7 +304,9 @@ def share(rank: int, folder: str, pack_folder: str, stop_at: int | None) -> None
               open_pack(Path(pack_folder)), CPU, World(rank, 2), minutes=-1)
     run.restore()
     try:
-        run.train(Dies(stop_at) if stop_at == 4 else Recorder(stop_at if rank else None))   # one asks, both stop
+        if stop_at == 4:
+            train_and_die(run, stop_at)
+        train(run, stop_at if rank else None)   # one asks, both stop
     except (Stopped, MemoryError):
         pass
     if rank == 0 and stop_at in (-1, None):
@@ -332,9 +326,9 @@ def test_two_processes_stopped_and_killed_within_epochs_end_as_never_stopped(pac
 
 
 def test_a_damaged_last_pt_falls_back_to_the_one_before_and_says_so(pack, place, capsys):
-    small(place / "run", pack).train()
+    train(small(place / "run", pack))
     last, straight = place / "run/last.pt", small(place / "x", pack)
-    straight.train()
+    train(straight)
     good = last.read_bytes()
     flipped = bytearray(good)
     flipped[len(good) // 2] ^= 4
@@ -346,7 +340,7 @@ def test_a_damaged_last_pt_falls_back_to_the_one_before_and_says_so(pack, place,
         assert again.restore() and again.progress.epoch == 1
         err = capsys.readouterr().err
         assert err.startswith("warning: ") and err.endswith("; going on from previous.pt\n") and err.count("\n") == 1
-    again.train()
+    train(again)
     assert_same(state_of(again), state_of(straight))
     for name in ("last.pt", "previous.pt"):
         (place / "run" / name).write_bytes(b"x")
@@ -355,7 +349,7 @@ def test_a_damaged_last_pt_falls_back_to_the_one_before_and_says_so(pack, place,
 
 
 def test_a_good_previous_pt_outlives_a_damaged_last_pt(pack, place):
-    small(place / "run", pack).train()
+    train(small(place / "run", pack))
     (place / "run/last.pt").write_bytes(b"x")
     again = small(place / "run", pack)
     again.restore()
@@ -401,13 +395,13 @@ def test_anything_in_the_place_of_a_number_is_refused(kept_run, place, way, valu
 @pytest.fixture(scope="module")
 def kept_run(pack, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
-    small(folder / "run", pack, epochs=1).train()
+    train(small(folder / "run", pack, epochs=1))
     return (folder / "run/last.pt").read_bytes(), pack
 
 
 def test_a_folder_may_have_any_name(pack, place):
     for name in ("run$x_{$", os.fsdecode(b"run-\xff"), "a b"):
-        small(place / name, pack, epochs=1).train()
+        train(small(place / name, pack, epochs=1))
         assert Image.open(place / name / "curves.png").size[0] > 100
 
 
@@ -468,7 +462,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
 
 # ------------------------------------------------------------------- the commands
 
-def train(*arguments, **options) -> subprocess.Popen:
+def start(*arguments, **options) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, str(ROOT / "train_alexnet.py"), *map(str, arguments)], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
@@ -479,12 +473,12 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     folder = make_folder(odd / "set", {"train/star": 12, "train/disc": 12, "val/star": 2, "val/disc": 2})
     common = ["--cache", odd / "cache", "--device", "cpu", "--checkpoint-minutes", "0"]   # so SIGTERM has to save
     home = {**os.environ, "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
-    first = train("--data", folder, "--image-size", 36, "--batch-size", 2, "--epochs", 200, "--schedule", "constant",
+    first = start("--data", folder, "--image-size", 36, "--batch-size", 2, "--epochs", 200, "--schedule", "constant",
                   "--out", odd / "run", *common, env=home)
     try:
         while not first.stdout.readline().startswith("epoch"):
             assert first.poll() is None
-        second = train("--resume", odd / "run", *common, env=home)
+        second = start("--resume", odd / "run", *common, env=home)
         _, err = second.communicate(timeout=120)
         assert second.returncode == 2 and err.splitlines()[-1] == (
             f"train_alexnet.py: another process is training in {odd / 'run'}: two would overwrite each other's files")
@@ -497,7 +491,7 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     content = torch.load(odd / "run/last.pt", weights_only=True)
     epoch = content["progress"]["epoch"]
     assert 0 < epoch < 200 and [int(row["epoch"]) for row in read_csv(odd / "run/metrics.csv")] == list(range(1, epoch + 1))
-    third = train("--resume", odd / "run", *common, env=home)
+    third = start("--resume", odd / "run", *common, env=home)
     try:
         while not (line := third.stdout.readline()).startswith("going on"):
             assert third.poll() is None
@@ -508,11 +502,12 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     assert checkpoint.read(odd / "run/last.pt")
 
 
-def test_sigterm_that_comes_twice_is_one(place):
-    console = train_alexnet.Console(quiet=True)
+def test_sigterm_that_comes_twice_is_one(pack, place):
+    run = small(place / "run", pack)
+    console = train_alexnet.Console(run, quiet=True)
     for _ in range(3):   # from the cluster, from torchrun
         console.ask_to_stop(signal.SIGTERM, None)
-    assert console.stop and console.asked == signal.SIGTERM
+    assert run.stop and console.asked == signal.SIGTERM
     console.ask_to_stop(signal.SIGINT, None)   # so soon it may be the same key
     console.asked_at -= 1
     with pytest.raises(SystemExit) as end:
@@ -561,7 +556,7 @@ def test_deterministic_is_kept_by_resume_and_trains(place):
 
 
 def test_two_that_write_one_jsonl_are_refused(pack, place, capsys):
-    small(place / "run", pack, epochs=1).train()
+    train(small(place / "run", pack, epochs=1))
     picture = save_picture(place / "=1+1.png", 0)
     arguments = [str(picture), "--model", str(place / "run/best.pt"), "--output", str(place / "out.jsonl")]
     with alone(place / "out.jsonl"), pytest.raises(SystemExit) as end:
@@ -573,7 +568,7 @@ def test_two_that_write_one_jsonl_are_refused(pack, place, capsys):
 
 
 def test_sigterm_in_inference_takes_the_unfinished_file_away(pack, place):
-    small(place / "run", pack, epochs=1).train()
+    train(small(place / "run", pack, epochs=1))
     pictures = place / "many"
     first = save_picture(pictures / "0.png", 0)
     for number in range(1, 3000):
@@ -597,7 +592,7 @@ def test_two_runs_that_begin_within_a_second_have_folders_of_their_own(place, mo
 
 
 def test_a_name_that_looks_like_a_formula_is_none_in_a_spreadsheet(pack, place, capsys, monkeypatch):
-    small(place / "run", pack, epochs=1).train()
+    train(small(place / "run", pack, epochs=1))
     save_picture(place / "=1+1.png", 0)
     monkeypatch.chdir(place)
     with pytest.raises(SystemExit):
@@ -634,7 +629,7 @@ def test_an_array_that_is_cut_short_while_it_is_used_gets_a_line(tmp_path):
     run = small(tmp_path / "run", pack)
     os.truncate(pack.folder / "train.npy", 5000)
     with pytest.raises(UserError, match="train.npy was cut short"):
-        run.train()
+        train(run)
     with pytest.raises(UserError, match="train.npy was cut short"):
         evaluate(run.model, pack)
 

@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from alexnet import AlexNet, load, norms, training
+from alexnet import AlexNet, load, norms
+from alexnet.device import World, compute_ready
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.model import VARIANTS, ColumnConv2d, LocalResponseNorm, SameMapNorm
-from alexnet.training import Run, Settings, World, evaluate, make_optimizer, set_rates
+from alexnet.recipe import RECIPES, make_optimizer, set_rates
+from alexnet.settings import Settings
+from alexnet.training import Run, evaluate
 from conftest import make_folder
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -38,7 +41,7 @@ def test_logits_and_gradients_are_those_of_float64_on_the_cpu(variant, exact):
     reference = AlexNet(10, 96, variant, widths=(16, 32, 32, 32, 32), hidden=64).eval()
     reference.load_state_dict(network.state_dict())
     reference.double()
-    training.compute_ready(network, GPU, World())
+    compute_ready(network, GPU, World())
     logits, expected = network(images.to(GPU)), reference(images.double())
     assert apart(logits, expected) < 1e-4
     F.cross_entropy(logits, labels.to(GPU)).backward()
@@ -85,7 +88,8 @@ def test_a_run_on_the_gpu_learns_and_its_checkpoint_answers_on_the_cpu(place):
     settings = Settings("test", "as-trained", 64, None, epochs=8, batch_size=20, lr=0.0037, momentum=0.9, weight_decay=5e-4,
                         warmup=0, schedule="constant", color_noise=0.1, seed=3, precision="auto")
     run = Run(place / "run", settings, pack, GPU, threads=3)
-    run.train()
+    for _ in run.train():
+        pass
     assert min(run.progress.errors()) <= 0.2
     network = load(place / "run/last.pt")
     assert network.mean.device.type == "cpu"
@@ -99,7 +103,7 @@ def test_the_fused_step_is_the_papers_rule_across_changes_of_the_rate():
     networks[1].load_state_dict(networks[0].state_dict())
     networks[0].to(GPU)
     networks[1].double()
-    optimizers = [make_optimizer(network, training.RECIPES["as-trained"]) for network in networks]
+    optimizers = [make_optimizer(network, RECIPES["as-trained"]) for network in networks]
     for rate in (0.01, 0.01, 0.001, 0.001, 0.03):
         for optimizer in optimizers:
             set_rates(optimizer, rate)

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from alexnet import training
 from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.pack import Pack
@@ -202,8 +203,8 @@ def test_a_stopped_unit_ends_like_an_unstopped_one(place, tmp_path, monkeypatch)
     monkeypatch.setattr(ablations, "BASE", replace(ablations.BASE, batch_size=4))
     tiny = ablations.Case({"hidden": 16, "widths": (8,) * 5}, mirror=False)
     monkeypatch.setitem(ablations.CASES, "no mirror images", tiny)
-    steps, step = [], ablations.Stop.step
-    monkeypatch.setattr(ablations.Stop, "step", lambda *arguments: (steps.append(1), step(*arguments))[1])
+    steps, step = [], training.train_step
+    monkeypatch.setattr(training, "train_step", lambda *arguments: (steps.append(1), step(*arguments))[1])
     unit = ablations.case_unit("no mirror images", 0)
     assert units.run(unit, place) and len(steps) == 3
     whole = read_json(place.file(unit))

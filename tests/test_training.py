@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.distributed.nn   # before a group is made: training.join_world says why
+import torch.distributed.nn   # before a group is made: device.join_world says why
 import torch.nn.functional as F
 
 from alexnet import AlexNet, augment, checkpoint, load, training
 from alexnet.images import in_order
 from alexnet.pack import packed
 from alexnet.sources import find_source
-from alexnet.device import choose_precision
+from alexnet.device import World, choose_precision
 from alexnet.files import UserError, read_json
-from alexnet.training import (RECIPES, SCHEDULES, Recipe, Run, Settings, Stopped, TrainingBatches, Watcher, World,
-                              default_rate, evaluate, highest_rate, make_optimizer, set_rates)
+from alexnet.recipe import RECIPES, SCHEDULES, Plan, Recipe, default_rate, highest_rate, make_optimizer, set_rates
+from alexnet.settings import Settings
+from alexnet.training import BATCH_DONE, Run, Stopped, TrainingBatches, evaluate
 from conftest import make_folder
 
 SIZE = 36  # the smallest image
@@ -45,15 +46,14 @@ def settings(**changes) -> Settings:
     return Settings(**{**values, **changes})
 
 
-class Recorder(Watcher):
-    """Keeps the running sums of all processes, asks to stop at a step."""
-
-    def __init__(self, stop_at: int | None = None) -> None:
-        self.totals, self.stop_at = [], stop_at
-
-    def step(self, run, batches, totals):
-        self.totals.append(run.world.sum(totals.clone()).tolist())
-        self.stop = len(self.totals) == self.stop_at
+def train(run: Run, stop_at: int | None = None) -> list[list[float]]:
+    """To the end, or asks to stop at a step; after each, the running sums of all processes."""
+    totals = []
+    for event in run.train():
+        if event == BATCH_DONE:
+            totals.append(run.world.sum(run.totals.clone()).tolist())
+            run.stop = len(totals) == stop_at
+    return totals
 
 
 def state_of(run: Run) -> dict[str, torch.Tensor]:
@@ -93,7 +93,7 @@ def test_steps_are_the_papers_rule_in_float64_across_changes_of_the_rate(variant
 
 def test_the_gradient_is_the_average_over_the_batch(pack):
     run = Run(None, settings(batch_size=45, color_noise=0.0), pack, torch.device("cpu"))
-    batch = TrainingBatches(pack, SIZE, 45, 3, 0, run.device).prepare(0)
+    batch = run.batches(Plan()).prepare(0)
     run.model.eval()
     F.cross_entropy(run.model(batch.images), batch.labels).backward()
     expected = run.model.fc8.bias.grad.clone()
@@ -175,12 +175,12 @@ def test_steps_and_constant():
 
 # ------------------------------------------------------------------- batches
 
-def batches_of(pack, **options):
-    return TrainingBatches(pack, SIZE, 16, 3, 1, torch.device("cpu"), noise=0.1, **options)
+def batches_of(pack, epoch=1, world=World(), threads=1, **options):
+    return TrainingBatches(pack, settings(**options), epoch, pack.mean_crop(SIZE), world, threads)
 
 
 def test_an_epoch_has_every_image_once_and_another_order_each_time(pack):
-    orders = [TrainingBatches(pack, SIZE, 16, 3, epoch, torch.device("cpu")).order for epoch in (0, 1)]
+    orders = [batches_of(pack, epoch).order for epoch in (0, 1)]
     assert all(sorted(order) == list(range(45)) for order in orders) and (orders[0] != orders[1]).any()
     assert [len(batch.labels) for batch in batches_of(pack)] == [16, 16, 13]
 
@@ -191,7 +191,7 @@ TODAY = [{}, {"augmentation": "resized"}, {"balance": True}]
 def test_balance_draws_each_class_equally_often_and_all_of_its_images(pack):
     labels = np.array([0] * 400 + [1] * 40 + [3] * 4 + [0] * 156)   # none of class 2
     unequal = replace(pack, labels={**pack.labels, "train": labels})
-    orders = [TrainingBatches(unequal, SIZE, 16, 3, epoch, torch.device("cpu"), balance=True).order for epoch in range(20)]
+    orders = [batches_of(unequal, epoch, balance=True).order for epoch in range(20)]
     assert all(len(order) == 600 for order in orders) and (orders[0] != orders[1]).any()
     drawn = np.bincount(np.concatenate(orders), minlength=600)
     assert [drawn[labels == label].sum() / 12_000 for label in (0, 1, 3)] == pytest.approx([1 / 3] * 3, abs=0.02)
@@ -279,7 +279,7 @@ def test_ties_share_their_places_and_nan_is_never_right(pack):
 
 def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
     run = Run(place / "run", settings(), pack, torch.device("cpu"))
-    run.train()
+    train(run)
     assert sorted(path.name for path in (place / "run").iterdir()) == [
         "best.pt", "curves.png", "last.pt", "metrics.csv", "previous.pt"]
     rows = list(csv.DictReader(open(place / "run/metrics.csv")))
@@ -295,15 +295,15 @@ def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
 
 def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
     straight = Run(place / "straight", settings(schedule="release"), pack, torch.device("cpu"))
-    straight.train()
+    train(straight)
     for step in range(1, 7):  # three batches an epoch, two epochs
         folder = place / f"stopped{step}"
         with pytest.raises(Stopped):
-            Run(folder, settings(schedule="release"), pack, torch.device("cpu")).train(Recorder(stop_at=step))
+            train(Run(folder, settings(schedule="release"), pack, torch.device("cpu")), stop_at=step)
         torch.rand(step)  # torch's own generator is somewhere else
         again = Run(folder, settings(schedule="release"), pack, torch.device("cpu"), threads=3)
         assert again.restore()
-        again.train()
+        train(again)
         assert_same(state_of(again), state_of(straight))
         for one, two in zip(again.progress.rows, straight.progress.rows, strict=True):
             assert {key: one[key] for key in one if "second" not in key} == {
@@ -314,16 +314,16 @@ def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
 def test_a_run_with_the_options_of_today_goes_on_exactly_and_old_ones_know_none(pack, place):
     today = settings(augmentation="resized", balance=True, patience=3, changes=SMALL)
     straight = Run(place / "straight", today, pack, torch.device("cpu"))
-    straight.train()
+    train(straight)
     for step in (2, 5):
         with pytest.raises(Stopped):
-            Run(place / f"stopped{step}", today, pack, torch.device("cpu")).train(Recorder(stop_at=step))
+            train(Run(place / f"stopped{step}", today, pack, torch.device("cpu")), stop_at=step)
         again = Run(place / f"stopped{step}", today, pack, torch.device("cpu"), threads=3)
         assert again.restore()
-        again.train()
+        train(again)
         assert_same(state_of(again), state_of(straight))
     plain = Run(place / "plain", settings(changes=SMALL), pack, torch.device("cpu"))
-    plain.train()
+    train(plain)
     assert not torch.equal(plain.model.fc8.weight, straight.model.fc8.weight)
 
 
@@ -340,7 +340,7 @@ def test_patience_ends_a_run_when_so_many_epochs_brought_nothing_better(pack):
 
 
 def test_a_run_killed_while_last_pt_was_replaced_goes_on_from_the_one_before(pack, place):
-    Run(place / "run", settings(), pack, torch.device("cpu")).train()
+    train(Run(place / "run", settings(), pack, torch.device("cpu")))
     (place / "run/last.pt").unlink()
     again = Run(place / "run", settings(), pack, torch.device("cpu"))
     assert again.restore() and again.progress.epoch == 1
@@ -359,41 +359,43 @@ def test_another_seed_is_another_run(pack, place):
 
 
 @pytest.mark.skipif(torch.__version__ < (2, 11), reason="this PyTorch asks for a driver even where a GPU is only pretended")
-def test_a_step_on_a_gpu_mixes_no_devices(monkeypatch):
+def test_a_step_on_a_gpu_mixes_no_devices(pack, monkeypatch):
     """Shapes and devices only: torch's fake tensors say what a real GPU would refuse."""
-    from types import SimpleNamespace
     from torch._subclasses.fake_tensor import FakeTensorMode
     monkeypatch.setattr(training, "generator", lambda *key: None)
-    gpu, settled = torch.device("cuda:0"), []
+    run, gpu, collected = Run(None, settings(changes=SMALL), pack, torch.device("cpu")), torch.device("cuda:0"), []
+    run.device = gpu
     with FakeTensorMode(allow_non_fake_inputs=False):
-        world = SimpleNamespace(rank=0, size=1, rows=World().rows,
-                                sum=lambda totals: settled.append(totals.device.type) or np.zeros((1, 2)))
+        monkeypatch.setattr(World, "sum", lambda world, sums: collected.append(sums.device.type) or np.zeros((1, 2)))
         with gpu:
-            model = AlexNet(3, SIZE, hidden=16)
-        optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+            run.model = run.net = AlexNet(3, SIZE, hidden=16)
+        run.optimizer = make_optimizer(run.model, Recipe())
         images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8, device=gpu)
         noisy = augment.colour_noise(images, augment.Choice(*[torch.zeros(4)] * 3, torch.zeros(4, 3)),
                                      torch.eye(3, dtype=torch.float64), 0.1, torch.zeros(3, SIZE, SIZE, device=gpu))
         assert noisy.device == gpu
         batch = training.Batch(noisy, torch.zeros(4, dtype=torch.long, device=gpu), 4, 0)
-        batches = type("Batches", (list,), dict(world=world, device=gpu, seed=0, epoch=0, waited=0.0))([batch])
-        sums = training.Sums()
+        monkeypatch.setattr(Run, "batches", lambda run, plan: type("Batches", (list,), {"waited": 0.0})([batch]))
         monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)  # asks for a real GPU
-        for dtype in (torch.float32, torch.bfloat16):
-            training.train_epoch(model, optimizer, batches, dtype, lambda index: None, sums, lambda *_: None)
-    assert settled == ["cuda", "cuda"] and sums.seen == 8
+        run.minutes = -1   # a checkpoint is due after each batch
+        monkeypatch.setattr(run, "save", lambda: None)
+        monkeypatch.setattr(training, "evaluate", lambda *_, **more: {"loss": math.nan})   # the end
+        for run.dtype in (torch.float32, torch.bfloat16):
+            with pytest.raises(UserError, match="validation loss"):
+                train(run)
+    assert collected == ["cuda"] * 6 and run.progress.sums.seen == 8
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(pack, place):
     run = Run(place / "run", settings(lr=1e6), pack, torch.device("cpu"))
     with pytest.raises(UserError, match="no longer a number.*--lr"):
-        run.train()
+        train(run)
 
 
 def test_a_validation_loss_that_is_no_number_ends_the_run_before_its_weights_are_kept(pack, place):
     run = Run(place / "run", settings(lr=1e9, batch_size=45, epochs=1), pack, torch.device("cpu"))   # one step, from good weights
     with pytest.raises(UserError, match="the validation loss is no longer a number in epoch 1.*--lr"):
-        run.train()
+        train(run)
     assert not (place / "run").exists()
 
 
@@ -402,7 +404,7 @@ def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
     small = packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True)
     run = Run(tmp_path / "run", settings(image_size=64, epochs=8, batch_size=20, lr=0.0037, schedule="constant"),
               small, torch.device("cpu"))
-    run.train()
+    train(run)
     shutil.rmtree(tmp_path / "run")
     assert min(run.progress.errors()) <= 0.2
 
@@ -413,21 +415,19 @@ def share(rank: int, folder: str, pack_folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     run = Run(Path(folder) / "run", settings(epochs=7), open_pack(Path(pack_folder)), torch.device("cpu"), World(rank, 2))
-    recorder = Recorder()
-    run.train(recorder)
+    totals = train(run)
     if rank == 0:
-        torch.save({"totals": recorder.totals, "rows": run.progress.rows}, f"{folder}/result.pt")
+        torch.save({"totals": totals, "rows": run.progress.rows}, f"{folder}/result.pt")
     dist.destroy_process_group()
 
 
 def test_two_processes_train_as_one(pack, place):
     alone = Run(place / "alone", settings(epochs=7), pack, torch.device("cpu"))
-    recorder = Recorder()
-    alone.train(recorder)
+    totals = train(alone)
     torch.multiprocessing.spawn(share, (str(place), str(pack.folder)), nprocs=2)
     both = torch.load(place / "result.pt", weights_only=True)
-    assert len(recorder.totals) >= 20
-    for one, two in zip(recorder.totals[:20], both["totals"][:20], strict=True):
+    assert len(totals) >= 20
+    for one, two in zip(totals[:20], both["totals"][:20], strict=True):
         assert two[0] == pytest.approx(one[0], rel=1e-5)
     assert [row["val_top1_error"] for row in both["rows"]] == alone.progress.errors()
 
@@ -448,16 +448,16 @@ def test_fp16_skips_and_counts_steps_that_overflow_and_goes_on_exactly(pack, pla
     straight = begun("straight")
     before = straight.model.fc8.weight.clone()
     with pytest.raises(Stopped):
-        straight.train(Recorder(stop_at=1))
+        train(straight, stop_at=1)
     assert straight.progress.skipped == 1 and torch.equal(straight.model.fc8.weight, before)
-    straight.train()
+    train(straight)
     assert 1 < straight.progress.skipped < 6 and not torch.equal(straight.model.fc8.weight, before)
     for step in (1, 4):
         with pytest.raises(Stopped):
-            begun(f"stopped{step}").train(Recorder(stop_at=step))
+            train(begun(f"stopped{step}"), stop_at=step)
         again = Run(place / f"stopped{step}", halved(), pack, torch.device("cpu"))
         assert again.restore()
-        again.train()
+        train(again)
         assert_same(state_of(again), state_of(straight))
         assert again.scaler.state_dict() == straight.scaler.state_dict()
         assert again.progress.skipped == straight.progress.skipped
@@ -467,7 +467,7 @@ def test_a_first_step_that_overflows_leaves_the_momentum_at_0(pack):
     run = Run(None, halved(), pack, torch.device("cpu"))
     run.scaler.load_state_dict({**run.scaler.state_dict(), "scale": 2.0 ** 100})
     set_rates(run.optimizer, 0.01)
-    batch = TrainingBatches(pack, SIZE, 16, 3, 0, run.device).prepare(0)
+    batch = run.batches(Plan()).prepare(0)
     training.train_step(run.net, run.optimizer, batch, run.dtype, scaler=run.scaler)
     buffers = [state["momentum_buffer"] for state in run.optimizer.state.values()]
     assert run.scaler.get_scale() == 2.0 ** 99 and len(buffers) == 16
@@ -476,7 +476,7 @@ def test_a_first_step_that_overflows_leaves_the_momentum_at_0(pack):
 
 def test_a_run_in_fp16_takes_up_one_in_another_precision_and_refuses_a_scale_that_is_none(pack, place):
     with pytest.raises(Stopped):
-        Run(place / "run", settings(changes=SMALL), pack, torch.device("cpu")).train(Recorder(stop_at=2))
+        train(Run(place / "run", settings(changes=SMALL), pack, torch.device("cpu")), stop_at=2)
     run = Run(place / "run", halved(), pack, torch.device("cpu"))   # `auto`, on another machine
     assert run.restore() and run.scaler.get_scale() == 2 ** 16
     run.save()
@@ -558,9 +558,7 @@ def test_a_warm_up_longer_than_an_epoch_goes_on_in_the_next(pack, place):
     run = Run(place / "run", settings(epochs=3, warmup=40, schedule="constant", changes=SMALL), pack, torch.device("cpu"))
     steps, rates = len(run.batches(run.plan())), []
 
-    class Look(Watcher):
-        def step(self, run, batches, totals):
+    for event in run.train():
+        if event == BATCH_DONE:
             rates.append(run.optimizer.param_groups[0]["lr"] / run.optimizer.param_groups[0]["factor"])
-
-    run.train(Look())
     assert steps > 1 and rates == pytest.approx([run.settings.lr * (step + 1) / 40 for step in range(3 * steps)])

@@ -31,7 +31,9 @@ from alexnet.sources import find_source
 from alexnet.files import UserError, read_json, write_json
 from alexnet.model import VARIANTS, Dropout
 from alexnet.predict import CLASS_NAMES
-from alexnet.training import Recipe, Run, Settings, freeze, highest_head_rate, make_optimizer
+from alexnet.recipe import Recipe, freeze, highest_head_rate, make_optimizer
+from alexnet.settings import Settings
+from alexnet.training import Run
 from alexnet.weights import CAFFE_MEAN, Hints
 from conftest import make_folder, save_picture
 from results import fine_tuning
