@@ -67,7 +67,7 @@ def test_train_evaluate_and_resume(capsys, folder, place):
     assert status == 0 and err.startswith("warning: the training loss is no better") and err.count("\n") == 1   # six steps
     lines = [line for line in out.splitlines() if line.startswith("epoch")]
     assert len(lines) == 2 and re.search(
-        r"loss [\d.]+ train, [\d.]+ val  error [\d.]+% train, [\d.]+% val  rate 0.0037  "
+        r"loss [\d.]+ train, [\d.]+ val  error [\d.]+% train, [\d.]+% val  learning rate 0.0037  "
         r"\d+ images/s, [\d.]+% waiting  .* left", lines[0])
     assert f"--evaluate {place / 'run'}/best.pt" in out and "rate 0.0037 instead of 0.01" in out
     config = json.loads((place / "run/config.json").read_text())
@@ -162,7 +162,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, p
     (["--resume", "nowhere"], "is not a run"), (["--batch", "3"], "is --batch-size meant?"),
     (["--eopchs", "3"], "is --epochs meant?"), (["\u2014epochs", "3"], "is --epochs meant?"), (["-epochs", "3"], "is --epochs meant?"),
     (["--out", ""], "--out: nothing is given"), (["--lr", "inf"], "--lr must be finite"), (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
-    (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not to be had here")])
+    (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not available here")])
 def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, message):
     data = [] if "--data" in arguments or "--evaluate" in arguments else ["--data", folder]
     device = [] if "--device" in arguments else ["--device", "cpu"]
@@ -197,7 +197,7 @@ def test_a_rate_that_cannot_be_stable_is_warned_of(capsys, folder, place):
 @pytest.mark.parametrize("variant, advice", [("as-trained", "Try --lr 0.003,"), ("as-written", "Try --variant as-trained,")])
 def test_a_flat_loss_is_said_with_what_may_help(capsys, folder, place, variant, advice):
     status, _, err = train(capsys, folder, place, "--variant", variant, "--lr", 0.01)   # too much for two classes
-    assert status == 0 and "loss is no better than that of guessing" in err and advice in err
+    assert status == 0 and "loss is no better than at chance level" in err and advice in err
     assert err.count("loss is no better") == 1
 
 

@@ -281,7 +281,7 @@ def test_the_largest_curvature_is_found():
             return self.fc(x)
 
     run = object.__new__(first_steps.Steps)
-    run.model = Flat()
+    run.model, run.seed = Flat(), 0
     run.optimizer = SimpleNamespace(param_groups=[{"params": [run.model.fc.weight], "factor": 1.0}])
     x = torch.tensor([[1.0, 2.0, 0.0, 2.0, 4.0]])
     labels = torch.tensor([0, 0, 0, 1, 1, 2, 3, 4, 5, 6])   # all alike would leave no gradient to start from
@@ -361,12 +361,13 @@ def test_even_batches_hold_each_class_equally_often(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     place = Place(tmp_path / "out", {"imagenette": make_folder(tmp_path / "pictures", {"a": 10, "b": 23, "c": 12})})
     pack = place.pack("imagenette", 64)
-    batches = first_steps.EvenBatches(pack, 64, 6, 0, 0, units.CPU)
+    settings, mean = replace(ablations.BASE, batch_size=6), pack.mean_crop(64)
+    batches = first_steps.EvenBatches(pack, settings, 0, mean)
     labels = [batch.labels.bincount(minlength=3).tolist() for batch in batches]
     rarest = np.bincount(pack.labels["train"]).min()
     assert labels[:rarest // 2] == [[2, 2, 2]] * (rarest // 2) and len(batches) == len(labels) == -(-rarest // 2)
     assert len(set(batches.order)) == 3 * rarest   # no image twice
-    assert list(batches.order) != list(first_steps.EvenBatches(pack, 64, 6, 0, 1, units.CPU).order)
+    assert list(batches.order) != list(first_steps.EvenBatches(pack, settings, 1, mean).order)
 
 
 def test_a_fading_run_says_what_fc7_and_fc8_saw(place, tmp_path, monkeypatch):
