@@ -57,8 +57,7 @@ def make_optimizer(model: AlexNet, recipe: Recipe, head_rate: float = 1.0) -> to
     """
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        layer, kind = name.split(".")
-        key = layer == "conv1", head_rate if layer == "fc8" else 1.0, kind == "bias"
+        key = name.startswith("conv1."), head_rate if name.startswith("fc8.") else 1.0, name.endswith(".bias")
         if parameter.requires_grad:
             groups.setdefault(key, []).append(parameter)
     settings = [{"params": parameters, "first": first, "lr": 0.0,
