@@ -1,0 +1,313 @@
+"""The step pictures: one idea of the paper each, drawn from what alexnet/steps.py computes. Words in both languages.
+
+    draw(Path("steps"), "zh")    # writes steps/crops.png ... and returns what was written, with a sentence each
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+from alexnet import figures, steps
+from alexnet.files import read_json
+from alexnet.images import open_image, square
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTOS = [ROOT / f"data/samples/photo-{name}.jpg" for name in ("cat", "coffee", "rocket")]
+LONG_RUN = ROOT / "results/experiments/base-128/ours-as-trained-0.json"   # 60 epochs of Imagenette
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"    # told apart by colour-blind readers, too
+
+
+class Step(NamedTuple):
+    """A picture of one idea: its section, what one sees in it, and what draws it."""
+
+    section: str
+    english: str
+    chinese: str
+    draw: Callable[[Callable[[str, str], str]], Figure]   # takes `say`, which chooses a language
+
+
+STEPS: dict[str, Step] = {}
+
+
+def step(section: str, english: str, chinese: str) -> Callable:
+    """Adds a drawing function to STEPS, under its name."""
+    def add(draw: Callable) -> Callable:
+        STEPS[draw.__name__] = Step(section, english, chinese, draw)
+        return draw
+    return add
+
+
+def draw(folder: Path, language: str) -> dict[str, str]:
+    """Writes every step picture; what is to be seen in each, by file name."""
+    shown = {}
+    for name, one in STEPS.items():
+        file = f"{name}.png" if language == "en" else f"{name}.{language}.png"
+        figures.save(one.draw(lambda english, chinese: english if language == "en" else chinese), folder / file)
+        shown[file] = one.english if language == "en" else one.chinese
+    return shown
+
+
+def photograph(path: Path = PHOTOS[0], side: int = steps.SIDE) -> np.ndarray:
+    """A sample as section 2 stores it: (side, side, 3) uint8."""
+    return square(open_image(path), side)
+
+
+def without_axes(*panels: Axes) -> None:
+    for axes in panels:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for side in axes.spines.values():
+            side.set_visible(False)
+
+
+# ------------------------------------------------------------------- sections 2 and 4.1
+
+@step("4.1", "Crops of 224 px from the stored 256 px: each time another place, every second one mirrored.",
+      "从存储的 256 像素图像中取 224 像素的裁剪：每次位置不同，约一半左右翻转。")
+def crops(say: Callable[[str, str], str]) -> Figure:
+    image, colours = photograph(), (BLUE, ORANGE, GREEN)
+    drawn = steps.crops(image, 3, seed=18)
+    figure = Figure(figsize=(11, 3.4), layout="constrained")
+    first, *others = figure.subplots(1, 4)
+    first.imshow(image)
+    first.set_title(say("stored: 256 x 256", "存储：256 x 256"))
+    for axes, crop, colour in zip(others, drawn, colours):
+        first.add_patch(Rectangle((crop.left, crop.top), steps.SIZE, steps.SIZE, fill=False, edgecolor=colour, linewidth=2.5))
+        axes.imshow(crop.pixels)
+        axes.set_title(say("from row {0}, column {1}{2}", "起于第 {0} 行第 {1} 列{2}").format(
+            crop.top, crop.left, say(", mirrored", "，左右翻转") if crop.mirrored else ""), color=colour,
+                       fontsize=10)
+    without_axes(first, *others)
+    return figure
+
+
+@step("4.1", "Colour noise along the three components of RGB, as it was used; with the eigenvalue in place of its square "
+      "root, as the paper's formula reads, the picture is lost.",
+      "沿 RGB 三个主成分的颜色噪声（实际的用法）；若按论文公式字面用特征值而不是其平方根，图像就毁了。")
+def colour_noise(say: Callable[[str, str], str]) -> Figure:
+    draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
+    pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])
+    covariance = np.cov(pixels.T.astype(np.float64))
+    used = steps.colour_noise(image, covariance, draws)
+    read = steps.colour_noise(image, covariance, draws, eigenvalues=True)
+    figure = Figure(figsize=(8, 6.8), layout="constrained")
+    rows = [(used[component], say(f"component {component + 1}", f"主成分 {component + 1}")) for component in range(3)]
+    rows.append((read[0], say("component 1,\nby eigenvalue", "主成分 1，\n用特征值")))
+    grid = figure.subplots(4, len(draws))
+    for panels, (pictures, name) in zip(grid, rows):
+        for axes, one in zip(panels, pictures):
+            axes.imshow(one.clamp(0, 255).byte().numpy(), interpolation="nearest")
+        panels[0].set_ylabel(name)
+    for axes, draw_ in zip(grid[0], draws):
+        axes.set_title(say(f"{draw_:g} s.d.", f"{draw_:g} 个标准差"), fontsize=10)
+    without_axes(*grid.flat)
+    return figure
+
+
+@step("3.5", "conv1 along one side of the image: 54 windows lie inside, the 55th hangs over the edge by 3 px.",
+      "conv1 沿图像一边的窗口：54 个完全在图像内，第 55 个超出边缘 3 个像素。")
+def windows(say: Callable[[str, str], str]) -> Figure:
+    places = steps.windows()
+    figure = Figure(figsize=(10, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.axvspan(180, steps.SIZE, color=BLUE, alpha=0.12)
+    axes.axvspan(steps.SIZE, places[-1][1], color=ORANGE, alpha=0.25)
+    shown = [number for number in range(len(places)) if places[number][0] >= 184]
+    for height, number in enumerate(shown):
+        begin, end = places[number]
+        axes.barh(height, end - begin, left=begin, height=0.6, color=ORANGE if end > steps.SIZE else BLUE)
+        axes.text(begin - 0.6, height, str(number + 1), ha="right", va="center", fontsize=9)
+    axes.text(181, len(shown) - 1, say("image", "图像"), color=BLUE, va="center")
+    axes.text(steps.SIZE + 0.2, -0.1, say("zeros", "补零"), color=ORANGE, va="center")
+    axes.set_xticks(range(180, 229, 4))
+    axes.set_xlim(180, 228.5)
+    axes.set_yticks([])
+    axes.set_xlabel(say("pixel along one side (the image ends at 224); each bar is one window of 11 px, with its number",
+                        "沿图像一边的像素（图像到 224 为止）；每一条是一个 11 像素的窗口，左边是它的编号"))
+    return figure
+
+
+# ------------------------------------------------------------------- section 3
+
+@step("3.1", "ReLU, tanh and the sigmoid, and their slopes: backward, the gradient is multiplied by the slope.",
+      "ReLU、tanh 和 sigmoid 以及它们的斜率：反向传播时梯度要乘以斜率。")
+def activations(say: Callable[[str, str], str]) -> Figure:
+    x = np.linspace(-4, 4, 401)
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for (name, (values, slope)), colour in zip(steps.slopes(x).items(), (ORANGE, BLUE, GREEN)):
+        left.plot(x, values, color=colour, label=name, linewidth=2)
+        right.plot(x, slope, color=colour, label=name, linewidth=2)
+    left.set(title=say("output", "输出"), xlabel=say("input", "输入"), ylim=(-1.3, 3))
+    right.set(title=say("slope", "斜率"), xlabel=say("input", "输入"))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+@step("3.2", "Two columns: conv2, conv4 and conv5 see their own half of the maps; conv3, fc6, fc7 and fc8 see both.",
+      "双路：conv2、conv4、conv5 只看到自己那一路的特征图；conv3、fc6、fc7、fc8 看到两路。")
+def columns(say: Callable[[str, str], str]) -> Figure:
+    figure = Figure(figsize=(11, 3), layout="constrained")
+    axes = figure.subplots()
+    layers = steps.connections()
+    for place, layer in enumerate(layers):
+        halves = (0,) if layer.halves == 1 else (0.9, -0.9)
+        for y in halves:
+            axes.add_patch(Rectangle((place - 0.27, y - 0.42), 0.54, 0.84, facecolor=BLUE if y >= 0 else ORANGE,
+                                     alpha=0.85 if layer.halves == 2 else 0.35))
+            axes.text(place, y, f"{layer.name}\n{layer.maps // layer.halves}", ha="center", va="center",
+                      color="white" if layer.halves == 2 else "black", fontsize=9)
+            for from_y in ((0,) if place and layers[place - 1].halves == 1 else (0.9, -0.9)) if place else ():
+                if layer.sees_both or from_y == y:
+                    axes.add_patch(FancyArrowPatch((place - 0.73, from_y), (place - 0.27, y), arrowstyle="-|>",
+                                                   mutation_scale=11, color=GREY, shrinkA=0, shrinkB=0))
+    axes.text(-0.4, 1.55, say("GPU 1", "GPU 1"), color=BLUE)
+    axes.text(-0.4, -1.7, say("GPU 2", "GPU 2"), color=ORANGE)
+    axes.set_xlim(-0.5, len(layers) - 0.5)
+    axes.set_ylim(-1.8, 1.8)
+    without_axes(axes)
+    return figure
+
+
+@step("3.3", "Response normalisation of 16 neighbouring maps at one point: where five strong ones stand together, all are "
+      "divided by more.", "某一点上 16 张相邻特征图的响应归一化：五个强响应聚在一起时，除数更大。")
+def normalisation(say: Callable[[str, str], str]) -> Figure:
+    values = [4.0, 20, 4, 4, 200, 4, 4, 4, 200, 200, 200, 200, 200, 4, 4, 60]
+    divisors, results = steps.normalised(values)
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
+    panels = figure.subplots(3, 1, sharex=True)
+    for axes, heights, colour, name in zip(panels, (values, divisors, results), (BLUE, GREY, ORANGE), (
+            say("before", "归一化前"), say("divisor", "除数"), say("after", "归一化后"))):
+        bars = axes.bar(range(1, len(values) + 1), heights, color=colour)
+        axes.bar_label(bars, [f"{height:.{0 if name == say('before', '归一化前') else 1}f}" for height in heights], fontsize=8)
+        axes.set_ylabel(name)
+        axes.margins(y=0.25)
+        axes.set_yticks([])
+    panels[-1].set_xticks(range(1, len(values) + 1))
+    panels[-1].set_xlabel(say("feature map", "特征图"))
+    return figure
+
+
+GRID = np.array([[1, 2, 0, 3, 1, 2, 0], [0, 9, 1, 1, 0, 4, 1], [2, 1, 4, 0, 5, 1, 3], [0, 3, 1, 7, 1, 0, 2],
+                 [6, 0, 2, 1, 0, 8, 1], [1, 2, 0, 3, 2, 1, 0], [0, 1, 5, 0, 1, 2, 4]])
+
+
+@step("3.4", "Max-pooling of the same numbers: windows of 3 x 3, 2 apart, share a row and a column with their neighbours; "
+      "windows of 2 x 2 share nothing.", "对同样的数做最大池化：3 x 3、步长 2 的窗口与相邻窗口共用一行一列；2 x 2 的窗口互不相交。")
+def pooling(say: Callable[[str, str], str]) -> Figure:
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    grid = figure.subplots(2, 2, width_ratios=(2, 1))
+    for (left, right), window in zip(grid, (3, 2)):
+        results = steps.pooled(GRID, window)
+        numbers(left, GRID)
+        numbers(right, results)
+        for row in range(results.shape[0]):
+            for column in range(results.shape[1]):
+                left.add_patch(Rectangle((2 * column - 0.5, 2 * row - 0.5), window, window, facecolor=ORANGE, alpha=0.12))
+        for column, colour in ((0, BLUE), (1, GREEN)):
+            left.add_patch(Rectangle((2 * column - 0.44, -0.44), window - 0.12, window - 0.12, fill=False, edgecolor=colour,
+                                     linewidth=2.5))
+            right.add_patch(Rectangle((column - 0.44, -0.44), 0.88, 0.88, fill=False, edgecolor=colour, linewidth=2.5))
+        left.set_title(say(f"windows of {window} x {window}, 2 apart", f"{window} x {window} 的窗口，步长 2"))
+        right.set_title(say("largest of each", "各窗口的最大值"))
+    return figure
+
+
+def numbers(axes: Axes, values: np.ndarray) -> None:
+    axes.set_xlim(-0.6, values.shape[1] - 0.4)
+    axes.set_ylim(values.shape[0] - 0.4, -0.6)
+    axes.set_aspect("equal")
+    for (row, column), value in np.ndenumerate(values):
+        axes.text(column, row, f"{value:g}", ha="center", va="center", fontsize=11)
+    without_axes(axes)
+
+
+@step("3.5", "What one value of each layer sees of the image: the deeper the layer, the more.",
+      "每一层的一个值在图像上能看到的范围：层越深，看到的越多。")
+def fields(say: Callable[[str, str], str]) -> Figure:
+    image = photograph()[16:240, 16:240]
+    names = ["conv1", "conv2", "conv3", "conv4", "conv5", "pool5"]
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(image, alpha=0.75)
+    colours = (ORANGE, "#E69F00", GREEN, BLUE, "#CC79A7", "black")
+    for field, colour in zip(steps.fields(names), colours):
+        side = field.end - field.begin
+        axes.add_patch(Rectangle((field.begin - 0.5, field.begin - 0.5), side, side, fill=False, edgecolor=colour, linewidth=2.5,
+                                 label=say(f"{field.name}: {side} px", f"{field.name}：{side} 像素")))
+    axes.set_xlim(-0.5, 223.5)
+    axes.set_ylim(223.5, -0.5)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    without_axes(axes)
+    return figure
+
+
+# ------------------------------------------------------------------- sections 4.2 and 5
+
+@step("4.2", "Dropout of 64 ones, for two images: in 2012 what is left stays 1 in training, and all are halved in test; today "
+      "what is left is doubled in training.",
+      "对 64 个 1 做丢弃，两幅图像：2012 年训练时留下的仍为 1，测试时全部减半；今天训练时把留下的加倍。")
+def dropout(say: Callable[[str, str], str]) -> Figure:
+    figure = Figure(figsize=(10, 3.9), layout="constrained")
+    for row, (inverted, name) in enumerate(((False, "2012"), (True, say("today", "今天")))):
+        trained, tested = steps.masks(64, inverted)
+        pictures = [*trained, np.full(64, tested)]
+        titles = [say(f"training, image {number}: mean {values.mean():.2f}", f"训练，图像 {number}：均值 {values.mean():.2f}")
+                  for number, values in enumerate(trained, 1)] + [say(f"test: all {tested:g}", f"测试：全部为 {tested:g}")]
+        for column, (values, title) in enumerate(zip(pictures, titles)):
+            axes = figure.add_subplot(2, 3, 3 * row + column + 1)
+            shown = axes.imshow(values.reshape(4, 16), vmin=0, vmax=2, cmap="cividis")
+            axes.set_title(title, fontsize=10)
+            without_axes(axes)
+            if not column:
+                axes.set_ylabel(name, fontsize=12)
+    figure.colorbar(shown, ax=figure.axes, ticks=(0, 0.5, 1, 2), label=say("value", "值"))
+    return figure
+
+
+@step("5", "SGD in a narrow valley: momentum is faster along it, and stays stable at learning rates at which plain descent is "
+      "not; above its own limit it diverges, too.",
+      "狭窄山谷中的 SGD：动量沿谷底走得更快，并且在普通梯度下降已经不稳定的学习率下仍然稳定；超过自己的上限，它也会发散。")
+def momentum(say: Callable[[str, str], str]) -> Figure:
+    figure = Figure(figsize=(11, 5.4), layout="constrained")
+    grid = figure.subplots(2, 3, sharex=True, sharey=True)
+    x, y = np.meshgrid(np.linspace(-6, 10, 200), np.linspace(-2.4, 2.4, 100))
+    height = 0.5 * (x ** 2 + 25 * y ** 2)
+    for row, (factor, name) in enumerate(((0.0, say("without momentum", "无动量")), (0.9, say("momentum 0.9", "动量 0.9")))):
+        for axes, rate in zip(grid[row], (0.02, 0.1, 0.16)):
+            way = steps.descent(rate, factor, 40)
+            axes.contour(x, y, height, levels=np.geomspace(0.5, 90, 9), colors=GREY, linewidths=0.5)
+            axes.plot(*way.T, "o-", color=ORANGE, markersize=3, linewidth=1)
+            axes.plot(0, 0, "*", color=BLUE, markersize=12)
+            diverges = np.abs(way[-1]).max() > np.abs(way[0]).max()
+            axes.set_title(say(f"{name}, learning rate {rate:g}", f"{name}，学习率 {rate:g}")
+                           + (say(": diverges", "：发散") if diverges else ""), fontsize=10)
+    grid[0, 0].set_xlim(-6, 10)
+    grid[0, 0].set_ylim(-2.4, 2.4)
+    without_axes(*grid.flat)
+    return figure
+
+
+@step("5", "Sixty epochs of Imagenette at 128 px (results/base): the validation error, and the learning rate below it.",
+      "Imagenette，128 像素，六十个轮次（results/base）：上为验证错误率，下为学习率。")
+def schedule(say: Callable[[str, str], str]) -> Figure:
+    rows = read_json(LONG_RUN)["curve"]
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(8, 4.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot(epochs, [100 * row["val_top1_error"] for row in rows], color=BLUE, linewidth=2)
+    above.set_ylabel(say("validation error, %", "验证错误率，%"))
+    below.step(epochs, [row["lr"] for row in rows], where="mid", color=ORANGE, linewidth=2)
+    below.set_yscale("log")
+    below.set(xlabel=say("epoch", "轮次"), ylabel=say("learning rate", "学习率"))
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    return figure

@@ -1,0 +1,152 @@
+"""What the step pictures show, as arrays: one small thing that the network or its training does, each.
+
+Nothing here draws (alexnet/step_figures.py does), nothing is typed: crops and noise come from augment.py, sizes and fields
+from the network, paths from torch's optimiser. So a test can hold each picture to what the program does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alexnet import augment
+from alexnet.model import ACTIVATIONS, AlexNet, Dropout, LocalResponseNorm
+
+SIDE, SIZE = 256, 224   # of a stored image, and of what the network sees
+
+
+class Crop(NamedTuple):
+    """One training crop: where it lies in the stored image, and what the network gets."""
+
+    top: int
+    left: int
+    mirrored: bool
+    pixels: np.ndarray   # (SIZE, SIZE, 3) uint8
+
+
+def crops(image: np.ndarray, count: int, seed: int = 0) -> list[Crop]:
+    """Section 4.1: random crops of a stored image (SIDE, SIDE, 3), as training draws them."""
+    choice = augment.draw(count, SIDE - SIZE, torch.Generator().manual_seed(seed))
+    cut = augment.crop(image[None], np.zeros(count, int), choice, SIZE).permute(0, 2, 3, 1).numpy()
+    return [Crop(*where, pixels) for *where, pixels in
+            zip(choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist(), cut)]
+
+
+def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], strength: float = 0.1,
+                 eigenvalues: bool = False) -> Tensor:
+    """Section 4.1: an image (S, S, 3) with noise of so many standard deviations along each component of RGB, the largest
+    first: (3, len(draws), S, S, 3), not clipped. `eigenvalues` scales the components by the eigenvalue, as the paper's
+    formula reads, and not by its square root."""
+    components = torch.from_numpy(augment.components(covariance)).flip(1)   # the largest first
+    if eigenvalues:
+        components = components * components.norm(dim=0)
+    colour = torch.eye(3).repeat_interleave(len(draws), 0) * torch.tensor(draws).repeat(3)[:, None]
+    zeros = torch.zeros(len(colour), dtype=torch.long)
+    choice = augment.Draw(zeros, zeros, zeros.bool(), colour)
+    images = torch.from_numpy(image).permute(2, 0, 1).expand(len(colour), -1, -1, -1)
+    noisy = augment.colour_noise(images, choice, components, strength)
+    return noisy.permute(0, 2, 3, 1).unflatten(0, (3, len(draws)))
+
+
+def windows() -> list[tuple[int, int]]:
+    """conv1 along one side of 224 px: where each window begins and ends. The last one ends beyond the image."""
+    kernel, stride = 11, 4
+    return [(stride * place, stride * place + kernel) for place in range(outline_shape("conv1")[-1])]
+
+
+def outline() -> AlexNet:
+    """The paper's network for 224 px, without memory for its weights."""
+    with torch.device("meta"):
+        return AlexNet(1000, SIZE, "as-written")
+
+
+def outline_shape(name: str) -> tuple[int, ...]:
+    images = torch.empty(1, 3, SIZE, SIZE, device="meta")
+    return tuple(outline().activations(images, [name])[name].shape[1:])
+
+
+class Connected(NamedTuple):
+    """Section 3.2: a layer, in how many halves it lies on the two GPUs, and whether a half sees both before it."""
+
+    name: str
+    maps: int
+    halves: int
+    sees_both: bool
+
+
+def connections() -> list[Connected]:
+    """The layers with weights, as they are connected."""
+    model, found = outline(), []
+    for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
+        layer = getattr(model, name)
+        found.append(Connected(name, len(layer.weight), 1 if name == "fc8" else 2, getattr(layer, "groups", 1) == 1))
+    return found
+
+
+def pooled(grid: np.ndarray, window: int) -> np.ndarray:
+    """Section 3.4: the largest values of windows 2 apart."""
+    return F.max_pool2d(torch.from_numpy(grid).float()[None], window, 2)[0].numpy()
+
+
+def slopes(x: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Section 3.1: each activation's values and slopes."""
+    found = {}
+    for name, activation in ACTIVATIONS.items():
+        inputs = torch.from_numpy(x).requires_grad_()
+        values = activation()(inputs)
+        slope, = torch.autograd.grad(values.sum(), inputs)
+        found[name] = values.detach().numpy(), slope.numpy()
+    return found
+
+
+def normalised(values: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Section 3.3: the divisors and the results for neighbouring maps at one point, all above 0, with the paper's
+    constants."""
+    a = torch.tensor(values, dtype=torch.float64)
+    results = LocalResponseNorm()(a.view(1, -1, 1, 1)).flatten()
+    return (a / results).numpy(), results.numpy()
+
+
+class Field(NamedTuple):
+    """What one value of a layer sees: pixels begin ... end along a side; the image is 0 ... SIZE."""
+
+    name: str
+    begin: int
+    end: int
+
+
+def fields(names: list[str]) -> list[Field]:
+    """The receptive fields of the value nearest to the middle of the image, in each layer."""
+    found = []
+    for layer in outline().layers:
+        if layer.name in names:
+            begins = [layer.first + layer.jump * place for place in range(layer.shape[1])]
+            begin = min(begins, key=lambda begin: abs(begin + layer.field / 2 - SIZE / 2))
+            found.append(Field(layer.name, begin, begin + layer.field))
+    return found
+
+
+def masks(units: int, inverted: bool, count: int = 2, seed: int = 0) -> tuple[np.ndarray, float]:
+    """Section 4.2: what dropout makes of so many ones in training, for some images, and what of a one in test."""
+    dropout, ones = Dropout(inverted), torch.ones(count, units)
+    torch.manual_seed(seed)
+    trained = dropout.train()(ones).numpy()
+    return trained, dropout.eval()(ones)[0, 0].item()
+
+
+def descent(rate: float, momentum: float, steps: int, curvatures: tuple[float, float] = (1.0, 25.0),
+            start: tuple[float, float] = (9.0, 1.0)) -> np.ndarray:
+    """Section 5: the way of SGD down a valley, (steps + 1, 2); the height is half the sum of curvature x place^2."""
+    place = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.SGD([place], lr=rate, momentum=momentum)
+    way = [place.detach().clone()]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (0.5 * torch.tensor(curvatures) * place ** 2).sum().backward()
+        optimizer.step()
+        way.append(place.detach().clone())
+    return torch.stack(way).numpy()
