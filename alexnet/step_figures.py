@@ -1,6 +1,6 @@
-"""The step pictures: one idea of the paper each, drawn from what alexnet/steps.py computes. Words in both languages.
+"""The step pictures: one idea of the paper each, drawn from what alexnet/steps.py computes, in two languages.
 
-    draw(Path("steps"), "zh")    # writes steps/crops.png ... and returns what was written, with a sentence each
+    draw(Path("steps"), "zh")    # writes steps/crops.zh.png ...; returns what is to be seen in each
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from alexnet.images import open_image, square
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = [ROOT / f"data/samples/photo-{name}.jpg" for name in ("cat", "coffee", "rocket")]
 LONG_RUN = ROOT / "results/experiments/base-128/ours-as-trained-0.json"   # 60 epochs of Imagenette
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"    # told apart by colour-blind readers, too
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"   # for colour-blind readers, too
 
 
 class Step(NamedTuple):
@@ -48,7 +48,8 @@ def draw(folder: Path, language: str) -> dict[str, str]:
     shown = {}
     for name, one in STEPS.items():
         file = f"{name}.png" if language == "en" else f"{name}.{language}.png"
-        figures.save(one.draw(lambda english, chinese: english if language == "en" else chinese), folder / file)
+        figure = one.draw(lambda english, chinese: english if language == "en" else chinese)
+        figures.save(figure, folder / file)
         shown[file] = one.english if language == "en" else one.chinese
     return shown
 
@@ -56,6 +57,11 @@ def draw(folder: Path, language: str) -> dict[str, str]:
 def photograph(path: Path = PHOTOS[0], side: int = steps.SIDE) -> np.ndarray:
     """A sample as section 2 stores it: (side, side, 3) uint8."""
     return square(open_image(path), side)
+
+
+def frame(axes: Axes, corner: tuple[float, float], side: float, colour: str, label: str = "") -> None:
+    """A square without a filling."""
+    axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=2.5, label=label))
 
 
 def without_axes(*panels: Axes) -> None:
@@ -68,7 +74,8 @@ def without_axes(*panels: Axes) -> None:
 
 # ------------------------------------------------------------------- sections 2 and 4.1
 
-@step("4.1", "Crops of 224 px from the stored 256 px: each time another place, every second one mirrored.",
+@step("4.1",
+      "Crops of 224 px from the stored 256 px: each time another place, every second one mirrored.",
       "从存储的 256 像素图像中取 224 像素的裁剪：每次位置不同，约一半左右翻转。")
 def crops(say: Callable[[str, str], str]) -> Figure:
     image, colours = photograph(), (BLUE, ORANGE, GREEN)
@@ -78,17 +85,18 @@ def crops(say: Callable[[str, str], str]) -> Figure:
     first.imshow(image)
     first.set_title(say("stored: 256 x 256", "存储：256 x 256"))
     for axes, crop, colour in zip(others, drawn, colours):
-        first.add_patch(Rectangle((crop.left, crop.top), steps.SIZE, steps.SIZE, fill=False, edgecolor=colour, linewidth=2.5))
+        frame(first, (crop.left, crop.top), steps.SIZE, colour)
         axes.imshow(crop.pixels)
-        axes.set_title(say("from row {0}, column {1}{2}", "起于第 {0} 行第 {1} 列{2}").format(
-            crop.top, crop.left, say(", mirrored", "，左右翻转") if crop.mirrored else ""), color=colour,
-                       fontsize=10)
+        place = say(f"from row {crop.top}, column {crop.left}", f"起于第 {crop.top} 行第 {crop.left} 列")
+        mirrored = say(", mirrored", "，左右翻转") if crop.mirrored else ""
+        axes.set_title(place + mirrored, color=colour, fontsize=10)
     without_axes(first, *others)
     return figure
 
 
-@step("4.1", "Colour noise along the three components of RGB, as it was used; with the eigenvalue in place of its square "
-      "root, as the paper's formula reads, the picture is lost.",
+@step("4.1",
+      "Colour noise along the three components of RGB, as it was used; with the eigenvalue in place of its "
+      "square root, as the paper's formula reads, the picture is lost.",
       "沿 RGB 三个主成分的颜色噪声（实际的用法）；若按论文公式字面用特征值而不是其平方根，图像就毁了。")
 def colour_noise(say: Callable[[str, str], str]) -> Figure:
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
@@ -97,7 +105,7 @@ def colour_noise(say: Callable[[str, str], str]) -> Figure:
     used = steps.colour_noise(image, covariance, draws)
     read = steps.colour_noise(image, covariance, draws, eigenvalues=True)
     figure = Figure(figsize=(8, 6.8), layout="constrained")
-    rows = [(used[component], say(f"component {component + 1}", f"主成分 {component + 1}")) for component in range(3)]
+    rows = [(row, say(f"component {number}", f"主成分 {number}")) for number, row in enumerate(used, 1)]
     rows.append((read[0], say("component 1,\nby eigenvalue", "主成分 1，\n用特征值")))
     grid = figure.subplots(4, len(draws))
     for panels, (pictures, name) in zip(grid, rows):
@@ -110,7 +118,8 @@ def colour_noise(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("3.5", "conv1 along one side of the image: 54 windows lie inside, the 55th hangs over the edge by 3 px.",
+@step("3.5",
+      "conv1 along one side of the image: 54 windows lie inside, the 55th hangs over the edge by 3 px.",
       "conv1 沿图像一边的窗口：54 个完全在图像内，第 55 个超出边缘 3 个像素。")
 def windows(say: Callable[[str, str], str]) -> Figure:
     places = steps.windows()
@@ -121,21 +130,23 @@ def windows(say: Callable[[str, str], str]) -> Figure:
     shown = [number for number in range(len(places)) if places[number][0] >= 184]
     for height, number in enumerate(shown):
         begin, end = places[number]
-        axes.barh(height, end - begin, left=begin, height=0.6, color=ORANGE if end > steps.SIZE else BLUE)
+        colour = ORANGE if end > steps.SIZE else BLUE
+        axes.barh(height, end - begin, left=begin, height=0.6, color=colour)
         axes.text(begin - 0.6, height, str(number + 1), ha="right", va="center", fontsize=9)
     axes.text(181, len(shown) - 1, say("image", "图像"), color=BLUE, va="center")
     axes.text(steps.SIZE + 0.2, -0.1, say("zeros", "补零"), color=ORANGE, va="center")
     axes.set_xticks(range(180, 229, 4))
     axes.set_xlim(180, 228.5)
     axes.set_yticks([])
-    axes.set_xlabel(say("pixel along one side (the image ends at 224); each bar is one window of 11 px, with its number",
+    axes.set_xlabel(say("pixel along one side (the image ends at 224); a bar is a window of 11 px with its number",
                         "沿图像一边的像素（图像到 224 为止）；每一条是一个 11 像素的窗口，左边是它的编号"))
     return figure
 
 
 # ------------------------------------------------------------------- section 3
 
-@step("3.1", "ReLU, tanh and the sigmoid, and their slopes: backward, the gradient is multiplied by the slope.",
+@step("3.1",
+      "ReLU, tanh and the sigmoid, and their slopes: backward, the gradient is multiplied by the slope.",
       "ReLU、tanh 和 sigmoid 以及它们的斜率：反向传播时梯度要乘以斜率。")
 def activations(say: Callable[[str, str], str]) -> Figure:
     x = np.linspace(-4, 4, 401)
@@ -152,42 +163,48 @@ def activations(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("3.2", "Two columns: conv2, conv4 and conv5 see their own half of the maps; conv3, fc6, fc7 and fc8 see both.",
-      "双路：conv2、conv4、conv5 只看到自己那一路的特征图；conv3、fc6、fc7、fc8 看到两路。")
+@step("3.2",
+      "Two columns: conv2, conv4 and conv5 see their own half of the maps; conv3 and fc6 to fc8 see both.",
+      "双路：conv2、conv4、conv5 只看到自己那一路的特征图；conv3 和 fc6 到 fc8 看到两路。")
 def columns(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 3), layout="constrained")
     axes = figure.subplots()
     layers = steps.connections()
+    heights = {1: (0.0,), 2: (0.9, -0.9)}   # of a layer's halves
     for place, layer in enumerate(layers):
-        halves = (0,) if layer.halves == 1 else (0.9, -0.9)
-        for y in halves:
-            axes.add_patch(Rectangle((place - 0.27, y - 0.42), 0.54, 0.84, facecolor=BLUE if y >= 0 else ORANGE,
-                                     alpha=0.85 if layer.halves == 2 else 0.35))
+        whole = layer.halves == 1
+        for y in heights[layer.halves]:
+            colour, alpha = (ORANGE if y < 0 else BLUE), (0.35 if whole else 0.85)
+            axes.add_patch(Rectangle((place - 0.27, y - 0.42), 0.54, 0.84, facecolor=colour, alpha=alpha))
             axes.text(place, y, f"{layer.name}\n{layer.maps // layer.halves}", ha="center", va="center",
-                      color="white" if layer.halves == 2 else "black", fontsize=9)
-            for from_y in ((0,) if place and layers[place - 1].halves == 1 else (0.9, -0.9)) if place else ():
-                if layer.sees_both or from_y == y:
-                    axes.add_patch(FancyArrowPatch((place - 0.73, from_y), (place - 0.27, y), arrowstyle="-|>",
-                                                   mutation_scale=11, color=GREY, shrinkA=0, shrinkB=0))
-    axes.text(-0.4, 1.55, say("GPU 1", "GPU 1"), color=BLUE)
-    axes.text(-0.4, -1.7, say("GPU 2", "GPU 2"), color=ORANGE)
+                      color="black" if whole else "white", fontsize=9)
+            for before in heights[layers[place - 1].halves] if place else ():
+                if layer.sees_both or before == y:
+                    axes.add_patch(FancyArrowPatch(
+                        (place - 0.73, before), (place - 0.27, y), arrowstyle="-|>", mutation_scale=11,
+                        color=GREY, shrinkA=0, shrinkB=0))
+    axes.text(-0.4, 1.55, "GPU 1", color=BLUE)
+    axes.text(-0.4, -1.7, "GPU 2", color=ORANGE)
     axes.set_xlim(-0.5, len(layers) - 0.5)
     axes.set_ylim(-1.8, 1.8)
     without_axes(axes)
     return figure
 
 
-@step("3.3", "Response normalisation of 16 neighbouring maps at one point: where five strong ones stand together, all are "
-      "divided by more.", "某一点上 16 张相邻特征图的响应归一化：五个强响应聚在一起时，除数更大。")
+@step("3.3",
+      "Response normalisation of 16 neighbouring maps at one point: where five strong ones stand together, "
+      "all are divided by more.",
+      "某一点上 16 张相邻特征图的响应归一化：五个强响应聚在一起时，除数更大。")
 def normalisation(say: Callable[[str, str], str]) -> Figure:
     values = [4.0, 20, 4, 4, 200, 4, 4, 4, 200, 200, 200, 200, 200, 4, 4, 60]
     divisors, results = steps.normalised(values)
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     panels = figure.subplots(3, 1, sharex=True)
-    for axes, heights, colour, name in zip(panels, (values, divisors, results), (BLUE, GREY, ORANGE), (
-            say("before", "归一化前"), say("divisor", "除数"), say("after", "归一化后"))):
+    shown = ((values, BLUE, 0, say("before", "归一化前")), (divisors, GREY, 1, say("divisor", "除数")),
+             (results, ORANGE, 1, say("after", "归一化后")))
+    for axes, (heights, colour, decimals, name) in zip(panels, shown):
         bars = axes.bar(range(1, len(values) + 1), heights, color=colour)
-        axes.bar_label(bars, [f"{height:.{0 if name == say('before', '归一化前') else 1}f}" for height in heights], fontsize=8)
+        axes.bar_label(bars, [f"{height:.{decimals}f}" for height in heights], fontsize=8)
         axes.set_ylabel(name)
         axes.margins(y=0.25)
         axes.set_yticks([])
@@ -200,8 +217,10 @@ GRID = np.array([[1, 2, 0, 3, 1, 2, 0], [0, 9, 1, 1, 0, 4, 1], [2, 1, 4, 0, 5, 1
                  [6, 0, 2, 1, 0, 8, 1], [1, 2, 0, 3, 2, 1, 0], [0, 1, 5, 0, 1, 2, 4]])
 
 
-@step("3.4", "Max-pooling of the same numbers: windows of 3 x 3, 2 apart, share a row and a column with their neighbours; "
-      "windows of 2 x 2 share nothing.", "对同样的数做最大池化：3 x 3、步长 2 的窗口与相邻窗口共用一行一列；2 x 2 的窗口互不相交。")
+@step("3.4",
+      "Max-pooling of the same numbers: windows of 3 x 3, 2 apart, share a row and a column with their "
+      "neighbours; windows of 2 x 2 share nothing.",
+      "对同样的数做最大池化：3 x 3、步长 2 的窗口与相邻窗口共用一行一列；2 x 2 的窗口互不相交。")
 def pooling(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     grid = figure.subplots(2, 2, width_ratios=(2, 1))
@@ -209,13 +228,12 @@ def pooling(say: Callable[[str, str], str]) -> Figure:
         results = steps.pooled(GRID, window)
         numbers(left, GRID)
         numbers(right, results)
-        for row in range(results.shape[0]):
-            for column in range(results.shape[1]):
-                left.add_patch(Rectangle((2 * column - 0.5, 2 * row - 0.5), window, window, facecolor=ORANGE, alpha=0.12))
+        for row, column in np.ndindex(results.shape):
+            corner = 2 * column - 0.5, 2 * row - 0.5
+            left.add_patch(Rectangle(corner, window, window, facecolor=ORANGE, alpha=0.12))
         for column, colour in ((0, BLUE), (1, GREEN)):
-            left.add_patch(Rectangle((2 * column - 0.44, -0.44), window - 0.12, window - 0.12, fill=False, edgecolor=colour,
-                                     linewidth=2.5))
-            right.add_patch(Rectangle((column - 0.44, -0.44), 0.88, 0.88, fill=False, edgecolor=colour, linewidth=2.5))
+            frame(left, (2 * column - 0.44, -0.44), window - 0.12, colour)
+            frame(right, (column - 0.44, -0.44), 0.88, colour)
         left.set_title(say(f"windows of {window} x {window}, 2 apart", f"{window} x {window} 的窗口，步长 2"))
         right.set_title(say("largest of each", "各窗口的最大值"))
     return figure
@@ -230,7 +248,8 @@ def numbers(axes: Axes, values: np.ndarray) -> None:
     without_axes(axes)
 
 
-@step("3.5", "What one value of each layer sees of the image: the deeper the layer, the more.",
+@step("3.5",
+      "What one value of each layer sees of the image: the deeper the layer, the more.",
       "每一层的一个值在图像上能看到的范围：层越深，看到的越多。")
 def fields(say: Callable[[str, str], str]) -> Figure:
     image = photograph()[16:240, 16:240]
@@ -241,8 +260,8 @@ def fields(say: Callable[[str, str], str]) -> Figure:
     colours = (ORANGE, "#E69F00", GREEN, BLUE, "#CC79A7", "black")
     for field, colour in zip(steps.fields(names), colours):
         side = field.end - field.begin
-        axes.add_patch(Rectangle((field.begin - 0.5, field.begin - 0.5), side, side, fill=False, edgecolor=colour, linewidth=2.5,
-                                 label=say(f"{field.name}: {side} px", f"{field.name}：{side} 像素")))
+        label = say(f"{field.name}: {side} px", f"{field.name}：{side} 像素")
+        frame(axes, (field.begin - 0.5, field.begin - 0.5), side, colour, label)
     axes.set_xlim(-0.5, 223.5)
     axes.set_ylim(223.5, -0.5)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
@@ -252,16 +271,18 @@ def fields(say: Callable[[str, str], str]) -> Figure:
 
 # ------------------------------------------------------------------- sections 4.2 and 5
 
-@step("4.2", "Dropout of 64 ones, for two images: in 2012 what is left stays 1 in training, and all are halved in test; today "
-      "what is left is doubled in training.",
+@step("4.2",
+      "Dropout of 64 ones, for two images: in 2012 what is left stays 1 in training, and all are halved in "
+      "test; today what is left is doubled in training.",
       "对 64 个 1 做丢弃，两幅图像：2012 年训练时留下的仍为 1，测试时全部减半；今天训练时把留下的加倍。")
 def dropout(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     for row, (inverted, name) in enumerate(((False, "2012"), (True, say("today", "今天")))):
         trained, tested = steps.masks(64, inverted)
         pictures = [*trained, np.full(64, tested)]
-        titles = [say(f"training, image {number}: mean {values.mean():.2f}", f"训练，图像 {number}：均值 {values.mean():.2f}")
-                  for number, values in enumerate(trained, 1)] + [say(f"test: all {tested:g}", f"测试：全部为 {tested:g}")]
+        titles = [say(f"training, image {number}: mean {values.mean():.2f}",
+                      f"训练，图像 {number}：均值 {values.mean():.2f}") for number, values in enumerate(trained, 1)]
+        titles.append(say(f"test: all {tested:g}", f"测试：全部为 {tested:g}"))
         for column, (values, title) in enumerate(zip(pictures, titles)):
             axes = figure.add_subplot(2, 3, 3 * row + column + 1)
             shown = axes.imshow(values.reshape(4, 16), vmin=0, vmax=2, cmap="cividis")
@@ -273,16 +294,18 @@ def dropout(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("5", "SGD in a narrow valley: momentum is faster along it, and stays stable at learning rates at which plain descent is "
-      "not; above its own limit it diverges, too.",
+@step("5",
+      "SGD in a narrow valley: momentum is faster along it, and stays stable at learning rates at which "
+      "plain descent is not; above its own limit it diverges, too.",
       "狭窄山谷中的 SGD：动量沿谷底走得更快，并且在普通梯度下降已经不稳定的学习率下仍然稳定；超过自己的上限，它也会发散。")
 def momentum(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     grid = figure.subplots(2, 3, sharex=True, sharey=True)
     x, y = np.meshgrid(np.linspace(-6, 10, 200), np.linspace(-2.4, 2.4, 100))
     height = 0.5 * (x ** 2 + 25 * y ** 2)
-    for row, (factor, name) in enumerate(((0.0, say("without momentum", "无动量")), (0.9, say("momentum 0.9", "动量 0.9")))):
-        for axes, rate in zip(grid[row], (0.02, 0.1, 0.16)):
+    rows = (0.0, say("without momentum", "无动量")), (0.9, say("momentum 0.9", "动量 0.9"))
+    for panels, (factor, name) in zip(grid, rows):
+        for axes, rate in zip(panels, (0.02, 0.1, 0.16)):
             way = steps.descent(rate, factor, 40)
             axes.contour(x, y, height, levels=np.geomspace(0.5, 90, 9), colors=GREY, linewidths=0.5)
             axes.plot(*way.T, "o-", color=ORANGE, markersize=3, linewidth=1)
@@ -296,7 +319,8 @@ def momentum(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("5", "Sixty epochs of Imagenette at 128 px (results/base): the validation error, and the learning rate below it.",
+@step("5",
+      "Sixty epochs of Imagenette at 128 px (results/base): validation error, and learning rate below.",
       "Imagenette，128 像素，六十个轮次（results/base）：上为验证错误率，下为学习率。")
 def schedule(say: Callable[[str, str], str]) -> Figure:
     rows = read_json(LONG_RUN)["curve"]

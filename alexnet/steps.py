@@ -1,7 +1,7 @@
 """What the step pictures show, as arrays: one small thing that the network or its training does, each.
 
-Nothing here draws (alexnet/step_figures.py does), nothing is typed: crops and noise come from augment.py, sizes and fields
-from the network, paths from torch's optimiser. So a test can hold each picture to what the program does.
+Nothing here draws (alexnet/step_figures.py does), and nothing is typed: crops and noise come from augment.py,
+sizes and fields from the network, paths from torch's optimiser. So tests can compare.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def crops(image: np.ndarray, count: int, seed: int = 0) -> list[Crop]:
 
 def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], strength: float = 0.1,
                  eigenvalues: bool = False) -> Tensor:
-    """Section 4.1: an image (S, S, 3) with noise of so many standard deviations along each component of RGB, the largest
-    first: (3, len(draws), S, S, 3), not clipped. `eigenvalues` scales the components by the eigenvalue, as the paper's
-    formula reads, and not by its square root."""
+    """Section 4.1: an image (S, S, 3) with noise of so many standard deviations along each component of RGB,
+    the largest first: (3, len(draws), S, S, 3), not clipped. `eigenvalues` scales a component by its
+    eigenvalue, as the paper's formula reads, and not by the square root."""
     components = torch.from_numpy(augment.components(covariance)).flip(1)   # the largest first
     if eigenvalues:
         components = components * components.norm(dim=0)
@@ -53,7 +53,7 @@ def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], 
 
 
 def windows() -> list[tuple[int, int]]:
-    """conv1 along one side of 224 px: where each window begins and ends. The last one ends beyond the image."""
+    """conv1 along one side of 224 px: where each window begins and ends. The last ends beyond the image."""
     kernel, stride = 11, 4
     return [(stride * place, stride * place + kernel) for place in range(outline_shape("conv1")[-1])]
 
@@ -70,7 +70,7 @@ def outline_shape(name: str) -> tuple[int, ...]:
 
 
 class Connected(NamedTuple):
-    """Section 3.2: a layer, in how many halves it lies on the two GPUs, and whether a half sees both before it."""
+    """Section 3.2: a layer, in how many halves it is divided, and whether each half sees both before it."""
 
     name: str
     maps: int
@@ -83,7 +83,8 @@ def connections() -> list[Connected]:
     model, found = outline(), []
     for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
         layer = getattr(model, name)
-        found.append(Connected(name, len(layer.weight), 1 if name == "fc8" else 2, getattr(layer, "groups", 1) == 1))
+        halves, groups = 1 if name == "fc8" else 2, getattr(layer, "groups", 1)
+        found.append(Connected(name, len(layer.weight), halves, groups == 1))
     return found
 
 
@@ -104,7 +105,7 @@ def slopes(x: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def normalised(values: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Section 3.3: the divisors and the results for neighbouring maps at one point, all above 0, with the paper's
+    """Section 3.3: divisors and results for neighbouring maps at one point, all above 0, with the paper's
     constants."""
     a = torch.tensor(values, dtype=torch.float64)
     results = LocalResponseNorm()(a.view(1, -1, 1, 1)).flatten()
@@ -131,7 +132,7 @@ def fields(names: list[str]) -> list[Field]:
 
 
 def masks(units: int, inverted: bool, count: int = 2, seed: int = 0) -> tuple[np.ndarray, float]:
-    """Section 4.2: what dropout makes of so many ones in training, for some images, and what of a one in test."""
+    """Section 4.2: what dropout makes of so many ones in training, for each image, and of a one in test."""
     dropout, ones = Dropout(inverted), torch.ones(count, units)
     torch.manual_seed(seed)
     trained = dropout.train()(ones).numpy()
@@ -140,7 +141,7 @@ def masks(units: int, inverted: bool, count: int = 2, seed: int = 0) -> tuple[np
 
 def descent(rate: float, momentum: float, steps: int, curvatures: tuple[float, float] = (1.0, 25.0),
             start: tuple[float, float] = (9.0, 1.0)) -> np.ndarray:
-    """Section 5: the way of SGD down a valley, (steps + 1, 2); the height is half the sum of curvature x place^2."""
+    """Section 5: the way of SGD down a valley, (steps + 1, 2), whose height is the sum of curvature x place^2 / 2."""
     place = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([place], lr=rate, momentum=momentum)
     way = [place.detach().clone()]

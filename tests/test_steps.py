@@ -27,8 +27,10 @@ def test_a_crop_is_the_part_of_the_image_that_its_frame_shows():
 
 @pytest.mark.parametrize("eigenvalues", [False, True])
 def test_noisy_less_clean_is_strength_times_draw_times_component(eigenvalues):
-    axes, variances = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0], np.array([9.0, 400.0, 2500.0])
-    noisy = steps.colour_noise(IMAGE[:8, :8], axes * variances @ axes.T, [-2.0, 0.0, 1.0], eigenvalues=eigenvalues)
+    axes = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
+    variances = np.array([9.0, 400.0, 2500.0])
+    covariance = axes * variances @ axes.T
+    noisy = steps.colour_noise(IMAGE[:8, :8], covariance, [-2.0, 0.0, 1.0], eigenvalues=eigenvalues)
     for row, which in enumerate((2, 1, 0)):   # the largest first
         length = variances[which] if eigenvalues else math.sqrt(variances[which])
         for draw, picture in zip((-2.0, 0.0, 1.0), noisy[row]):
@@ -70,7 +72,7 @@ def test_normalised_values_follow_the_formula_of_section_3_3():
 
 def test_a_drawn_field_is_the_support_of_the_gradient():
     torch.manual_seed(0)
-    model = AlexNet(10, 224, "as-written", activation="sigmoid", lrn="none").eval()   # each pixel has some effect
+    model = AlexNet(10, 224, "as-written", activation="sigmoid", lrn="none").eval()   # all pixels count
     for name in ("pool1", "pool2", "pool5"):   # which max-pooling does not have
         setattr(model, name, torch.nn.AvgPool2d(3, 2))
     for field in steps.fields(["conv1", "conv2", "conv5", "pool5"]):
@@ -88,7 +90,8 @@ def test_the_lines_between_columns_are_the_network_s():
     torch.manual_seed(0)
     model = AlexNet(10, 64, "as-written").eval()
     layers = steps.connections()
-    assert [layer.name for layer in layers if layer.sees_both and layer.name.startswith("conv")] == ["conv1", "conv3"]
+    both = [layer.name for layer in layers if layer.sees_both]
+    assert both == ["conv1", "conv3", "fc6", "fc7", "fc8"]
     for before, layer in zip(layers[:4], layers[1:5]):
         weights = getattr(model, layer.name).weight
         assert weights.shape[1] * (1 if layer.sees_both else 2) == before.maps and len(weights) == layer.maps
@@ -111,7 +114,7 @@ def test_the_way_down_the_valley_follows_the_rule_of_section_5():
 
 @pytest.mark.parametrize("momentum, limit", [(0.0, 2 / 25), (0.9, 2 * 1.9 / 25)])
 def test_descent_is_stable_up_to_its_limit(momentum, limit):
-    below, above = (np.abs(steps.descent(rate, momentum, 400)[-1]).max() for rate in (0.95 * limit, 1.05 * limit))
+    below, above = (np.abs(steps.descent(factor * limit, momentum, 400)[-1]).max() for factor in (0.95, 1.05))
     assert below < 1 < 100 < above
 
 
