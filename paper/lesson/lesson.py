@@ -457,17 +457,58 @@ for axis in axes:
     axis.axis("off")
 
 # %% [markdown] en
-BREAK_EN
+# ## 15 Break it yourself
+#
+# Section 5 says that the biases of conv2, conv4, conv5 and of the fully-connected layers began at 1, and 2012's code gave
+# conv3 to conv5 larger initial weights (standard deviation 0.03). Small details? Set all biases to 0 and all initial
+# weights to 0.01, and train again, with the same pictures in the same order.
+
 # %% [markdown] zh
-BREAK_ZH
+# ## 15 自己动手弄坏它
+#
+# 第 5 节说，conv2、conv4、conv5 和全连接层的偏置初始为 1；2012 年的代码还给 conv3 到 conv5 更大的初始权重（标准差 0.03）。
+# 这些是无关紧要的细节吗？把所有偏置设为 0、所有初始权重的标准差设为 0.01，用同样的图片、同样的顺序再训练一次。
+
 # %%
-BREAK_CODE
+torch.manual_seed(0)
+broken = AlexNet(num_classes=10, image_size=64, bias=(0,) * 8, std=(0.01,) * 8)
+broken_losses = train(broken)
+show({"as trained in 2012": losses, "biases 0, weights 0.01": broken_losses})
+print(f"loss of the last 50 steps: {np.mean(broken_losses[-50:]):.4f}; ln 10 = {math.log(10):.4f}")
+
 # %% [markdown] en
-WHY_EN
+# The loss stays at ln 10. Why? Follow the signal: how large are the values of each layer, and how much do they differ from
+# one picture to the next? Without biases, each layer multiplies by small weights, and what tells pictures apart shrinks
+# layer by layer, forward, and so does the gradient, backward. With biases of 1 the values do not shrink, the ReLUs are on,
+# and gradients pass.
+#
+# The cure: bring back the biases and the weights of 2012, or draw larger weights where layers have few inputs (what He et
+# al. proposed in 2015).
+
 # %% [markdown] zh
-WHY_ZH
+# 损失停在 ln 10。为什么？沿着信号看一看：每一层的数值有多大，不同图片之间的差别又有多大？没有偏置时，每层都乘以很小的权重，
+# 区分不同图片的那部分信号前向逐层缩小，梯度反向也逐层缩小。偏置为 1 时，数值不会缩小，ReLU 是打开的，梯度可以通过。
+#
+# 补救办法：恢复 2012 年的偏置和权重，或者在输入少的层使用更大的初始权重（何恺明等人 2015 年的方法）。
+
 # %%
-WHY_CODE
+def signal(model):
+    """By layer: the mean value after the ReLU, and how much it differs between pictures."""
+    some = augment.centre(torch.from_numpy(val_images[:100]).permute(0, 3, 1, 2), 64)
+    names = ["relu1", "relu2", "relu3", "relu4", "relu5", "fc6", "fc7"]
+    with torch.no_grad():
+        return {name: (values.mean().item(), values.std(0).mean().item())
+                for name, values in model.eval().activations(some, names).items()}
+
+
+torch.manual_seed(0)
+fresh = {"2012": AlexNet(10, 64), "biases 0, weights 0.01": AlexNet(10, 64, bias=(0,) * 8, std=(0.01,) * 8)}
+for name, model in fresh.items():
+    model.mean.copy_(augment.centre(mean_image, 64)[None])
+    print(f"{name}, before training")
+    for layer, (mean_value, spread) in signal(model).items():
+        print(f"    {layer:5}  mean {mean_value:9.2g}   differs between pictures by {spread:9.2g}")
+
 # %% [markdown] en
 # ## 16 Your own pictures
 #
