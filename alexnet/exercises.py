@@ -241,7 +241,7 @@ def conv2_field() -> Answer:
 def crops() -> Answer:
     import torch
     from alexnet import augment
-    choice = augment.draw(200_000, 256 - 224, torch.Generator().manual_seed(0))
+    choice = augment.choose(200_000, 256 - 224, torch.Generator().manual_seed(0))
     count = len(torch.stack([choice.top, choice.left, choice.mirror.long()], 1).unique(dim=0))
     return Answer(count, 0, ("Where may a side of 224 begin in 256: 0, 1, ... up to what?",
                              "256 中的 224 可以从哪里开始：0, 1, ……一直到几？"), [

@@ -30,7 +30,7 @@ class Crop(NamedTuple):
 
 def crops(image: np.ndarray, count: int, seed: int = 0) -> list[Crop]:
     """Section 4.1: random crops of a stored image (SIDE, SIDE, 3), as training draws them."""
-    choice = augment.draw(count, SIDE - SIZE, torch.Generator().manual_seed(seed))
+    choice = augment.choose(count, SIDE - SIZE, torch.Generator().manual_seed(seed))
     cut = augment.crop(image[None], np.zeros(count, int), choice, SIZE).permute(0, 2, 3, 1).numpy()
     return [Crop(*where, pixels) for *where, pixels in
             zip(choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist(), cut)]
@@ -46,7 +46,7 @@ def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], 
         components = components * components.norm(dim=0)
     colour = torch.eye(3).repeat_interleave(len(draws), 0) * torch.tensor(draws).repeat(3)[:, None]
     zeros = torch.zeros(len(colour), dtype=torch.long)
-    choice = augment.Draw(zeros, zeros, zeros.bool(), colour)
+    choice = augment.Choice(zeros, zeros, zeros.bool(), colour)
     images = torch.from_numpy(image).permute(2, 0, 1).expand(len(colour), -1, -1, -1)
     noisy = augment.colour_noise(images, choice, components, strength)
     return noisy.permute(0, 2, 3, 1).unflatten(0, (3, len(draws)))

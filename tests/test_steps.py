@@ -17,7 +17,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
 
 def test_a_crop_is_the_part_of_the_image_that_its_frame_shows():
     drawn = steps.crops(IMAGE, 20, seed=3)
-    choice = augment.draw(20, 32, torch.Generator().manual_seed(3))   # as in training
+    choice = augment.choose(20, 32, torch.Generator().manual_seed(3))   # as in training
     assert [crop.top for crop in drawn] == choice.top.tolist()
     assert {crop.mirrored for crop in drawn} == {False, True}
     for top, left, mirrored, pixels in drawn:

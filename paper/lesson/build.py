@@ -73,7 +73,7 @@ def run(lesson: list[Cell]) -> list[Outputs]:
 
 def drawn(figure: Any) -> str:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=72, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(file, format="png", dpi=60, bbox_inches="tight", metadata={"Software": None})
     return base64.b64encode(file.getvalue()).decode()
 
 

@@ -57,7 +57,7 @@ photo = open_image(root / "data/samples/photo-cat.jpg")
 packed = square(photo, 256)                      # (256, 256, 3), uint8
 crop = packed[16:240, 16:240]                    # the central 224 x 224 | 中央的 224 x 224
 
-figure, axes = plt.subplots(1, 3, figsize=(9, 3))
+figure, axes = plt.subplots(1, 3, figsize=(7, 2.4))
 for axis, image, title in zip(axes, (photo, packed, crop), (photo.size, packed.shape[:2], crop.shape[:2])):
     axis.imshow(image)
     axis.set_title(f"{title[0]} x {title[1]}")
@@ -72,10 +72,9 @@ for axis, image, title in zip(axes, (photo, packed, crop), (photo.size, packed.s
 
 # %%
 samples = sorted((root / "data/samples").glob("*.*"))
-mean = np.mean([square(open_image(path), 256)[16:240, 16:240] for path in samples], axis=0)
+mean = np.mean([square(open_image(path), 256)[16:240, 16:240] for path in samples], axis=0, dtype=np.float32)
 
-x = torch.from_numpy(crop).permute(2, 0, 1).float()[None]          # (1, 3, 224, 224)
-x = x - torch.from_numpy(mean).permute(2, 0, 1).float()
+x = augment.as_batch([crop]) - augment.as_batch([mean])            # (1, 3, 224, 224)
 print(f"before: {crop.min()} ... {crop.max()}, mean {crop.mean():.0f}")
 print(f"after:  {x.min():.0f} ... {x.max():.0f}, mean {x.mean():.0f}")
 
@@ -132,7 +131,7 @@ print(f"whole windows {whole_windows}, values in a row {feature_map.shape[1]}, t
 model.eval()
 with torch.no_grad():
     shapes = {name: tuple(values.shape[1:]) for name, values in model.activations(
-        torch.from_numpy(crop).permute(2, 0, 1)[None],
+        augment.as_batch([crop]),
         ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"]).items()}
 for name, shape in shapes.items():
     print(f"{name:6} {' x '.join(map(str, shape)):>14}")
@@ -173,7 +172,7 @@ for name, function in (("tanh", torch.tanh), ("relu", torch.relu)):
 
 # %%
 with torch.no_grad():
-    maps = model.activations(torch.from_numpy(crop).permute(2, 0, 1)[None], ["pool1"])["pool1"]
+    maps = model.activations(augment.as_batch([crop]), ["pool1"])["pool1"]
     without_second = maps.clone()
     without_second[:, 48:] = 0
     before, after = model.conv2(maps), model.conv2(without_second)
@@ -275,15 +274,15 @@ print(f"{F.cross_entropy(logits, torch.tensor([3])).item():.4f} = {math.log(10):
 
 # %%
 w, v, gradient, rate = 1.0, 0.0, 0.5, 0.01
-weight = torch.tensor([1.0], requires_grad=True)
+weight = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
 optimizer = torch.optim.SGD([weight], lr=rate, momentum=0.9, weight_decay=0.0005)
 for step in range(3):
     v = 0.9 * v - 0.0005 * rate * w - rate * gradient
     w = w + v
-    weight.grad = torch.tensor([gradient])
+    weight.grad = torch.tensor([gradient], dtype=torch.float64)
     optimizer.step()
     print(f"step {step + 1}: by hand {w:.6f}, by torch.optim.SGD {weight.item():.6f}")
-assert math.isclose(w, weight.item(), rel_tol=1e-5)
+assert math.isclose(w, weight.item())
 
 # %% [markdown] en
 # ## 11 Something to learn
@@ -327,7 +326,7 @@ for axis, image, label in zip(axes.flat, images, labels):
 # 下面是同一张图的十次结果。
 
 # %%
-choice = augment.draw(10, 73 - 64, torch.Generator().manual_seed(0))
+choice = augment.choose(10, 73 - 64, torch.Generator().manual_seed(0))
 crops = augment.crop(images, np.full(10, 5), choice, 64)           # (10, 3, 64, 64)
 figure, axes = plt.subplots(1, 10, figsize=(12, 1.5))
 for axis, one in zip(axes, crops):
@@ -355,7 +354,7 @@ def train(model, steps=STEPS, rate=0.01, seed=0):
     model.train()
     for step in range(steps):
         chosen = torch.randint(0, len(images), (64,), generator=chance)
-        batch = augment.crop(images, chosen.numpy(), augment.draw(64, 73 - 64, chance), 64)
+        batch = augment.crop(images, chosen.numpy(), augment.choose(64, 73 - 64, chance), 64)
         loss = F.cross_entropy(model(batch), labels[chosen])
         optimizer.zero_grad()
         loss.backward()
@@ -400,7 +399,7 @@ show({"as trained in 2012": losses})
 def error_of(model):
     """Top-1 error on the validation pictures, with the central crop."""
     model.eval()
-    centre = augment.centre(torch.from_numpy(val_images).permute(0, 3, 1, 2), 64)
+    centre = augment.centre(augment.as_batch(val_images), 64)
     with torch.no_grad():
         found = torch.cat([model(part).argmax(1) for part in centre.split(100)])
     return (found != val_labels).float().mean().item()
@@ -445,7 +444,7 @@ for axis, kernels, title in zip(axes, (kernels_before, kernels_after), ("before"
 # 再看 conv1 对一张图的响应：数值最大的八张特征图。亮处就是卷积核与图像吻合之处。
 
 # %%
-star = augment.centre(torch.from_numpy(val_images[5:6]).permute(0, 3, 1, 2), 64)
+star = augment.centre(augment.as_batch(val_images[5:6]), 64)
 with torch.no_grad():
     maps = trained.activations(star, ["conv1"])["conv1"][0].clamp(min=0)
 figure, axes = plt.subplots(1, 9, figsize=(12, 1.6))
@@ -494,7 +493,7 @@ print(f"loss of the last 50 steps: {np.mean(broken_losses[-50:]):.4f}; ln 10 = {
 # %%
 def signal(model):
     """By layer: the mean value after the ReLU, and how much it differs between pictures."""
-    some = augment.centre(torch.from_numpy(val_images[:100]).permute(0, 3, 1, 2), 64)
+    some = augment.centre(augment.as_batch(val_images[:100]), 64)
     names = ["relu1", "relu2", "relu3", "relu4", "relu5", "fc6", "fc7"]
     with torch.no_grad():
         return {name: (values.mean().item(), values.std(0).mean().item())
@@ -534,7 +533,6 @@ for name, model in fresh.items():
 # %%
 print("predictions of the network that you have trained:")
 for path in samples[::3]:
-    image = torch.from_numpy(square(open_image(path), 64)).permute(2, 0, 1)[None]
     with torch.no_grad():
-        probability, best = trained(image).softmax(1)[0].max(0)
+        probability, best = trained(augment.as_batch([square(open_image(path), 64)])).softmax(1)[0].max(0)
     print(f"    {path.name:18} {demo.CLASSES[best]:10} {probability:.0%}")

@@ -1,0 +1,68 @@
+"""paper/lesson: every cell runs; the notebooks are what build.py makes of lesson.py; both languages do the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "paper" / "lesson"
+
+
+@pytest.fixture
+def build(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.chdir(FOLDER)
+    before = matplotlib.get_backend()
+    matplotlib.use("agg")
+    import build
+    yield build
+    matplotlib.use(before)
+    sys.modules.pop("build")
+
+
+def test_every_cell_runs_and_its_checks_hold(build):
+    lesson = build.cells()
+    code = [cell for cell in lesson if not cell.language]
+    assert sum("STEPS = 300" in cell.source for cell in code) == 1
+    for cell in code:
+        cell.source = cell.source.replace("STEPS = 300", "STEPS = 2")
+    outputs = build.run(lesson)
+    printed = "".join("".join(one.get("text", [])) for outputs_of_cell in outputs for one in outputs_of_cell)
+    assert "363 products" in printed and "values in a row 55" in printed and "becomes 43.9" in printed
+    assert "first half of conv2 is the same: True" in printed and "2.3026 = 2.3026" in printed
+    assert sum(one["output_type"] == "display_data" for found in outputs for one in found) >= 7
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_notebooks_are_what_the_builder_makes(build, language):
+    path = build.NOTEBOOKS[language]
+    published = json.loads(path.read_text("utf-8"))
+    outputs = [cell["outputs"] for cell in published["cells"] if cell["cell_type"] == "code"]
+    assert published == build.notebook(build.cells(), outputs, language)
+    assert path.stat().st_size < 500_000 and all(outputs[1:2])
+    errors = [one for found in outputs for one in found if one["output_type"] == "error"]
+    assert not errors
+
+
+def test_code_is_equal_in_both_languages_but_for_comments(build):
+    code = {}
+    for language, path in build.NOTEBOOKS.items():
+        cells = json.loads(path.read_text("utf-8"))["cells"]
+        code[language] = [re.sub(r"# .*", "#", "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+        texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+        assert all(bool(re.search("[一-鿿]", text.replace("中文", ""))) == (language == "zh") for text in texts)
+    assert code["en"] == code["zh"]
+
+
+def test_both_languages_tell_the_same_numbers(build):
+    lesson = build.cells()
+    texts = {language: [re.findall(r"\d+(?:[.,]\d+)*", cell.source.replace("120 万", "1.2")) for cell in lesson
+                        if cell.language == language] for language in ("en", "zh")}
+    assert len(texts["en"]) == len(texts["zh"])
+    for english, chinese in zip(texts["en"], texts["zh"]):
+        assert sorted(english) == sorted(chinese)
