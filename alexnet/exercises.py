@@ -52,11 +52,10 @@ def network(num_classes: int = 1000, variant: str = "as-written") -> AlexNet:
         return AlexNet(num_classes, 224, variant)
 
 
-def shape(name: str) -> tuple[int, ...]:
+def shape(name: str) -> tuple[int, int, int]:
     """Of a step's result for one image: (maps, height, width)."""
-    import torch
-    images = torch.empty(1, 3, 224, 224, device="meta")
-    return tuple(network().activations(images, [name])[name].shape[1:])
+    from alexnet.geometry import step_of
+    return step_of(network(), name).shape
 
 
 def weights(name: str) -> int:
@@ -227,7 +226,8 @@ def fc6_inputs() -> Answer:
 
 
 def conv2_field() -> Answer:
-    seen = next(layer.field for layer in network().layers if layer.name == "conv2")
+    from alexnet.geometry import step_of
+    seen = step_of(network(), "conv2").field
     return Answer(seen, 0, (
         "conv1 sees 11 px, 4 apart. pool1 covers 3 of its values; conv2 covers 5 of pool1's, which are 8 px "
         "apart.",
@@ -307,7 +307,7 @@ def two_updates() -> Answer:
 
 
 def steps_of_training() -> Answer:
-    from alexnet.training import RECIPES
+    from alexnet.recipe import RECIPES
     images, epochs = 1_200_000, 90
     batches = math.ceil(images / RECIPES["as-written"].batch_size)
     hint = ("How many batches of 128 are there in an epoch?", "一个轮次有多少个 128 的批次？")
@@ -328,7 +328,7 @@ def loss_at_the_start() -> Answer:
 
 
 def two_classes() -> Answer:
-    from alexnet.training import RECIPES, highest_rate
+    from alexnet.recipe import RECIPES, highest_rate
     recipe = RECIPES["as-trained"]
     highest = highest_rate(network(2, "as-trained"), recipe.momentum, recipe.bias_rate)
     return Answer(highest, 4, (

@@ -138,8 +138,8 @@ def windows(say: Callable[[str, str], str]) -> Figure:
     axes.set_xticks(range(180, 229, 4))
     axes.set_xlim(180, 228.5)
     axes.set_yticks([])
-    axes.set_xlabel(say("pixel along one side (the image ends at 224); a bar is a window of 11 px with its number",
-                        "沿图像一边的像素（图像到 224 为止）；每一条是一个 11 像素的窗口，左边是它的编号"))
+    axes.set_xlabel(say("pixel along one side (the image ends at 224); a bar is a window, with its number",
+                        "沿图像一边的像素（图像到 224 为止）；每一条是一个窗口，左边是它的编号"))
     return figure
 
 

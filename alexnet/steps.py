@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet import augment
+from alexnet.geometry import step_of
 from alexnet.model import ACTIVATIONS, AlexNet, Dropout, LocalResponseNorm
 
 SIDE, SIZE = 256, 224   # of a stored image, and of what the network sees
@@ -54,19 +55,14 @@ def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], 
 
 def windows() -> list[tuple[int, int]]:
     """conv1 along one side of 224 px: where each window begins and ends. The last ends beyond the image."""
-    kernel, stride = 11, 4
-    return [(stride * place, stride * place + kernel) for place in range(outline_shape("conv1")[-1])]
+    conv1 = step_of(outline(), "conv1")
+    return [(conv1.stride * place, conv1.stride * place + conv1.kernel) for place in range(conv1.shape[-1])]
 
 
 def outline() -> AlexNet:
     """The paper's network for 224 px, without memory for its weights."""
     with torch.device("meta"):
         return AlexNet(1000, SIZE, "as-written")
-
-
-def outline_shape(name: str) -> tuple[int, ...]:
-    images = torch.empty(1, 3, SIZE, SIZE, device="meta")
-    return tuple(outline().activations(images, [name])[name].shape[1:])
 
 
 class Connected(NamedTuple):
@@ -123,11 +119,11 @@ class Field(NamedTuple):
 def fields(names: list[str]) -> list[Field]:
     """The receptive fields of the value nearest to the middle of the image, in each layer."""
     found = []
-    for layer in outline().layers:
-        if layer.name in names:
-            begins = [layer.first + layer.jump * place for place in range(layer.shape[1])]
-            begin = min(begins, key=lambda begin: abs(begin + layer.field / 2 - SIZE / 2))
-            found.append(Field(layer.name, begin, begin + layer.field))
+    for name in names:
+        layer = step_of(outline(), name)
+        begins = [layer.first + layer.jump * place for place in range(layer.shape[1])]
+        begin = min(begins, key=lambda begin: abs(begin + layer.field / 2 - SIZE / 2))
+        found.append(Field(name, begin, begin + layer.field))
     return found
 
 
@@ -141,7 +137,7 @@ def masks(units: int, inverted: bool, count: int = 2, seed: int = 0) -> tuple[np
 
 def descent(rate: float, momentum: float, steps: int, curvatures: tuple[float, float] = (1.0, 25.0),
             start: tuple[float, float] = (9.0, 1.0)) -> np.ndarray:
-    """Section 5: the way of SGD down a valley, (steps + 1, 2), whose height is the sum of curvature x place^2 / 2."""
+    """Section 5: the way of SGD down a valley, (steps + 1, 2). Height: the sum of curvature x place^2 / 2."""
     place = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([place], lr=rate, momentum=momentum)
     way = [place.detach().clone()]
