@@ -10,7 +10,7 @@ import sys
 import textwrap
 import unicodedata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps, font_manager, ft2font
@@ -24,10 +24,13 @@ from matplotlib.ticker import EngFormatter
 
 from alexnet.files import printable, whole_file
 
+if TYPE_CHECKING:
+    from alexnet.interpret import LayerHealth
+
 DPI = 100   # of a PNG file
 
 
-def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
+def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
     """Whole or not at all, with the same bytes for the same figure. A letter that no installed font has is a `?`."""
     axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
     powers = [label for axis in axes for label in axis.get_ticklabels(which="both") if axis.get_scale() != "linear"]
@@ -43,7 +46,7 @@ def save(figure: Figure, path: Path, dpi: int = DPI) -> None:
         if families:
             text.set_fontfamily(families)
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png", metadata={"Software": None})
+        figure.savefig(temporary, dpi=dpi or DPI, format="png", metadata={"Software": None})
 
 
 def drawable(text: str, bad: set[str]) -> str:
@@ -535,18 +538,7 @@ def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: li
     save(figure, path)
 
 
-class LayerState(NamedTuple):
-    """A layer's column in the picture of a network's health."""
-
-    name: str
-    dead: float
-    always: float
-    quantiles: np.ndarray    # 0.01, 0.25, 0.5, 0.75, 0.99
-    weights: float
-    gradients: float
-
-
-def health(layers: list[LayerState], divisors: dict[str, np.ndarray], words: list[str], path: Path, title: str) -> None:
+def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: list[str], path: Path, title: str) -> None:
     """Dead units, values, weights and gradients by layer, what the norms divide by; then what is unusual."""
     figure = Figure(figsize=(14, 8.2 + 0.2 * len(words)), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.06 + 0.055 * len(words)])
@@ -558,7 +550,7 @@ def health(layers: list[LayerState], divisors: dict[str, np.ndarray], words: lis
               label="never below 0: the ReLU does nothing")
     units.set(ylim=(0, 100), ylabel="% of the units", title="units, over all pictures and places")
     units.legend(fontsize=8)
-    boxes = [dict(med=q[2], q1=q[1], q3=q[3], whislo=q[0], whishi=q[4], fliers=[]) for q in (layer.quantiles for layer in layers)]
+    boxes = [dict(med=q[2], q1=q[1], q3=q[3], whislo=q[0], whishi=q[4], fliers=[]) for q in (layer.values for layer in layers)]
     values.bxp(boxes, positions=places, showfliers=False, widths=0.5)
     values.axhline(0, color="grey", linewidth=0.8)
     values.set_yscale("symlog", linthresh=1)

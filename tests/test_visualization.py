@@ -14,10 +14,12 @@ from torch import nn
 
 import alexnet_visualization
 from alexnet import AlexNet, checkpoint, figures, interpret
+from alexnet.captions import KINDS
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.geometry import step_of
 from alexnet.model import VARIANTS
+from alexnet.subject import Inputs, Network
 from conftest import make_folder, save_picture
 
 
@@ -293,7 +295,7 @@ def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, t
     status, text = call(capsys, "--model", place / "run", "--images", picture, "--out", "look", *QUICK)
     assert status == 0, text
     page = Path("look/index.html").read_text()
-    assert re.findall(r'<h2 id="(\w+)">', page) == list(alexnet_visualization.LOOKS)
+    assert re.findall(r'<h2 id="(\w+)">', page) == list(KINDS)
     shown = re.findall(r'<img src="([^"]+)"', page)
     assert sorted(shown) == sorted(path.name for path in Path("look").glob("*.png")) and len(shown) > 20
     assert all(Path("look", file).read_bytes().startswith(b"\x89PNG") for file in shown)
@@ -304,7 +306,7 @@ def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, t
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_shows_everything_but_a_run(place, capsys, monkeypatch, tmp_path, variant):
     monkeypatch.chdir(tmp_path)
-    what = [name for name in alexnet_visualization.LOOKS if name not in ("training", "synthesis")]
+    what = [name for name in KINDS if name not in ("training", "synthesis")]
     images = ["--images", place / "star", "--layers", "conv1", "conv5", "fc7"]
     status, text = call(capsys, *what, "--model", place / f"{variant}.pt", *images, "--out", "look", *QUICK)
     assert status == 0, text
@@ -371,20 +373,19 @@ def test_without_data_the_rest_is_drawn(place, capsys, monkeypatch, tmp_path):
     status, text = call(capsys, "--model", "alone.pt", "--images", place / "star", "--out", "look", *QUICK)
     assert status == 0 and "without training pictures" in text
     drawn = set(json.loads(Path("look/captions.json").read_text())["looks"])
-    assert drawn == set(alexnet_visualization.LOOKS) - {"neighbours", "patches", "embedding", "health", "training"}
+    assert drawn == set(KINDS) - {"neighbours", "patches", "embedding", "health", "training"}
 
 
 def test_a_sample_has_its_share_of_every_class_whatever_their_order(place, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    options = alexnet_visualization.parse(["--model", str(place / "as-trained.pt")])
-    job = alexnet_visualization.Job(options)
+    inputs = Inputs(Network(str(place / "as-trained.pt"), "cpu"), None, None, None)
     for labels in (np.arange(1000) % 10, np.arange(1000) // 100):
-        job.pack = replace(job.pack, images={"train": pictures(1000, 73)}, labels={"train": labels})
+        inputs.pack = replace(inputs.pack, images={"train": pictures(1000, 73)}, labels={"train": labels})
         for most in (500, 250, 33, 0):
-            images, chosen = job.part("train", most)
+            images, chosen = inputs.part("train", most)
             counts = np.bincount(chosen, minlength=10)
             assert len(images) == len(chosen) == (most or 1000) and np.ptp(counts) <= 1
-            assert np.array_equal(images[5], job.pack.images["train"][images.chosen[5], 4:68, 4:68])
+            assert np.array_equal(images[5], inputs.pack.images["train"][images.chosen[5], 4:68, 4:68])
 
 
 def test_neighbours_leave_the_query_itself_out(place, capsys, monkeypatch, tmp_path):

@@ -1,0 +1,205 @@
+"""What alexnet_visualization.py looks at: a network, pictures, and the data that it was trained on."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet import checkpoint, weights
+from alexnet.augment import as_batch, middle
+from alexnet.cli import PRETRAINED, find, say
+from alexnet.device import choose_device
+from alexnet.figures import Attribution
+from alexnet.files import UserError
+from alexnet.images import packed_side
+from alexnet.pack import Pack, packed
+from alexnet.predict import as_square, class_above, find_pictures, readable_names, reason
+from alexnet.sources import find_source
+
+SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
+FEW = 8   # pictures where many could be taken, as in figure 4
+
+
+class Network:
+    """The network that is looked at, and what is known about it."""
+
+    def __init__(self, given: str | None, device: str) -> None:
+        self.path = weights.pretrained() if given == PRETRAINED else find(given)
+        if self.path.is_dir():
+            self.path = self.path / "best.pt"
+        content = weights.read(self.path)
+        self.facts: dict[str, Any] = content["facts"]
+        self.model = checkpoint.build(content)
+        self.device = choose_device(device)
+        self.model.to(self.device, memory_format=torch.channels_last)
+        self.size, self.columns = self.model.image_size, self.model.design.columns
+        self.convs = [name for name in self.model.steps if name.startswith("conv")]
+        try:
+            names = readable_names(self.model.classes, "en")
+        except UserError:   # they are not ImageNet's
+            names = {}
+        self.names = {name: text.split(",")[0] for name, text in names.items()}
+        self.classes = self.readable(self.model.classes)
+        self.title = f"{self.model.variant}, {self.size} px"
+        if self.facts.get("data"):
+            self.title += f", trained on {Path(str(self.facts['data'])).name}"
+        if self.facts.get("epoch"):
+            self.title += f" for {self.facts['epoch']} epoch{'s' * (self.facts['epoch'] != 1)}"
+
+    def readable(self, classes: list[str]) -> list[str]:
+        """The classes by ImageNet's English names, where they are ImageNet's."""
+        return [self.names.get(name, name) for name in classes]
+
+    def title_of(self, picture: Picture) -> str:
+        return self.readable([picture.truth])[0] if picture.truth else picture.name
+
+    def number_of(self, name: str) -> int:
+        """The class of this name; UserError if there is none."""
+        for names in (self.model.classes, self.classes):
+            if name in names:
+                return names.index(name)
+        some = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
+        raise UserError(f"--class: the network has no class {name}; there is {some}")
+
+    def check_layers(self, names: list[str]) -> None:
+        """UserError for a layer that the network has not."""
+        blank = torch.zeros(1, 3, self.size, self.size, device=self.device)
+        try:
+            with torch.inference_mode():
+                self.model.activations(blank, names)
+        except ValueError as error:
+            raise UserError(f"--layers: {error}") from None
+
+
+class Picture(NamedTuple):
+    """A picture to look at, as the network gets it."""
+
+    name: str
+    image: np.ndarray     # (S, S, 3) uint8
+    truth: str | None     # its class, if it is known
+
+
+class Crops:
+    """The central crops of some pictures of a packed part, read when they are asked for: by a number, one
+    (S, S, 3), by a slice several."""
+
+    def __init__(self, images: np.ndarray, chosen: np.ndarray, size: int) -> None:
+        self.images, self.chosen = images, chosen
+        self.inside = middle(images.shape[1], size)
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, which: int | slice) -> np.ndarray:
+        return np.asarray(self.images[self.chosen[which]][..., self.inside, self.inside, :])
+
+
+class Inputs:
+    """The pictures that are looked at, the class asked about, and the data. What is costly is computed once,
+    when it is first needed."""
+
+    def __init__(self, network: Network, images: list[str] | None, data: str | None, target: int | None) -> None:
+        self.network, self.model, self.size = network, network.model, network.size
+        self.places, self.data, self.target = images, data, target
+
+    @cached_property
+    def pack(self) -> Pack:
+        """Training and validation pictures; UserError if they are not available."""
+        facts = self.network.facts
+        where = self.data or facts.get("data")
+        if not where:
+            raise UserError("needs pictures to look through: --data FOLDER")
+        fraction, labels = (None, None) if self.data else (facts.get("val_fraction"), facts.get("labels"))
+        return packed(find_source(str(where), fraction, labels=labels), self.size)
+
+    @cached_property
+    def has_data(self) -> bool:
+        try:
+            self.pack
+        except UserError as error:
+            if self.data:
+                raise
+            say(f"without training pictures ({error}); --data names them")
+            return False
+        return True
+
+    def part(self, part: str, most: int) -> tuple[Crops, np.ndarray]:
+        """At most `most` (0: all) pictures of a part with their labels, of each class its share."""
+        labels = self.pack.labels[part]
+        count = min(most or len(labels), len(labels))
+        chosen = np.sort(np.argsort(labels, kind="stable")[evenly(len(labels), count)])
+        return Crops(self.pack.images[part], chosen, self.size), labels[chosen]
+
+    @cached_property
+    def data_classes(self) -> list[str]:
+        return self.network.readable(self.pack.classes)
+
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """Those that were named, or validation pictures, or the samples."""
+        if not self.places and self.has_data:
+            images, labels = self.part("val", FEW)
+            known = self.pack.classes == self.model.classes
+            return [Picture(f"val-{number}", images[index], self.pack.classes[labels[index]] if known else None)
+                    for index, number in enumerate(images.chosen.tolist())]
+        places = self.places or [str(SAMPLES)]
+        side, inside = packed_side(self.size), middle(packed_side(self.size), self.size)
+        pictures = []
+        for path in some_of(places):
+            try:
+                square = as_square(path, side)
+            except Exception as error:  # pillow raises nearly anything for a damaged file
+                say(f"{path}: {reason(error)}")
+                continue
+            pictures.append(Picture(path.stem, square[inside, inside], class_above(path, self.model.classes)))
+        if not pictures:
+            raise UserError(f"no picture could be read in {', '.join(places)}")
+        return pictures
+
+    @cached_property
+    def crops(self) -> Tensor:
+        """The pictures as the network takes them: (N, 3, S, S) uint8."""
+        return as_batch([picture.image for picture in self.pictures]).to(self.network.device)
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        with torch.inference_mode():
+            return self.model(self.crops).softmax(1).cpu()
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """For each picture the class that is asked about."""
+        if self.target is not None:
+            return torch.full((len(self.pictures),), self.target, device=self.network.device)
+        return self.probabilities.argmax(1).to(self.network.device)
+
+    def attributions(self, heats: list[list[tuple[str, np.ndarray]]]) -> list[Attribution]:
+        """The pictures, each with the class asked about, its probability, and its heats: names, (S, S)."""
+        entries = []
+        for number, (picture, of_picture) in enumerate(zip(self.pictures, heats)):
+            index = int(self.targets[number])
+            title = f"{self.network.classes[index]}: {self.probabilities[number, index]:.0%}"
+            entries.append(Attribution(picture.image, title, of_picture))
+        return entries
+
+
+def some_of(places: list[str]) -> list[Path]:
+    """The files that are named, and some of the pictures in each folder."""
+    found: list[Path] = []
+    for place in places:
+        paths, _ = find_pictures([place])
+        if Path(place).is_dir() and len(paths) > FEW:
+            say(f"{place}: {FEW} of {len(paths)} pictures, evenly chosen")
+            paths = [paths[index] for index in evenly(len(paths), FEW)]
+        found += paths
+    return found
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers from 0 to count - 1, from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
