@@ -460,14 +460,15 @@ function chooseLayer(layer) {
   change({layer, mapUnit, mapRow, mapColumn});
 }
 
-/** A picture of one's own, cut as the others are: of the square in its middle what the network takes. */
+/** A picture of one's own, cut as the others are: the square in its middle is packed, of that the centre. */
 async function openPicture(file) {
-  const image = await createImageBitmap(file), {size} = net;
-  const side = Math.min(image.width, image.height) * size / data.packed;
+  const image = await createImageBitmap(file), {size} = net, {packed} = data;
+  const square = Math.min(image.width, image.height), scale = square / packed;
+  const edge = length => (length - square) / 2 + Math.floor((packed - size) / 2) * scale;
   const pen = make("canvas", {width: size, height: size}).getContext("2d");
   Object.assign(pen, {imageSmoothingQuality: "high", fillStyle: "white"});
   pen.fillRect(0, 0, size, size);   // under transparent pixels
-  pen.drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, size, size);
+  pen.drawImage(image, edge(image.width), edge(image.height), size * scale, size * scale, 0, 0, size, size);
   const rgba = pen.getImageData(0, 0, size, size).data;
   addPicture({name: file.name, pixels: rgba.filter((_, index) => index % 4 < 3)});
   choosePicture(data.pictures.length - 1);

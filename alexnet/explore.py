@@ -22,8 +22,9 @@ from torch import Tensor
 
 from alexnet import interpret
 from alexnet.files import UserError, write_text
+from alexnet.geometry import Step, sizes, window
 from alexnet.images import packed_side
-from alexnet.model import VARIANTS, AlexNet, Design, Dropout, Layer, LocalResponseNorm, describe, sizes
+from alexnet.model import VARIANTS, AlexNet, Design, Dropout, LocalResponseNorm
 
 PATCHES = 3        # training pictures for each unit
 QUALITY = 60       # of the JPEG that holds them
@@ -52,8 +53,9 @@ def contents(model: AlexNet, pictures: Sequence[Picture], training: Any = None,
     """
     crops = torch.from_numpy(np.stack([picture.image for picture in pictures])).permute(0, 3, 1, 2)
     crops = crops.to(model.mean.device)
-    convolutions = [layer for layer in model.layers if layer.name.startswith("conv")]
-    layers = convolutions + [layer for layer in model.layers if layer.name in ("fc6", "fc7")]
+    steps = sizes(model)
+    convolutions = [step for name, step in steps.items() if name.startswith("conv")]
+    layers = [*convolutions, steps["fc6"], steps["fc7"]]
     with torch.inference_mode():
         values = model.activations(crops, [layer.name for layer in layers[1:]])   # the page has the first
         top = model(crops).softmax(1).topk(min(5, model.num_classes))
@@ -61,7 +63,7 @@ def contents(model: AlexNet, pictures: Sequence[Picture], training: Any = None,
         "language": language, "words": WORDS, "names": names, "trained_on": trained_on,
         "variant": model.variant,
         "classes": model.num_classes, "packed": packed_side(model.image_size),
-        "net": first_layer(model),
+        "net": first_layer(model, convolutions[0]),
         "layers": [about(model, layer, values.get(layer.name)) for layer in layers],
         "pictures": [{"name": picture.name, "pixels": text(picture.image),
                       "top": [[model.classes[index], round(share, 5)] for index, share in zip(which, shares)]}
@@ -69,7 +71,7 @@ def contents(model: AlexNet, pictures: Sequence[Picture], training: Any = None,
         "patches": None if training is None else patches(model, training, convolutions),
         "lrn": {name: normalisation(design, model.design) for name, design in (
             ("paper", VARIANTS["as-written"]), ("code", VARIANTS["as-trained"]), ("own", model.design))},
-        "pooling": pooling(model.design), "keep": Dropout.keep,
+        "pooling": pooling(model), "keep": Dropout.keep,
     }
 
 
@@ -89,22 +91,21 @@ def eight_bits(rows: Tensor) -> dict[str, Any]:
     return {"low": low.tolist(), "step": step.tolist(), "bytes": text(whole.round())}
 
 
-def first_layer(model: AlexNet) -> dict[str, Any]:
+def first_layer(model: AlexNet, layer: Step) -> dict[str, Any]:
     """The first convolution (conv1, or conv2 if a network has no conv1), and what it sees of a picture."""
-    layer, design = model.layers[0], model.design
-    convolution = getattr(model, layer.name)
-    steps = [other.name[:4] for other in model.layers]
+    design, convolution = model.design, getattr(model, layer.name)
+    kinds = [name[:4] for name in model.steps]
     return {
         "name": layer.name, "size": model.image_size, "side": layer.shape[1], "kernel": layer.kernel,
         "stride": layer.stride, "padding": layer.padding, "columns": design.columns,
         "mean": eight_bits(model.mean[0].flatten(1)), "std": list(design.pixel_std or (1, 1, 1)),
         "kernels": eight_bits(convolution.weight.flatten(1)), "bias": convolution.bias.tolist(),
         "activation": design.activation, "round_up": design.round_up,
-        "activation_first": steps.index("relu") < steps.index("pool"),   # before normalisation and pooling
+        "activation_first": kinds.index("relu") < kinds.index("pool"),   # before normalisation and pooling
     }
 
 
-def about(model: AlexNet, layer: Layer, values: Tensor | None) -> dict[str, Any]:
+def about(model: AlexNet, layer: Step, values: Tensor | None) -> dict[str, Any]:
     """A layer in numbers, and its (pictures, maps, side, side) values; a fully-connected one sees all."""
     dense = layer.name.startswith("fc")
     field, jump, first = (model.image_size, 0, 0) if dense else (layer.field, layer.jump, layer.first)
@@ -113,7 +114,7 @@ def about(model: AlexNet, layer: Layer, values: Tensor | None) -> dict[str, Any]
             "values": None if values is None else eight_bits(values.flatten(1))}
 
 
-def patches(model: AlexNet, training: Any, layers: list[Layer]) -> dict[str, Any]:
+def patches(model: AlexNet, training: Any, layers: list[Step]) -> dict[str, Any]:
     """For each unit of each layer its strongest training pictures, [picture, row, column, value], and these
     pictures as one JPEG."""
     found = interpret.strongest(model, training, [layer.name for layer in layers], PATCHES, "explore")
@@ -135,17 +136,16 @@ def patches(model: AlexNet, training: Any, layers: list[Layer]) -> dict[str, Any
 
 def normalisation(design: Design, own: Design) -> dict[str, Any]:
     """Section 3.3's numbers as a variant has them, over the columns of a network."""
-    norm = LocalResponseNorm()
-    return {"k": design.lrn_k, "n": norm.n, "alpha": design.lrn_alpha / (norm.n if design.lrn_over_n else 1),
-            "beta": norm.beta, "columns": own.columns if own.lrn == "column" else 1}
+    norm = LocalResponseNorm(k=design.lrn_k, alpha=design.lrn_alpha, over_n=design.lrn_over_n)
+    return {"k": norm.k, "n": norm.n, "alpha": norm.scale, "beta": norm.beta,
+            "columns": own.columns if own.lrn == "column" else 1}
 
 
-def pooling(own: Design) -> dict[str, Any]:
+def pooling(model: AlexNet) -> dict[str, Any]:
     """The first pooling of a network, section 3.4's, and one whose windows do not overlap."""
-    layers = [next(layer for layer in sizes(design, 224, 1) if layer.name == "pool1")
-              for design in (own, VARIANTS["as-written"], describe(pooling="2x2"))]
-    return {name: {"size": layer.kernel, "stride": layer.stride}
-            for name, layer in zip(("own", "paper", "apart"), layers)}
+    with torch.device("meta"):
+        networks = {"own": model, "paper": AlexNet(variant="as-written"), "apart": AlexNet(pooling="2x2")}
+    return {name: dict(zip(("size", "stride"), window(network.pool1))) for name, network in networks.items()}
 
 
 def page(content: dict[str, Any]) -> str:

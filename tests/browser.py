@@ -5,6 +5,7 @@ It speaks the DevTools protocol through a pipe: JSON, each message ended by a ze
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -23,11 +24,12 @@ class Browser:
     def __init__(self, profile: Path) -> None:
         orders, self.orders = os.pipe()
         self.answers, answers = os.pipe()
-        self.process = subprocess.Popen(   # Chromium reads from 3 and writes to 4
-            ["sh", "-c", f'exec "$0" {FLAGS} --user-data-dir="$1" 3<&{orders} 4>&{answers}', PROGRAM, profile],
-            pass_fds=(orders, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        os.close(orders)
-        os.close(answers)
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (orders, answers)]
+        start = f'exec "$0" {FLAGS} --user-data-dir="$1" 3<&{ends[0]} 4>&{ends[1]}'   # reads 3, writes 4
+        self.process = subprocess.Popen(["bash", "-c", start, PROGRAM, profile], pass_fds=ends,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for end in (orders, answers, *ends):
+            os.close(end)
         self.rest, self.number, self.session = b"", 0, {}
         self.complaints: list[str] = []    # errors and whatever else the console shows
         self.addresses: list[str] = []     # what the page asked for
@@ -46,7 +48,9 @@ class Browser:
         while b"\0" not in self.rest:
             if not select.select([self.answers], [], [], SECONDS)[0]:
                 raise TimeoutError("the browser does not answer")
-            self.rest += os.read(self.answers, 2 ** 20)
+            if not (more := os.read(self.answers, 2 ** 20)):
+                raise ConnectionError("the browser has ended")
+            self.rest += more
         one, self.rest = self.rest.split(b"\0", 1)
         return json.loads(one)
 
@@ -72,7 +76,8 @@ class Browser:
         return answer["result"].get("value")
 
     def open(self, path: Path, width: int = 1280, ready: str = "true") -> None:
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1,
+                  mobile=False)
         self.call("Page.navigate", url=path.as_uri())
         self.until(f"document.readyState === 'complete' && {ready}")
 
@@ -119,8 +124,9 @@ class Browser:
         self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         codes = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         for name in names:
-            for kind in ("keyDown", "keyUp"):
-                self.call("Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=codes[name])
+            pressed = {"key": name, "code": name, "windowsVirtualKeyCode": codes[name]}
+            self.call("Input.dispatchKeyEvent", type="keyDown", **pressed)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
         self.settle()
 
     def choose_file(self, selector: str, path: Path) -> None:
