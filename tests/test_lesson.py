@@ -66,3 +66,23 @@ def test_both_languages_tell_the_same_numbers(build):
     assert len(texts["en"]) == len(texts["zh"])
     for english, chinese in zip(texts["en"], texts["zh"]):
         assert sorted(english) == sorted(chinese)
+
+
+@pytest.mark.parametrize("page", ["code.md", "code.zh-CN.md"])
+def test_quoted_code_is_the_code(page, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    import quote
+    text = (FOLDER.parent / page).read_text("utf-8")
+    assert quote.filled(text) == text, "run python paper/quote.py"
+    assert text.count("<!-- quote ") == len(quote.MARKER.findall(text)) >= 15
+
+
+def test_a_quotation_of_what_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    import quote
+    assert quote.quoted("alexnet/model.py", "LAYERS").startswith('LAYERS = ("conv1"')
+    for name in ("AlexNet.nowhere", "Nothing"):
+        with pytest.raises(ValueError, match=name.split(".")[0]):
+            quote.quoted("alexnet/model.py", name)
+    with pytest.raises(ValueError, match="begins with"):
+        quote.quoted("alexnet/model.py", "AlexNet.forward", "x = ", "nowhere")
