@@ -1,8 +1,8 @@
-"""How fast this AlexNet is, beside the others: `python -m results.benchmark [SECTION...]`.
+"""How fast this AlexNet is, beside others: `python -m results.benchmark [SECTION...]`.
 
-Every figure stands beside its peer's: the sides of a section take turns in one process, several
-rounds, and the ratios are those of the same round. Each section writes its JSON to
-results/benchmark/; the table (README.md) and the plot (ratios.png) there are made from all of them.
+Every number stands beside that of a peer: the sides of a section run interleaved in one process, several
+rounds, and a ratio compares times of the same round. Each section writes its JSON to results/benchmark/; the
+pages and the figure there are made from all of them (benchmark_page.py).
 
     python -m results.benchmark lrn step            these two
     python -m results.benchmark                     all that need no data set
@@ -22,9 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator
 
@@ -34,25 +35,23 @@ import torch.nn.functional as F
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torchvision import transforms
-from torchvision.datasets import ImageFolder
 
-from alexnet import checkpoint, demo, recipe, training
+from alexnet import checkpoint, demo
 from alexnet.cli import typed_path
-from alexnet.pack import Pack, open_pack, packed
-from alexnet.sources import find_source
 from alexnet.device import World, choose_device, choose_precision, compute_ready, keep_memory, precision
-from alexnet.files import UserError, read_json, write_json, write_text
+from alexnet.files import UserError, write_json
 from alexnet.geometry import sizes
 from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
-from alexnet.settings import Settings
-from alexnet.training import EPOCH_DONE, Batch, TrainingBatches
-from results import plots
+from alexnet.pack import Pack, open_pack, packed
+from alexnet.recipe import RECIPES, make_optimizer, set_rates
+from alexnet.sources import find_source
+from alexnet.training import EPOCH_DONE, Batch, Run, TrainingBatches, train_step
+from results import benchmark_page, units
+from results.ablations import BASE
+from results.peers import NORMALIZE, examples_sgd, imagefolder, step as usual_step
 
 HERE = Path(__file__).resolve().parent / "benchmark"
-# Folders in it for other machines, whose numbers do not take the place of those of a CPU with bf16.
-OTHERS = {"gpu": "On a GPU", "without-bf16": "On a CPU without bf16, all sides in fp32"}
 BF16, FP32 = torch.bfloat16, torch.float32
 
 
@@ -65,12 +64,22 @@ class Side:
     name: str
     call: Callable[[], Any]   # does `work` units of what the section counts
     work: float = 1.0
-    wait: Callable[[], Any] | None = None   # until the device has done it; for another process's
+    wait: Callable[[], Any] | None = None   # until the device is done; for a side in another process
+
+    def seconds(self, times: int, device: torch.device) -> float:
+        """Of a call, the mean of so many."""
+        wait = self.wait or partial(synchronise, device)
+        wait()
+        start = time.perf_counter()
+        for _ in range(times):
+            self.call()
+        wait()
+        return (time.perf_counter() - start) / times
 
 
 @dataclass
 class Section:
-    """What a section found out: sides that took turns, the marks they should reach, remarks."""
+    """What a section found: sides that were timed interleaved, the targets they should reach, remarks."""
 
     title: str
     unit: str                                               # of a rate; or "s" for seconds
@@ -79,39 +88,19 @@ class Section:
     remarks: list[str] = field(default_factory=list)
 
     def compare(self, sides: list[Side], device: torch.device, rounds: int, about: str = "") -> None:
-        """Each side once to warm up, then in turns. The first side is ours: the ratio of another is
-        how many times longer it takes for the same work, round by round. On a GPU, where a step takes milliseconds,
-        it warms up longer, and a turn is as many calls as take about a quarter of a second."""
-        times = {side.name: 1 for side in sides}
-
-        def turn(side: Side) -> float:
-            wait = side.wait or partial(synchronise, device)
-            wait()
-            start = time.perf_counter()
-            for _ in range(times[side.name]):
-                side.call()
-            wait()
-            return (time.perf_counter() - start) / times[side.name]
-
-        for side in sides:
-            each = turn(side)
-            for _ in range(5 if device.type != "cpu" else 0):   # the first may have compiled something
-                each = turn(side)
-                if each > 0.25:
-                    break
-                times[side.name] = round(0.25 / each)
+        """Warms up each side, then times them interleaved. The first side is ours: the ratio of another is
+        how many times longer it takes for the same work, round by round."""
+        times = {side.name: warm_up(side, device) for side in sides}
         seconds: dict[str, list[float]] = {side.name: [] for side in sides}
         for _ in range(rounds):
             for side in sides:
-                seconds[side.name].append(turn(side) / side.work)
+                seconds[side.name].append(side.seconds(times[side.name], device) / side.work)
         ours = seconds[sides[0].name]
-        for side in sides:
-            values = sorted(seconds[side.name] if self.unit == "s" else
-                            [1 / value for value in seconds[side.name]])
-            ratios = [theirs / own for theirs, own in zip(seconds[side.name], ours)]
-            self.rows.append({"about": about, "name": side.name, "median": statistics.median(values),
-                              "low": values[0], "high": values[-1], "rounds": rounds,
-                              "ratio": statistics.median(ratios)})
+        for name, found in seconds.items():
+            values = sorted(found if self.unit == "s" else [1 / value for value in found])
+            ratio = statistics.median(theirs / own for theirs, own in zip(found, ours))
+            self.rows.append({"about": about, "name": name, "median": statistics.median(values),
+                              "low": values[0], "high": values[-1], "rounds": rounds, "ratio": ratio})
 
     def ratio(self, name: str, about: str = "") -> float:
         """How many times faster ours is than the side `name`."""
@@ -123,6 +112,19 @@ class Section:
                            "reached": bool(reached)})
 
 
+def warm_up(side: Side, device: torch.device) -> int:
+    """How many calls a turn has: one on a CPU. On a GPU, where a step takes milliseconds and the first may
+    have compiled something, as many as take about a quarter of a second."""
+    times = 1
+    seconds = side.seconds(times, device)
+    for _ in range(5 if device.type != "cpu" else 0):
+        seconds = side.seconds(times, device)
+        if seconds > 0.25:
+            break
+        times = round(0.25 / seconds)
+    return times
+
+
 def synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -130,17 +132,22 @@ def synchronise(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def timed(function: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
+    """Seconds, and the result."""
+    synchronise(device)
+    start = time.perf_counter()
+    result = function()
+    synchronise(device)
+    return time.perf_counter() - start, result
+
+
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of a large matrix product, two for a multiply-add; the best of several."""
+    """Operations per second of a large matrix product, two for a multiply-add; the best of several."""
     best = 0.0
     for side in (128, 512, 2048, 4096, 4096, 4096, *([] if device.type == "cpu" else [8192] * 3)):
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         a @ b
-        synchronise(device)
-        start = time.perf_counter()
-        a @ b
-        synchronise(device)
-        seconds = time.perf_counter() - start
+        seconds, _ = timed(lambda: a @ b, device)
         best = max(best, 2 * side ** 3 / seconds)
         if seconds > 0.5:   # a processor that only emulates the format
             break
@@ -148,17 +155,14 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def copy_rate(device: torch.device) -> float:
-    """Bytes a second, read and written, of a copy that no cache holds."""
+    """Bytes per second, read and written, of a copy that no cache holds."""
     a = torch.zeros(2 ** 26, device=device)
     b = torch.zeros_like(a)
-    best = 0.0
-    for _ in range(5):
-        synchronise(device)
-        start = time.perf_counter()
-        b.copy_(a)
-        synchronise(device)
-        best = max(best, 2 * a.numel() * 4 / (time.perf_counter() - start))
-    return best
+    return 2 * bytes_of(a) / min(timed(lambda: b.copy_(a), device)[0] for _ in range(5))
+
+
+def bytes_of(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def computes_in_bf16(device: torch.device) -> bool:
@@ -169,8 +173,8 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 def textbook(num_classes: int = 1000) -> nn.Module:
     """AlexNet as it is usually written down: two columns, nn.LocalResponseNorm, nn.Dropout."""
-    norm = lambda: nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)  # noqa: E731
-    relu = lambda: nn.ReLU(inplace=True)  # noqa: E731
+    norm = partial(nn.LocalResponseNorm, 5, alpha=1e-4, beta=0.75, k=2)
+    relu = partial(nn.ReLU, inplace=True)
     return nn.Sequential(
         nn.Conv2d(3, 96, 11, 4, padding=2), relu(), norm(), nn.MaxPool2d(3, 2),
         nn.Conv2d(96, 256, 5, padding=2, groups=2), relu(), norm(), nn.MaxPool2d(3, 2),
@@ -189,27 +193,39 @@ class Form:
     channels_last: bool = False
     dtype: torch.dtype = FP32
     ours: bool = False
-    keeps: bool = True    # ours: freed memory stays in the process (device.keep_memory)
+    keeps: bool = False    # freed memory stays in the process (device.keep_memory)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+GIVES_BACK = "ours, memory given back"   # shows what keeping it costs in memory, and saves in time
 
 
 def forms(device: torch.device) -> dict[str, Form]:
     """Ours first, in what the device computes best, then the peers; all for 224 px and 1,000 classes."""
     vision = torchvision.models.alexnet
     best = choose_precision("auto", device)
-    found = {f"ours, as-trained, {short(best)}": Form(AlexNet, True, best, ours=True)}
+    found = {f"ours, as-trained, {short(best)}": Form(AlexNet, True, best, ours=True, keeps=True)}
     if best != FP32:
-        found["ours, as-trained, fp32"] = Form(AlexNet, True, FP32, ours=True)
+        found["ours, as-trained, fp32"] = Form(AlexNet, True, FP32, ours=True, keeps=True)
     if device.type == "cpu":
-        found[GIVES_BACK] = Form(AlexNet, True, best, ours=True, keeps=False)
+        found[GIVES_BACK] = Form(AlexNet, True, best, ours=True)
     found["textbook, fp32"] = Form(textbook)
     found["torchvision, fp32"] = Form(vision)
     found["torchvision, fp32, channels_last"] = Form(vision, True)
-    if best == BF16:   # where it is emulated it takes minutes for a batch
+    if best == BF16:   # where it is emulated, a batch takes minutes
         found["torchvision, bf16, channels_last"] = Form(vision, True, BF16)
     return found
 
 
-GIVES_BACK = "ours, memory given back"   # what keeping it costs, and what it brings
+def form_of(name: str, device: torch.device) -> Form:
+    """In a process of its own, which sets how memory is kept."""
+    form = forms(device)[name]
+    if form.keeps:
+        keep_memory()
+    return form
 
 
 def short(dtype: torch.dtype) -> str:
@@ -218,7 +234,8 @@ def short(dtype: torch.dtype) -> str:
 
 def which_arithmetic(device: torch.device, section: Section) -> None:
     if device.type == "cuda":
-        section.remarks.append("fp32 is what torch makes of it by default: convolutions in TF32, for all sides.")
+        section.remarks.append(
+            "fp32 is what torch makes of it by default: convolutions in TF32, for all sides.")
     if not computes_in_bf16(device):
         section.remarks.append("This processor has no bf16 arithmetic (it emulates it, hundreds of times "
                                "slower), so all sides run in fp32 and torchvision's bf16 form is left out.")
@@ -229,33 +246,28 @@ def pixels(form: Form, batch: int, size: int, device: torch.device) -> Tensor:
     chance = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (batch, 3, size, size), generator=chance).float()
     images = images if form.ours else (images - 120) / 58
-    memory = torch.channels_last if form.channels_last else torch.contiguous_format
-    return images.to(device, memory_format=memory)
+    return images.to(device, memory_format=form.memory_format)
 
 
 def training_step(form: Form, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
-    """Forward, backward, update; ours through training.train_step, the others as people write it."""
+    """Forward, backward, update: ours as in a run, the others as usual."""
     torch.manual_seed(0)
     network = form.build()
     images = pixels(form, batch, size, device)
     labels = torch.arange(batch, device=device) % min(10, network.num_classes if form.ours else 10)
     network.train()
-    if form.ours:
-        compute_ready(network, device, World())
-        optimizer = recipe.make_optimizer(network, recipe.RECIPES["as-trained"])
-        recipe.set_rates(optimizer, 1e-4)
-        one = Batch(images, labels, batch, 0)
-        return lambda: training.train_step(network, optimizer, one, form.dtype)
     network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
-    optimizer = torch.optim.SGD(network.parameters(), 1e-4, momentum=0.9, weight_decay=5e-4)
+    if form.ours:
+        sgd = ours_sgd(network, 1e-4)
+        return partial(train_step, network, sgd, Batch(images, labels, batch, 0), form.dtype)
+    sgd = torch.optim.SGD(network.parameters(), 1e-4, momentum=0.9, weight_decay=5e-4)
+    return partial(usual_step, network, sgd, images, labels, form.dtype)
 
-    def call() -> None:
-        optimizer.zero_grad()
-        with precision(device, form.dtype):
-            loss = F.cross_entropy(network(images), labels)
-        loss.backward()
-        optimizer.step()
-    return call
+
+def ours_sgd(network: AlexNet, rate: float) -> torch.optim.SGD:
+    optimizer = make_optimizer(network, RECIPES["as-trained"])
+    set_rates(optimizer, rate)
+    return optimizer
 
 
 # ------------------------------------------------------------------- lrn
@@ -270,8 +282,9 @@ def lrn(options: argparse.Namespace, device: torch.device) -> Section:
     """Local response normalisation, forward and backward."""
     section = Section("Local response normalisation, forward and backward, fp32, (64, 96, 55, 55)", "s")
     across, within = "across maps", "within a map (cnorm2)"
-    for about, names in ((across, ("ours", "nn.LocalResponseNorm", "nn.LocalResponseNorm, memory kept")),
-                         (within, ("ours, cnorm2", "avg_pool2d, pow", "avg_pool2d, pow, channels_last"))):
+    for about, names in (
+            (across, ("ours", "nn.LocalResponseNorm", "nn.LocalResponseNorm, memory kept")),
+            (within, ("ours, cnorm2", "avg_pool2d, pow", "avg_pool2d, pow, channels_last"))):
         with Processes(names, normalisation, device) as processes:
             section.compare(processes.sides(), device, options.rounds, about)
     results = [normalisation(name, device)() for name in ("ours", "nn.LocalResponseNorm")]
@@ -316,7 +329,7 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
     with Processes(forms(device), named_step, batch, size, device) as processes:
         section.compare(processes.sides(batch), device, options.rounds)
         for row in section.rows:
-            row["peak_gib"] = processes.peak(row["name"])
+            row["peak_gib"] = processes.ask(row["name"], "peak")
     product = matmul_rate(device, best)
     operations = training_operations(AlexNet())
     reached = section.rows[0]["median"] * operations / product
@@ -333,46 +346,39 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
 
 
 def named_step(name: str, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
-    """In a process of its own; only ours sets how memory is kept."""
-    form = forms(device)[name]
-    if form.ours and form.keeps:
-        keep_memory()
-    return training_step(form, batch, size, device)
+    return training_step(form_of(name, device), batch, size, device)
 
 
 def training_operations(model: AlexNet) -> float:
     """Operations of a training step for one image: forward, and backward to weights and to inputs;
     conv1 has no inputs that need a gradient."""
-    adds = {name: step.multiply_adds for name, step in sizes(model).items()}
+    adds = {name: layer.multiply_adds for name, layer in sizes(model).items()}
     return 2.0 * (3 * sum(adds.values()) - adds["conv1"])
 
 
 class Processes:
-    """Sides in processes of their own, so that none has another's memory or settings; they still
-    take turns. `make(name, *arguments)` gives, in its process, what a side does."""
+    """Sides in processes of their own, so that none has another's memory or settings; they are still timed
+    interleaved. `make(name, *arguments)` gives, in its process, what a side does."""
 
     def __init__(self, names: Iterable[str], make: Callable[..., Callable[[], Any]], *arguments: Any) -> None:
         self.pipes: dict[str, Any] = {}
         self.running = []
         context = multiprocessing.get_context("spawn")
         for name in names:
-            ours, theirs = context.Pipe()
+            self.pipes[name], theirs = context.Pipe()
             process = context.Process(target=serve, args=(theirs, make, name, arguments), daemon=True)
             process.start()
             theirs.close()
-            self.pipes[name] = ours
             self.running.append(process)
 
     def ask(self, name: str, what: str) -> Any:
+        """call: does the work once; wait: until the device is done; peak: GiB at most so far."""
         self.pipes[name].send(what)
         return self.pipes[name].recv()
 
     def sides(self, work: float = 1.0) -> list[Side]:
-        return [Side(name, partial(self.ask, name, "call"), work, partial(self.ask, name, "wait")) for name in self.pipes]
-
-    def peak(self, name: str) -> float:
-        """GiB at most so far: of the whole process, on CUDA of its tensors."""
-        return self.ask(name, "peak")
+        return [Side(name, partial(self.ask, name, "call"), work, partial(self.ask, name, "wait"))
+                for name in self.pipes]
 
     def __enter__(self) -> Processes:
         return self
@@ -386,17 +392,17 @@ class Processes:
 def serve(pipe: Any, make: Callable[..., Callable[[], Any]], name: str, arguments: tuple) -> None:
     """Answers in the process of one side; its last argument is the device."""
     call, device = make(name, *arguments), arguments[-1]
-
-    def once() -> None:
-        call()   # what it gives goes at once: not to lie in memory beside the next
-
-    answers = {"call": once, "wait": partial(synchronise, device), "peak": partial(peak_memory, device)}
     while True:
-        pipe.send(answers[pipe.recv()]())
+        what = pipe.recv()
+        if what == "call":
+            call()   # what it gives goes at once: it must not lie in memory beside the next
+        elif what == "wait":
+            synchronise(device)
+        pipe.send(peak_memory(device) if what == "peak" else None)
 
 
 def peak_memory(device: torch.device) -> float:
-    """GiB, the most this process has held."""
+    """GiB, the most this process has held; on CUDA of its tensors."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2 ** 30
     status = Path("/proc/self/status")
@@ -416,76 +422,62 @@ def profile(options: argparse.Namespace, device: torch.device) -> Section:
     torch.manual_seed(0)
     model = AlexNet()
     compute_ready(model, device, World())
-    optimizer = recipe.make_optimizer(model, recipe.RECIPES["as-trained"])
-    recipe.set_rates(optimizer, 1e-4)
-    form = Form(AlexNet, True, dtype, ours=True)
-    images = pixels(form, batch, 224, device)
-    labels = torch.arange(batch, device=device) % 1000
+    sgd = ours_sgd(model, 1e-4)
+    images = pixels(Form(AlexNet, True, dtype, ours=True), batch, 224, device)
     product, copying = matmul_rate(device, dtype), copy_rate(device)
-    section.remarks.append(f"The limit is the longer of two: operations at the rate of a large matrix product "
+    section.remarks.append("The limit is the longer of two: operations at the rate of a large matrix product "
                            f"({product / 1e9:.0f} GFLOP/s), and what must be read and written at that of a "
                            f"copy ({copying / 1e9:.1f} GB/s).")
-    times: dict[str, list[tuple[float, float]]] = {}
-    limits: dict[str, float] = {}
-
-    def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-        synchronise(device)
-        start = time.perf_counter()
-        result = function()
-        synchronise(device)
-        return time.perf_counter() - start, result
-
-    def note(name: str, forward: float, backward: float, limit: float) -> None:
-        times.setdefault(name, []).append((forward, backward))
-        limits[name] = limit
-
-    for _ in range(options.rounds + 1):
-        with precision(device, dtype):
-            seconds, x = timed(lambda: model.prepare(images))
-        note("mean", seconds, 0.0, 2 * bytes_of(images) / copying)
-        for layer in sizes(model).values():
-            module, first = getattr(model, layer.name), layer.name == "conv1"
-            x = x.detach().requires_grad_(not first)
-            with precision(device, dtype):
-                forward, y = timed(lambda: module(x))
-            gradient = torch.randn_like(y)
-            backward, _ = timed(lambda: y.backward(gradient))
-            moved = (2 * bytes_of(x) + 3 * bytes_of(y) + (0 if first else bytes_of(x))
-                     + sum(4 * bytes_of(p) for p in module.parameters()))
-            operations = 2 * layer.multiply_adds * batch * (2 if first else 3)
-            note(layer.name, forward, backward, max(operations / product, moved / copying))
-            x = y
-        logits = x.detach().float().requires_grad_()
-        forward, loss = timed(lambda: F.cross_entropy(logits, labels))
-        backward, _ = timed(loss.backward)
-        note("loss", forward, backward, 3 * bytes_of(logits) / copying)
-        seconds, _ = timed(optimizer.step)
-        note("SGD", 0.0, seconds, 5 * sum(bytes_of(p) for p in model.parameters()) / copying)
-        optimizer.zero_grad()
-    section.rows = shares(times, limits)
+    rounds = [timed_layers(model, sgd, images, dtype, product, copying) for _ in range(options.rounds + 1)]
+    section.rows = shares(rounds)
     return section
 
 
-def shares(times: dict[str, list[tuple[float, float]]], limits: dict[str, float]) -> list[dict[str, Any]]:
-    """A row a layer and one for all, from seconds forward and backward; the first round warms up."""
-    medians = {name: [statistics.median(column) for column in zip(*pairs[1:])]
-               for name, pairs in times.items()}
-    medians["all"] = [sum(column) for column in zip(*medians.values())]
-    limits = {**limits, "all": sum(limits.values())}
-    return [{"name": name, "forward": forward, "backward": backward,
-             "share": (forward + backward) / sum(medians["all"]), "limit": limits[name],
-             "of_limit": limits[name] / (forward + backward)}
-            for name, (forward, backward) in medians.items()]
+def timed_layers(model: AlexNet, sgd: torch.optim.SGD, images: Tensor, dtype: torch.dtype, product: float,
+                 copying: float) -> dict[str, tuple[float, float, float]]:
+    """One training step: of each part seconds forward, backward, and the least that is possible here."""
+    device, batch = images.device, len(images)
+    labels = torch.arange(batch, device=device) % 1000
+    with precision(device, dtype):
+        seconds, x = timed(lambda: model.prepare(images), device)
+    found = {"mean": (seconds, 0.0, 2 * bytes_of(images) / copying)}
+    for layer in sizes(model).values():
+        module, first = getattr(model, layer.name), layer.name == "conv1"
+        x = x.detach().requires_grad_(not first)
+        with precision(device, dtype):
+            forward, y = timed(partial(module, x), device)
+        gradient = torch.randn_like(y)
+        backward, _ = timed(partial(y.backward, gradient), device)
+        moved = (2 * bytes_of(x) + 3 * bytes_of(y) + (0 if first else bytes_of(x))
+                 + sum(4 * bytes_of(p) for p in module.parameters()))
+        operations = 2 * layer.multiply_adds * batch * (2 if first else 3)
+        found[layer.name] = forward, backward, max(operations / product, moved / copying)
+        x = y
+    logits = x.detach().float().requires_grad_()
+    forward, loss = timed(lambda: F.cross_entropy(logits, labels), device)
+    backward, _ = timed(loss.backward, device)
+    found["loss"] = forward, backward, 3 * bytes_of(logits) / copying
+    seconds, _ = timed(sgd.step, device)
+    found["SGD"] = 0.0, seconds, 5 * sum(bytes_of(p) for p in model.parameters()) / copying
+    sgd.zero_grad()
+    return found
 
 
-def bytes_of(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def shares(rounds: list[dict[str, tuple[float, float, float]]]) -> list[dict[str, Any]]:
+    """One row per part and one for all: medians of the rounds; the first round warms up."""
+    found = {name: [statistics.median(one[name][column] for one in rounds[1:]) for column in range(3)]
+             for name in rounds[0]}
+    found["all"] = [sum(column) for column in zip(*found.values())]
+    total = sum(found["all"][:2])
+    return [{"name": name, "forward": forward, "backward": backward, "share": (forward + backward) / total,
+             "limit": limit, "of_limit": limit / (forward + backward)}
+            for name, (forward, backward, limit) in found.items()]
 
 
 # ------------------------------------------------------------------- inference, optimizer
 
 def inference_network(options: argparse.Namespace, device: torch.device) -> Section:
-    """The network alone, in eval mode, without reading pictures."""
+    """The network alone, in eval mode, without reading images."""
     batch, size = options.batch_size, 224
     section = Section(f"Inference, network alone, {size} px, batch {batch}", "images/s")
     with Processes(forms(device), inference, batch, size, device) as processes:
@@ -498,9 +490,7 @@ def inference_network(options: argparse.Namespace, device: torch.device) -> Sect
 
 
 def inference(name: str, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
-    form = forms(device)[name]
-    if form.ours and form.keeps:
-        keep_memory()
+    form = form_of(name, device)
     network = form.build().eval()
     network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
     images = pixels(form, batch, size, device)
@@ -515,40 +505,43 @@ def inference_command(options: argparse.Namespace, device: torch.device) -> Sect
     """Whole commands, from the shell to the written answers."""
     count = 1000
     section = Section(f"Classifying {count:,} JPEG files of 500 x 375, whole command", "images/s")
+    loop, loader = "a loop: PIL, transforms, textbook network", "DataLoader, 2 workers, batch 64, torchvision"
     with tempfile.TemporaryDirectory() as place:
-        pictures, out = Path(place, "pictures"), Path(place, "answers.csv")
+        pictures, out, model = (Path(place, name) for name in ("pictures", "answers.csv", "ours.pt"))
         make_pictures(pictures, count, 500, 375, options.data)
-        checkpoint.save(Path(place, "ours.pt"), AlexNet(), {})
+        checkpoint.save(model, AlexNet(), {})
         torch.save(textbook().state_dict(), Path(place, "textbook.pt"))
         torch.save(torchvision.models.alexnet().state_dict(), Path(place, "torchvision.pt"))
-        root = HERE.parent.parent
-
-        def command(*words: Any) -> Callable[[], Any]:
-            return lambda: subprocess.run([sys.executable, *map(str, words)], check=True, cwd=root,
-                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def peer(function: Callable[..., None], weights: str) -> Callable[[], Any]:
-            arguments = (str(pictures), str(Path(place, weights)), str(out), str(device))
-            return command("-c", f"from results.benchmark import {function.__name__} as f; f{arguments}")
+            name, paths = function.__name__, (pictures, Path(place, weights), out)
+            arguments = (*map(str, paths), str(device))
+            return partial(command, "-c", f"from results.benchmark import {name}; {name}{arguments}")
 
         section.compare([
-            Side("alexnet_inference.py", command("alexnet_inference.py", pictures, "--model", Path(place, "ours.pt"),
+            Side("alexnet_inference.py", partial(command, "alexnet_inference.py", pictures, "--model", model,
                                                  "--output", out, "--device", device), count),
-            Side("a loop: PIL, transforms, textbook network", peer(usual_loop, "textbook.pt"), count),
-            Side("DataLoader, 2 workers, batch 64, torchvision", peer(usual_loader, "torchvision.pt"), count),
-        ], device, options.rounds)
-    section.mark("ours to the loop", section.ratio("a loop: PIL, transforms, textbook network"), 4)
-    section.mark("ours to the DataLoader", section.ratio("DataLoader, 2 workers, batch 64, torchvision"), 1.7)
+            Side(loop, peer(usual_loop, "textbook.pt"), count),
+            Side(loader, peer(usual_loader, "torchvision.pt"), count)], device, options.rounds)
+    section.mark("ours to the loop", section.ratio(loop), 4)
+    section.mark("ours to the DataLoader", section.ratio(loader), 1.7)
     which_arithmetic(device, section)
     return section
 
 
+def command(*words: Any, **environment: str) -> None:
+    """A Python command at the top of the repository, in silence."""
+    subprocess.run([sys.executable, *map(str, words)], check=True, cwd=HERE.parent.parent,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+
+
 def usual_loop(pictures: str, weights: str, out: str, device_name: str) -> None:
-    """One picture at a time, as tutorials have it."""
+    """One image at a time, as tutorials have it."""
     device = torch.device(device_name)
     network = textbook().eval().to(device)
     network.load_state_dict(torch.load(weights, weights_only=True))
-    steps = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), NORMALIZE])
+    steps = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(),
+                                NORMALIZE])
     with torch.no_grad(), open(out, "w") as file:
         for path in sorted(Path(pictures).rglob("*.jpg")):
             image = steps(Image.open(path).convert("RGB"))
@@ -574,16 +567,17 @@ def optimizer(options: argparse.Namespace, device: torch.device) -> Section:
     model = AlexNet().to(device)
     for parameter in model.parameters():
         parameter.grad = 1e-3 * torch.randn_like(parameter)
-    ours = recipe.make_optimizer(model, recipe.RECIPES["as-trained"])
+    ours = ours_sgd(model, 1e-4)
 
     def step_of_ours() -> None:
-        recipe.set_rates(ours, 1e-4)
+        set_rates(ours, 1e-4)
         ours.step()
 
-    settings: dict[str, Any] = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 5e-4}
     sides = [Side("ours (fused)", step_of_ours)]
-    for name, choice in (("torch.optim.SGD as it comes", {}), ("torch.optim.SGD, foreach", {"foreach": True})):
-        sides.append(Side(name, torch.optim.SGD(model.parameters(), **settings, **choice).step))
+    for name, choice in (("torch.optim.SGD as it comes", {}),
+                         ("torch.optim.SGD, foreach", {"foreach": True})):
+        theirs = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, **choice)
+        sides.append(Side(name, theirs.step))
     section.compare(sides, device, options.rounds)
     return section
 
@@ -591,8 +585,8 @@ def optimizer(options: argparse.Namespace, device: torch.device) -> Section:
 # ------------------------------------------------------------------- input, packing
 
 def make_pictures(folder: Path, count: int, width: int, height: int, data: Path | None) -> list[Path]:
-    """JPEG files in two class folders: pictures of `data` enlarged, or our own drawings with the
-    grain of a photograph."""
+    """JPEG files in two class folders: photographs of `data` resized, or our own drawings with noise that is
+    like the grain of a photograph."""
     chance = np.random.default_rng(0)
     files = sorted(data.rglob("*.JPEG"))[::7] if data else []
     paths = []
@@ -610,27 +604,6 @@ def make_pictures(folder: Path, count: int, width: int, height: int, data: Path 
     return paths
 
 
-NORMALIZE = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def imagefolder(folder: Path, size: int, batch: int, workers: int, train: bool = True) -> DataLoader:
-    """How pytorch/examples reads pictures."""
-    if train:
-        steps = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
-    else:
-        steps = [transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size)]
-    data = ImageFolder(str(folder), transforms.Compose([*steps, transforms.ToTensor(), NORMALIZE]))
-    return DataLoader(data, batch, shuffle=train, num_workers=workers, persistent_workers=workers > 0)
-
-
-def for_ever(batches: Callable[[], Iterable[Any]]) -> Callable[[], Any]:
-    """A call that gives the next of endless batches."""
-    def endless() -> Iterator[Any]:
-        while True:
-            yield from batches()
-    return endless().__next__
-
-
 def input_(options: argparse.Namespace, device: torch.device) -> Section:
     """Batches for training, and what they cost a training run."""
     batch, size, count = 128, 224, 1536   # a round that is long enough to tell 3%
@@ -643,16 +616,10 @@ def input_(options: argparse.Namespace, device: torch.device) -> Section:
         with Processes(names, reading, pictures, pack.folder, size, batch, device) as processes:
             section.compare(processes.sides(batch), device, options.rounds)
         section.mark("ours to ImageFolder, one core", section.ratio("ImageFolder + DataLoader"), 30)
-        section.remarks.append("ImageFolder's side draws crops and mirror images (RandomResizedCrop), no colour "
-                               "noise; its normalisation is for ours a part of the network.")
+        section.remarks.append("ImageFolder's side draws crops and mirror images (RandomResizedCrop), no "
+                               "colour noise; its normalisation is for ours a part of the network.")
         cost_of_input(section, pack, batch, size, device, options.rounds)
     return section
-
-
-def settings(size: int, batch: int) -> Settings:
-    """The usual ones, without an end."""
-    return Settings("pictures", "as-trained", size, None, epochs=10 ** 6, batch_size=batch, lr=0.01, momentum=0.9,
-                    weight_decay=5e-4, warmup=0, schedule="constant", color_noise=0.1, seed=0, precision="auto")
 
 
 def reading(name: str, pictures: Path, pack_folder: Path, size: int, batch: int,
@@ -661,14 +628,16 @@ def reading(name: str, pictures: Path, pack_folder: Path, size: int, batch: int,
     torch.set_num_threads(1)
     if not name.startswith("ours"):
         loader = imagefolder(pictures, size, batch, workers=0)
-        return for_ever(lambda: loader)
+        return chain.from_iterable(repeat(loader)).__next__
     keep_memory()
     pack = open_pack(pack_folder)
+    settings = replace(BASE, image_size=size, batch_size=batch, color_noise=0.1 if "noise" in name else 0.0)
 
-    def batches() -> Iterator[Batch]:
-        ours = TrainingBatches(pack, settings(size, batch), 0, pack.mean_crop(size).to(device), noise="noise" in name)
-        return (ours.prepare(index) for index in range(len(ours) - 1))  # the last one is short
-    return for_ever(batches)
+    def epochs() -> Iterator[Batch]:
+        while True:
+            batches = TrainingBatches(pack, settings, 0, pack.mean_crop(size).to(device))
+            yield from map(batches.prepare, range(len(batches) - 1))  # the last one is short
+    return epochs().__next__
 
 
 def cost_of_input(section: Section, pack: Pack, batch: int, size: int, device: torch.device,
@@ -678,28 +647,30 @@ def cost_of_input(section: Section, pack: Pack, batch: int, size: int, device: t
     dtype = choose_precision("auto", device)
     model = AlexNet(len(pack.classes), size)
     compute_ready(model, device, World())
-    sgd = recipe.make_optimizer(model, recipe.RECIPES["as-trained"])
+    sgd = ours_sgd(model, 1e-5)
+    settings = replace(BASE, image_size=size, batch_size=batch)
     waited = []
 
-    def epoch(ready: bool) -> Callable[[], None]:
-        def call() -> None:
-            batches = TrainingBatches(pack, settings(size, batch), 0, model.mean[0])
-            if ready:
-                first = batches.prepare(0)
-                batches.prepare = lambda index: first
-            start = time.perf_counter()
-            for one in batches:
-                recipe.set_rates(sgd, 1e-5)
-                training.train_step(model, sgd, one, dtype)
-            if not ready:
-                waited.append(batches.waited / (time.perf_counter() - start))
-        return call
+    def epoch(ready: bool) -> None:
+        batches = TrainingBatches(pack, settings, 0, model.mean[0])
+        if ready:
+            first = batches.prepare(0)
+            batches.prepare = lambda index: first
+        start = time.perf_counter()
+        model.train()
+        for one in batches:
+            set_rates(sgd, 1e-5)
+            train_step(model, sgd, one, dtype)
+        if not ready:
+            waited.append(batches.waited / (time.perf_counter() - start))
 
     images = len(pack.labels["train"])
     about = f"training, {size} px, batch {batch}"
-    section.compare([Side("batches prepared in the background", epoch(False), images),
-                     Side("one batch, ready beforehand", epoch(True), images)], device, rounds, about)
-    section.mark("part of a training run spent waiting for input", statistics.median(waited[1:]), 0.03, at_most=True)
+    sides = [Side("batches prepared in the background", partial(epoch, False), images),
+             Side("one batch, ready beforehand", partial(epoch, True), images)]
+    section.compare(sides, device, rounds, about)
+    section.mark("part of a training run spent waiting for input", statistics.median(waited[1:]), 0.03,
+                 at_most=True)
     section.mark("throughput lost to reading and augmentation (C16)",
                  1 - section.ratio("one batch, ready beforehand", about), 0.03, at_most=True)
 
@@ -717,75 +688,76 @@ def packing(options: argparse.Namespace, device: torch.device) -> Section:
                 packed(find_source(str(pictures), 0.05), 224, Path(folder, "packed"), quiet=True)
                 shutil.rmtree(Path(folder, "packed"))
 
-            def loop() -> None:
-                kept = np.empty((len(paths), 256, 256, 3), np.uint8)
-                for row, path in enumerate(paths):
-                    image = Image.open(path).convert("RGB")
-                    shrink = 256 / min(image.size)
-                    image = image.resize((round(shrink * image.width), round(shrink * image.height)))
-                    left, top = (image.width - 256) // 2, (image.height - 256) // 2
-                    kept[row] = np.asarray(image.crop((left, top, left + 256, top + 256)))
-                np.save(Path(folder, "loop.npy"), kept)
-
+            loop = "a loop over PIL, one process"
+            theirs = partial(usual_packing, paths, Path(folder, "loop.npy"))
             section.compare([Side("ours, with mean image and covariance", ours, count),
-                             Side("a loop over PIL, one process", loop, count)], device, options.rounds, about)
-        section.mark(f"ours to the loop, {about}", section.ratio("a loop over PIL, one process", about), wanted)
+                             Side(loop, theirs, count)], device, options.rounds, about)
+        section.mark(f"ours to the loop, {about}", section.ratio(loop, about), wanted)
     return section
+
+
+def usual_packing(paths: list[Path], out: Path) -> None:
+    """The centre square of each image, 256 x 256, one after the other."""
+    kept = np.empty((len(paths), 256, 256, 3), np.uint8)
+    for row, path in enumerate(paths):
+        image = Image.open(path).convert("RGB")
+        shrink = 256 / min(image.size)
+        image = image.resize((round(shrink * image.width), round(shrink * image.height)))
+        left, top = (image.width - 256) // 2, (image.height - 256) // 2
+        kept[row] = np.asarray(image.crop((left, top, left + 256, top + 256)))
+    np.save(out, kept)
 
 
 # ------------------------------------------------------------------- scaling
 
 def scaling(options: argparse.Namespace, device: torch.device) -> Section:
-    """How a training step's cost grows with batch, side and classes; one process against two."""
+    """How a training step's cost grows with batch, image size and classes; one process against two."""
     section = Section("How the cost of training grows (as-trained)", "images/s")
     dtype = choose_precision("auto", device)
     cases = [(128, 224, 1000)] + [(batch, 224, 1000) for batch in (32, 64, 256)]
     cases += [(128, side, 1000) for side in (64, 96, 128)] + [(128, 224, classes) for classes in (2, 10_000)]
     for batch, size, classes in cases:
-        name = f"batch {batch}, {size} px, {classes:,} classes"
-        section.compare([Side(name, step_of(batch, size, classes, dtype, device), batch)], device, options.rounds)
+        side = Side(f"batch {batch}, {size} px, {classes:,} classes",
+                    step_of(batch, size, classes, dtype, device), batch)
+        section.compare([side], device, options.rounds)
         section.rows[-1]["ratio"] = section.rows[0]["median"] / section.rows[-1]["median"]
         with multiprocessing.get_context("spawn").Pool(1) as pool:  # memory counts from its start
             section.rows[-1]["peak_gib"] = pool.apply(peak_of_case, (batch, size, classes, dtype, device))
         section.rows[-1]["gflop"] = training_operations(AlexNet(classes, size)) / 1e9
     if device.type == "cpu" and (os.cpu_count() or 1) > 1:
-        about = "an epoch of demo, 128 px, batch 128"
-        first = len(section.rows)
-        section.compare([Side("one process, all threads", lambda: an_epoch([]), 3000),
-                         Side("torchrun, two processes", lambda: an_epoch(
-                             ["-m", "torch.distributed.run", "--nproc-per-node", "2"]), 3000)],
-                        device, 2, about)
-        assert section.rows[first]["about"] == about
+        torchrun = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+        section.compare([Side("one process, all threads", an_epoch, 3000),
+                         Side("torchrun, two processes", partial(an_epoch, *torchrun), 3000)],
+                        device, 2, "an epoch of demo, 128 px, batch 128")
     return section
 
 
 def step_of(batch: int, size: int, classes: int, dtype: torch.dtype,
             device: torch.device) -> Callable[[], Any]:
-    form = Form(lambda: AlexNet(classes, size), True, dtype, ours=True)
+    form = Form(partial(AlexNet, classes, size), True, dtype, ours=True)
     return training_step(form, batch, size, device)
 
 
 def peak_of_case(batch: int, size: int, classes: int, dtype: torch.dtype, device: torch.device) -> float:
     keep_memory()
     call = step_of(batch, size, classes, dtype, device)
-    call(), call()
+    call()
+    call()
     return peak_memory(device)
 
 
-def an_epoch(launcher: list[str]) -> None:
+def an_epoch(*launcher: str) -> None:
     """The whole command, as a person types it."""
     with tempfile.TemporaryDirectory() as folder:
-        threads_each = os.cpu_count() // (2 if launcher else 1)
-        subprocess.run([sys.executable, *launcher, "train_alexnet.py", "--data", "demo", "--image-size", "128",
-                        "--batch-size", "128", "--epochs", "1", "--out", f"{folder}/run", "--quiet"],
-                       check=True, stdout=subprocess.DEVNULL, cwd=HERE.parent.parent,
-                       env={**os.environ, "OMP_NUM_THREADS": str(threads_each)})
+        threads = os.cpu_count() // (2 if launcher else 1)
+        command(*launcher, "train_alexnet.py", "--data", "demo", "--image-size", 128, "--batch-size", 128,
+                "--epochs", 1, "--out", f"{folder}/run", "--quiet", OMP_NUM_THREADS=str(threads))
 
 
 # ------------------------------------------------------------------- time to accuracy
 
 def accuracy(options: argparse.Namespace, device: torch.device) -> Section:
-    """Wall clock from the first step to 60% top-1 at 128 px; one side after the other."""
+    """Seconds from the first step to 60% top-1 at 128 px; one side after the other."""
     if not options.data:
         raise UserError("accuracy needs --data FOLDER with train/ and val/ (Imagenette)")
     size, wanted = 128, 0.40
@@ -793,17 +765,18 @@ def accuracy(options: argparse.Namespace, device: torch.device) -> Section:
     section = Section(f"Time to 60% top-1, {folder.name}, {size} px", "s")
     sides = {"ours, as-trained, default recipe": ours_by_epoch,
              "torchvision, recipe of pytorch/examples": examples_by_epoch}
-    section.remarks.append("Ours reads the packed form, made beforehand, and writes its checkpoints; the other side "
-                           "reads the JPEG files and writes nothing. Both measure the whole validation part after "
-                           "each epoch. Batch 128, seed 0, one run a side.")
+    section.remarks.append("Ours reads the packed form, made beforehand, and writes its checkpoints; the "
+                           "other side reads the JPEG files and writes nothing. Both measure the whole "
+                           "validation part after each epoch. Batch 128, seed 0, one run a side.")
     for name, by_epoch in sides.items():
         row: dict[str, Any] = {"about": "", "rounds": 1, "curve": []}
         section.rows.append(row)
         for seconds, error in in_own_process(by_epoch, folder, size, device):
             row["curve"].append({"seconds": seconds, "val_top1_error": error})
             reached, epochs = error <= wanted, len(row["curve"])
-            row |= {"name": f"{name}: {epochs} epochs" + ("" if reached else f", only {1 - error:.1%} so far"),
-                    "median": seconds, "low": seconds, "high": seconds, "reached": reached}
+            so_far = "" if reached else f", only {1 - error:.1%} so far"
+            row |= {"name": f"{name}: {epochs} epochs{so_far}", "median": seconds, "low": seconds,
+                    "high": seconds, "reached": reached}
             row["ratio"] = seconds / section.rows[0]["median"]
             options.keep(section)   # it takes an hour: what is known is written
             print(f"{row['name']}: {error:.1%} error, {seconds:.0f} s", file=sys.stderr, flush=True)
@@ -813,7 +786,8 @@ def accuracy(options: argparse.Namespace, device: torch.device) -> Section:
     return section
 
 
-def in_own_process(by_epoch: Callable[..., Iterator[float]], *arguments: Any) -> Iterator[tuple[float, float]]:
+def in_own_process(by_epoch: Callable[..., Iterator[float]],
+                   *arguments: Any) -> Iterator[tuple[float, float]]:
     """What a side yields after each epoch, with the seconds since its first step."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -839,8 +813,9 @@ def ours_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator[flo
     """A 1 when ready, then the validation errors of a run with the default recipe."""
     keep_memory()
     pack = packed(find_source(str(folder)), size)
+    settings = replace(BASE, data=str(folder), image_size=size, epochs=40, schedule="constant")
     with tempfile.TemporaryDirectory() as out:
-        run = training.Run(Path(out), settings(size, 128), pack, device)
+        run = Run(Path(out), settings, pack, device)
         yield 1.0
         for event in run.train():
             if event == EPOCH_DONE:
@@ -850,129 +825,53 @@ def ours_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator[flo
 def examples_by_epoch(folder: Path, size: int, device: torch.device) -> Iterator[float]:
     """The same for torchvision's alexnet, trained as pytorch/examples does."""
     torch.manual_seed(0)
-    loaders = [imagefolder(folder / part, size, 128, workers=2, train=part == "train") for part in ("train", "val")]
-    network = torchvision.models.alexnet(num_classes=len(loaders[0].dataset.classes)).to(device)
-    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=1e-4)
+    training, validation = (imagefolder(folder / part, size, 128, workers=2, train=part == "train")
+                            for part in ("train", "val"))
+    network = torchvision.models.alexnet(num_classes=len(training.dataset.classes)).to(device)
+    sgd = examples_sgd(network)
     yield 1.0
     while True:
         network.train()
-        for images, labels in loaders[0]:
-            loss = F.cross_entropy(network(images.to(device)), labels.to(device))
-            sgd.zero_grad()
-            loss.backward()
-            sgd.step()
+        for images, labels in training:
+            usual_step(network, sgd, images.to(device), labels.to(device))
         network.eval()
         with torch.no_grad():
             wrong = sum((network(images.to(device)).argmax(1).cpu() != labels).sum().item()
-                        for images, labels in loaders[1])
-        yield wrong / len(loaders[1].dataset)
+                        for images, labels in validation)
+        yield wrong / len(validation.dataset)
 
 
-# ------------------------------------------------------------------- the report
+# ------------------------------------------------------------------- the command line
 
 SECTIONS: dict[str, Callable[[argparse.Namespace, torch.device], Section]] = {
     "lrn": lrn, "step": step, "profile": profile, "inference-network": inference_network,
-    "inference": inference_command, "optimizer": optimizer, "input": input_, "packing": packing, "scaling": scaling, "accuracy": accuracy}
-
-
-# Why a mark is missed on a CPU; from the profile.
-WHY = {
-    "ours to the textbook network": "Without bf16 both sides wait for the same multiplications, which take five sixths of our "
-        "step: what is left to gain is the textbook's time for normalisation, memory and layout.",
-    "ours to torchvision, fp32": "torchvision's network needs as many multiplications (0.71 against 0.72 billion an image) and "
-        "has no normalisation at all; ours, with three, can gain by layout and memory alone: in channels_last theirs is as fast. "
-        "bf16 makes the difference.",
-    "ours to torchvision, fp32, channels_last": "The other side has the same arithmetic and no normalisation.",
-    "peak memory, ours to torchvision, fp32": "Ours has 96 maps in conv1 against 64, three normalisations that keep their inputs, "
-        "and no step in place (hooks and gradients see each value). And it keeps what it frees, with the gaps between: where a "
-        "row has it given back, that says what keeping costs in memory and saves in time.",
-}
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """The machine's shape and the versions; no names."""
-    capable = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "unknown")()
-    return {"cores": os.cpu_count(), "instructions": capable, "threads": torch.get_num_threads(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__,
-            "python": sys.version.split()[0]}
+    "inference": inference_command, "optimizer": optimizer, "input": input_, "packing": packing,
+    "scaling": scaling, "accuracy": accuracy}
+WITH_DATA = ("accuracy", "inference", "input", "packing")   # these use --data
 
 
 def keep(name: str, options: argparse.Namespace, device: torch.device, section: Section) -> dict[str, Any]:
-    """Writes a section's JSON, and what is made from all of them."""
-    command = name + (" --data FOLDER" if options.data and name in ("accuracy", "inference", "input", "packing") else "")
-    content = {"title": section.title, "command": command, "unit": section.unit, "rows": section.rows,
-               "marks": section.marks, "remarks": section.remarks, "seed": 0,
-               "date": date.today().isoformat(), "machine": machine(device)}
+    """Writes a section's JSON, and the pages that are made from all of them."""
+    content = {"title": section.title, "unit": section.unit, "rows": section.rows, "marks": section.marks,
+               "command": name + (" --data FOLDER" if options.data and name in WITH_DATA else ""),
+               "remarks": section.remarks, "seed": 0, "date": date.today().isoformat(),
+               "machine": {**units.machine(), "torchvision": torchvision.__version__, "device": device.type
+                           if device.type != "cuda" else torch.cuda.get_device_name(device)}}
     folder = "gpu" if device.type != "cpu" else "" if computes_in_bf16(device) else "without-bf16"
     write_json(HERE / folder / f"{name}.json", content)
-    report()
+    benchmark_page.write(HERE, SECTIONS)
     return content
-
-
-def table(content: dict[str, Any]) -> str:
-    """One section in Markdown."""
-    about = content["machine"]
-    lines = [f"## {content['title']}", "", f"    python -m results.benchmark {content['command']}", ""]
-    rows, unit = content["rows"], content["unit"]
-    if "forward" in rows[0]:
-        lines += ["| | forward, ms | backward, ms | share | limit, ms | limit / time |", "|---|---|---|---|---|---|"]
-        lines += [f"| {row['name']} | {1e3 * row['forward']:.1f} | {1e3 * row['backward']:.1f} | {row['share']:.1%} "
-                  f"| {1e3 * row['limit']:.1f} | {row['of_limit']:.0%} |" for row in rows]
-    else:
-        memory, work = "peak_gib" in rows[0], "gflop" in rows[0]
-        more = (["peak memory, GiB"] if memory else []) + (["GFLOP an image"] if work else [])
-        lines += [f"| | {unit} | spread | times as long as the first |" + "".join(f" {name} |" for name in more),
-                  "|---|---|---|---|" + "---|" * len(more)]
-        for row in rows:
-            cells = [f"{row['about']}: {row['name']}" if row["about"] else row["name"], number(row["median"]),
-                     f"{number(row['low'])} to {number(row['high'])}", f"{row['ratio']:.2f}"]
-            cells += [f"{row['peak_gib']:.2f}" if "peak_gib" in row else ""] if memory else []
-            cells += [f"{row['gflop']:.2f}" if "gflop" in row else ""] if work else []
-            lines.append("| " + " | ".join(cells) + " |")
-    if content["marks"]:
-        lines += ["", "| mark | wanted | found |", "|---|---|---|"]
-        lines += [f"| {mark['what']} | {'at most' if mark['at_most'] else 'at least'} {mark['wanted']:g} "
-                  f"| {mark['value']:.3g}{'' if mark['reached'] else ', not reached'} |"
-                  for mark in content["marks"]]
-        lines += [f"\n*{mark['what']}*: {WHY[mark['what']]}" for mark in content["marks"]
-                  if not mark["reached"] and mark["what"] in WHY and about["device"] == "cpu"]
-    lines += ["", *content["remarks"], ""] if content["remarks"] else [""]
-    lines += [f"{content['date']}, {about['cores']} cores ({about['instructions']}), {about['device']}, torch "
-              f"{about['torch']}; seed 0; medians of "
-              f"{rows[0].get('rounds', 'several')} rounds, sides in turns.", ""]
-    return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def report() -> None:
-    """README.md and ratios.png from the JSON files of all sections that were run."""
-    found, *others = ({name: read_json(HERE / folder / f"{name}.json") for name in SECTIONS
-                       if (HERE / folder / f"{name}.json").exists()} for folder in ("", *OTHERS))
-    head = ("# Speed\n\nMade by `python -m results.benchmark`; each table by the command above it. How cost grows, on "
-            "paper: [scaling.md](scaling.md). Sides take turns; a ratio is the median of those within a round, so it is not the "
-            "quotient of two medians.\n\n![ratios](ratios.png)\n\n")
-    parts = [*map(table, found.values())]
-    for (folder, title), other in zip(OTHERS.items(), others):
-        parts += [f"# {title}\n\nOn another machine; [{folder}/]({folder}/).\n", *map(table, other.values())] if other else []
-    write_text(HERE / "README.md", head + "\n".join(parts))
-    bars = [(content["title"], f"{row['about']}: {row['name']}" if row["about"] else row["name"], row["ratio"])
-            for name, content in found.items() if name not in ("profile", "scaling")
-            for row in content["rows"] if row["ratio"] != 1]
-    plots.ratios(bars, HERE / "ratios.png", "How many times longer the others take for the same work")
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m results.benchmark", description=__doc__.split("\n\n")[0])
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
-    parser.add_argument("--data", metavar="FOLDER", type=typed_path, help="photographs (train/ and val/): needed by accuracy, "
-                        "used by input and packing instead of drawn pictures")
+    parser.add_argument("--data", metavar="FOLDER", type=typed_path, help="photographs (train/ and val/): "
+                        f"accuracy needs them; {', '.join(WITH_DATA[1:])} use them instead of drawn pictures")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, mps")
-    parser.add_argument("--rounds", type=int, default=5, help="how often the sides take turns (default 5)")
-    parser.add_argument("--batch-size", type=int, default=128, help="of step, inference-network, profile (default 128)")
+    parser.add_argument("--rounds", type=int, default=5, help="of interleaved timings (default 5)")
+    parser.add_argument("--batch-size", type=int, default=128,
+                        help="of step, inference-network, profile (default 128)")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.sections if name not in SECTIONS]:
         parser.error(f"no section is called {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
@@ -981,7 +880,8 @@ def main(arguments: list[str] | None = None) -> None:
         for name in options.sections or [name for name in SECTIONS if name != "accuracy" or options.data]:
             print(f"{name} ...", file=sys.stderr, flush=True)
             options.keep = partial(keep, name, options, device)
-            print(table(options.keep(SECTIONS[name](options, device))), flush=True)
+            content = options.keep(SECTIONS[name](options, device))
+            print("\n".join(line.en for line in benchmark_page.section_lines(content)), flush=True)
     except UserError as error:
         print(f"results.benchmark: {error}", file=sys.stderr)
         sys.exit(2)

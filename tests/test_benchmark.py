@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import time
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from alexnet import AlexNet
 from alexnet.files import read_json
-from results import benchmark
+from results import benchmark, benchmark_page, faults
 from results.benchmark import Section, Side
 
 CPU = torch.device("cpu")
@@ -89,3 +90,15 @@ def test_the_peak_of_memory_is_the_process_own_not_that_of_who_started_it():
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         child = pool.apply(benchmark.peak_memory, (torch.device("cpu"),))
     assert child < benchmark.peak_memory(torch.device("cpu")) - 0.5 * held.nbytes / 2 ** 30
+
+
+@pytest.mark.parametrize("write, folder", [
+    (lambda: benchmark_page.write(benchmark.HERE, benchmark.SECTIONS), benchmark.HERE),
+    (faults.write_pages, faults.HERE)])
+def test_the_pages_come_out_of_their_command_and_the_chinese_ones_are_chinese(write, folder):
+    pages = [folder / "README.md", folder / "README.zh-CN.md"]
+    before = [page.read_text("utf-8") for page in pages]
+    write()
+    assert [page.read_text("utf-8") for page in pages] == before
+    prose = re.sub(r"`[^`]*`|^    .*", "", before[1], flags=re.MULTILINE)
+    assert not re.search(r"\b(ours|with|the|loop|epochs|classes|refused|killed)\b", prose)

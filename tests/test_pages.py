@@ -26,12 +26,14 @@ PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.
          "paper/recipe.md": "paper/recipe.zh-CN.md", "paper/using.md": "paper/using.zh-CN.md",
          "paper/code.md": "paper/code.zh-CN.md", "paper/exercises.md": "paper/exercises.zh-CN.md",
          "data/README.md": "data/README.zh-CN.md"}
-PAIRS |= {f"results/{page}.md": f"results/{page}.zh-CN.md" for page in ("base/README", "modern/README")}
+PAIRS |= {f"results/{page}.md": f"results/{page}.zh-CN.md" for page in (
+    "base/README", "modern/README", "faults/README", "benchmark/README", "benchmark/scaling")}
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
-            "alexnet_visualization.py": "alexnet_visualization:parse", "alexnet.weights": "alexnet.weights:main", "alexnet.exercises": "alexnet.exercises:main",
-            "results.benchmark": "results.benchmark:main", "results.reproduce": "results.reproduce:main"}
+            "alexnet_visualization.py": "alexnet_visualization:parse", "alexnet.weights": "alexnet.weights:main",
+            "alexnet.exercises": "alexnet.exercises:main", "results.benchmark": "results.benchmark:main",
+            "results.faults": "results.faults:main", "results.reproduce": "results.reproduce:main"}
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 both = pytest.mark.parametrize("english, chinese", PAIRS.items())
