@@ -79,7 +79,7 @@ class Trials:
 
     def row(self, what: str, times: int, right: int, seen: str) -> None:
         self.rows.append({"what": what, "times": times, "right": int(right), "seen": seen})
-        print(f"{what}: {right} of {times}. {seen}", file=sys.stderr, flush=True)
+        print(f"{what}: {int(right)} of {times}. {seen}", file=sys.stderr, flush=True)
 
     def check(self, right: bool, what: str) -> bool:
         """Whether it is right; if not, it is kept in the JSON."""
