@@ -207,7 +207,7 @@ def starting_point(options: argparse.Namespace, where: str, world: World) -> dic
 def inputs_of_fc6(start: dict[str, Any], image_size: int) -> int:
     """How many values fc6 would see with such images; 0 if nothing is left after pool5."""
     model = outline(len(start["classes"]), start["image_size"], start["variant"], start["changes"])
-    return model.inputs_of_fc6(image_size)
+    return model.values_after_pool5(image_size)
 
 
 def outline(num_classes: int, image_size: int, variant: str, changes: dict[str, Any] = {}) -> AlexNet:

@@ -278,7 +278,7 @@ def colour_noise() -> Answer:
 
 def dropout_scale() -> Answer:
     import torch
-    from alexnet.model import Dropout
+    from alexnet.layers import Dropout
     value = 3.0
     return Answer(Dropout().eval()(torch.tensor([value])).item(), 1, (
         "In training a unit is there half of the time; in test, always.", "训练时神经元有一半时间在；测试时一直在。"), [

@@ -24,7 +24,8 @@ from alexnet import interpret
 from alexnet.files import UserError, write_text
 from alexnet.geometry import Step, sizes, window
 from alexnet.images import packed_side
-from alexnet.model import VARIANTS, AlexNet, Design, Dropout, LocalResponseNorm
+from alexnet.layers import Dropout
+from alexnet.model import VARIANTS, AlexNet, Design, LocalResponseNorm
 
 PATCHES = 3        # training pictures for each unit
 QUALITY = 60       # of the JPEG that holds them

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from alexnet.model import AlexNet, SameMapNorm
+from alexnet.layers import SameMapNorm
+from alexnet.model import AlexNet
 
 
 @dataclass(frozen=True)

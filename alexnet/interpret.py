@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from alexnet import augment
 from alexnet.geometry import Step, sizes, step_of
-from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
+from alexnet.layers import SameMapNorm
+from alexnet.model import AlexNet, LocalResponseNorm
 
 
 def batches(model: AlexNet, images: np.ndarray, doing: str = "", size: int = 64) -> Iterator[tuple[slice, Tensor]]:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet import norms
+from alexnet.layers import ColumnConv2d, Dropout, FarEdgeConv2d, SameMapNorm
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")   # those with weights
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -60,12 +61,10 @@ class Design:
             "conv1_edge": ("far zeros", "padding 2", "none"), "pooling": ("3x3", "2x2"),
             "lrn": ("column", "all", "none"), "dropout": ("mask", "inverted", "none")}
         for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value not in allowed or isinstance(value, bool):
+            if (value := getattr(self, name)) not in allowed or value is True:
                 raise ValueError(f"{name}={value!r} is unknown; there is {', '.join(map(repr, allowed))}")
         for name, length in (("widths", 5), ("std", 8), ("bias", 8)):
-            value = getattr(self, name)
-            if value is not None and len(value) != length:
+            if (value := getattr(self, name)) is not None and len(value) != length:
                 raise ValueError(f"{name} needs {length} values, not {len(value)}")
         if any(width % self.columns for width in self.widths):
             raise ValueError(f"widths {self.widths} cannot be shared by {self.columns} columns")
@@ -88,7 +87,7 @@ class Design:
 
 VARIANTS: dict[str, Design] = {
     "as-written": Design(),          # the paper, sections 3 to 5
-    # The release's net 145. It is the default, and not the paper's text, because the paper's errors are its.
+    # The release's net 145: the default, and not the text, since the errors in the paper's tables are its errors.
     "as-trained": Design(
         order="conv1 norm1 pool1 relu1  conv2 relu2 norm2 mapnorm2 pool2  conv3 relu3  conv4 relu4 "
               " conv5 pool5 relu5  flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
@@ -114,13 +113,38 @@ VARIANTS: dict[str, Design] = {
 }
 
 
+HALF = (48, 128, 192, 192, 256)   # the release's 145-half: conv5 and the fc layers keep their size
+
+
+def describe(variant: str = "as-trained", **changes) -> Design:
+    """The design of a variant with changes to its fields; ValueError for what does not exist.
+
+    The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's 145-half),
+    `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`, `without="conv3"`.
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
+    fields = [field.name for field in dataclasses.fields(Design)]
+    if unknown := sorted(set(changes) - set(fields)):
+        raise ValueError(f"unknown change {', '.join(unknown)}; there is {', '.join(fields)}")
+    if changes.get("columns") == "half":
+        if "widths" in changes:
+            raise ValueError("columns='half' sets the widths; give one of the two")
+        changes |= {"columns": 1, "widths": HALF}
+    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    design = dataclasses.replace(VARIANTS[variant], **changes)
+    if index := LAYERS.index(design.without or "conv1"):   # the next layer sees what this one would have seen
+        widths = (*design.widths[:index], design.widths[index - 1], *design.widths[index + 1:])
+        design = dataclasses.replace(design, widths=widths)
+    return design
+
+
 # ------------------------------------------------------------------- the network
 
 class AlexNet(nn.Module):
     """The network. Images in, logits out.
 
-    num_classes: size of fc8.    image_size: side S of the square images, in pixels.
-    variant: as-trained, as-written, caffe or torchvision.    changes: see `describe`.
+    num_classes: size of fc8. image_size: side S of the images, in pixels. variant, changes: see `describe`.
 
     Images are RGB, uint8 or float, 0..255, (N, 3, S, S); the network subtracts its own `mean` (the centre crop
     of the training set's mean image; zero until somebody sets it), so callers never normalise. Every step is a
@@ -140,9 +164,9 @@ class AlexNet(nn.Module):
         design = self.design = describe(variant, **changes)
         self.steps = design.steps()   # the names of the modules below, in the order in which `forward` runs them
 
-        w1, w2, w3, w4, w5 = design.widths
-        columns, hidden, round_up = design.columns, design.hidden, design.round_up
-        nonlinearity = ACTIVATIONS[design.activation]
+        w1, w2, w3, w4, w5 = design.widths   # 96, 256, 384, 384, 256
+        columns, hidden, round_up = design.columns, design.hidden, design.round_up   # 2, 4096, True
+        nonlinearity, inverted = ACTIVATIONS[design.activation], design.dropout == "inverted"
         lrn = {"k": design.lrn_k, "alpha": design.lrn_alpha, "over_n": design.lrn_over_n,
                "columns": columns if design.lrn == "column" else 1}
 
@@ -150,13 +174,11 @@ class AlexNet(nn.Module):
         # numbers) until `initialise` draws them: so fc6 can be fitted to pool5, and what a variant lacks is free.
         with torch.device("meta"):
             self.conv1 = FarEdgeConv2d(3, w1, 11, stride=4)                      #  96 x 55 x 55
-            self.relu1 = nonlinearity()
-            self.norm1 = LocalResponseNorm(**lrn)
+            self.relu1, self.norm1 = nonlinearity(), LocalResponseNorm(**lrn)
             self.pool1 = nn.MaxPool2d(3, stride=2, ceil_mode=round_up)           #  96 x 27 x 27
             self.conv2 = ColumnConv2d(w1, w2, 5, padding=2, groups=columns)      # 256 x 27 x 27
-            self.relu2 = nonlinearity()
-            self.norm2 = LocalResponseNorm(**lrn)
-            self.mapnorm2 = SameMapNorm()                                        # only in as-trained
+            self.relu2, self.norm2 = nonlinearity(), LocalResponseNorm(**lrn)
+            self.mapnorm2 = SameMapNorm()                                        # in as-trained only
             self.pool2 = nn.MaxPool2d(3, stride=2, ceil_mode=round_up)           # 256 x 13 x 13
             self.conv3 = nn.Conv2d(w2, w3, 3, padding=1)                         # 384 x 13 x 13
             self.relu3 = nonlinearity()
@@ -167,13 +189,10 @@ class AlexNet(nn.Module):
             self.pool5 = nn.MaxPool2d(3, stride=2, ceil_mode=round_up)           # 256 x  6 x  6
             self.flatten = nn.Flatten()                                          # 9216
             self.change_layers()
-            self.check_size()
-            self.fc6 = nn.Linear(self.inputs_of_fc6(image_size), hidden)         # 4096
-            self.relu6 = nonlinearity()
-            self.drop6 = Dropout(inverted=design.dropout == "inverted")
+            self.fc6 = nn.Linear(self.inputs_of_fc6(), hidden)                   # 4096
+            self.relu6, self.drop6 = nonlinearity(), Dropout(inverted)
             self.fc7 = nn.Linear(hidden, hidden)                                 # 4096
-            self.relu7 = nonlinearity()
-            self.drop7 = Dropout(inverted=design.dropout == "inverted")
+            self.relu7, self.drop7 = nonlinearity(), Dropout(inverted)
             self.fc8 = nn.Linear(hidden, num_classes)                            # 1000
         made = dict(self.named_children())   # a variant keeps its own steps, in its order
         for name in made:
@@ -200,15 +219,16 @@ class AlexNet(nn.Module):
         if design.without == "conv1":   # conv2 takes its place, so that 224 still gives 55
             self.conv2 = nn.Conv2d(3, w2, 5, stride=4)
 
-    def check_size(self) -> None:
-        if not self.inputs_of_fc6(self.image_size):
-            smallest = next(side for side in range(1, 512) if self.inputs_of_fc6(side))
-            raise ValueError(f"images of {self.image_size} px leave nothing after pool5; "
-                             f"the smallest possible size is {smallest} px")
+    def inputs_of_fc6(self) -> int:
+        """Values after pool5; ValueError with the smallest possible size if nothing is left."""
+        if values := self.values_after_pool5(self.image_size):
+            return values
+        smallest = next(side for side in range(1, 512) if self.values_after_pool5(side))
+        raise ValueError(f"images of {self.image_size} px leave nothing after pool5; "
+                         f"the smallest possible size is {smallest} px")
 
-    def inputs_of_fc6(self, side: int) -> int:
-        """Values after pool5 of an image of `side` px, by a forward pass while the layers are on `meta`; 0 if
-        some window is larger than its input."""
+    def values_after_pool5(self, side: int) -> int:
+        """By a forward pass while the layers are on `meta`; 0 if some window is larger than its input."""
         try:
             x = torch.empty(1, 3, side, side, device="meta")
             for name in self.steps:
@@ -216,8 +236,6 @@ class AlexNet(nn.Module):
                     x = getattr(self, name)(x)
             return x.numel()
         except RuntimeError:
-            if side > 512:   # it is far too large, not too small
-                raise
             return 0
 
     def initialise(self) -> None:
@@ -237,10 +255,10 @@ class AlexNet(nn.Module):
         """Images as they come (0..255), less the mean: what conv1 sees."""
         side = self.image_size
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
-            raise ValueError(f"this network takes images of shape (N, 3, {side}, {side}), RGB, "
-                             f"0..255; not {tuple(images.shape)}")
-        centred = images - self.mean
-        return centred / self.std.to(centred.device) if self.design.pixel_std else centred
+            raise ValueError(f"this network takes images of shape (N, 3, {side}, {side}), RGB, 0..255; "
+                             f"not {tuple(images.shape)}")
+        x = images - self.mean
+        return x / self.std.to(x.device) if self.design.pixel_std else x
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, classes): logits. A loop over names, because the variants differ in the order of their steps."""
@@ -275,8 +293,6 @@ class AlexNet(nn.Module):
         return geometry.table(self)
 
 
-# ------------------------------------------------------------------- layers that PyTorch lacks
-
 class LocalResponseNorm(nn.Module):
     """Section 3.3: each value is divided by what the n feature maps around it have at the same place.
 
@@ -305,110 +321,3 @@ class LocalResponseNorm(nn.Module):
     def extra_repr(self) -> str:
         alpha = f"{self.alpha:g}" + (f" / {self.n}" if self.over_n else "")
         return f"k={self.k:g}, n={self.n}, alpha={alpha}, beta={self.beta}, columns={self.columns}"
-
-
-class SameMapNorm(nn.Module):
-    """The release's cnorm2, which the paper does not mention (layers-145.cfg): response normalisation over the
-    n x n neighbours in the same feature map, with k = 1 and alpha / n^2."""
-
-    def __init__(self, n: int = 5, alpha: float = 1e-3, beta: float = 0.75) -> None:
-        super().__init__()
-        self.n, self.alpha, self.beta = n, alpha, beta
-
-    def plain(self, a: Tensor) -> Tensor:
-        """A mean over n x n values, in which those outside the map are 0, has alpha / n^2 in it."""
-        return a / (1 + self.alpha * F.avg_pool2d(a ** 2, self.n, 1, self.n // 2)) ** self.beta
-
-    def forward(self, a: Tensor) -> Tensor:
-        """What `plain` computes, in less time."""
-        return norms.normalise(a, self.plain, norms.Square(self.n), 1.0, self.alpha / self.n ** 2, self.beta)
-
-    def extra_repr(self) -> str:
-        return f"k=1, n={self.n}x{self.n}, alpha={self.alpha:g} / {self.n ** 2}, beta={self.beta}"
-
-
-class Dropout(nn.Module):
-    """Section 4.2: in training each value is zeroed with probability 0.5, in test all are halved.
-
-    nn.Dropout instead doubles the survivors in training (`inverted`): the same function in test, but activations
-    and gradients of twice the size, with which the paper's recipe starts late or never on ten classes
-    (results/what-breaks-it). With `generator` set, masks come from it; with `batch` set, they are drawn for so many
-    images, of which this process has `rows`: several processes then draw what one would have drawn.
-    """
-
-    keep = 0.5
-
-    def __init__(self, inverted: bool = False) -> None:
-        super().__init__()
-        self.inverted = inverted
-        self.generator: torch.Generator | None = None
-        self.rows = slice(0, None)
-        self.batch: int | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x if self.inverted else x * self.keep
-        mask = torch.empty((self.batch or len(x), *x.shape[1:]), dtype=x.dtype, device=x.device)
-        mask = mask.bernoulli_(self.keep, generator=self.generator)[self.rows]
-        return x * (mask / self.keep if self.inverted else mask)
-
-    def extra_repr(self) -> str:
-        return f"{self.keep}" + (", inverted" if self.inverted else "")
-
-
-class ColumnConv2d(nn.Conv2d):
-    """Section 3.2: a convolution whose columns do not see each other (`groups`).
-
-    In 16 bits on CUDA, cuDNN's kernels for groups take longer than one convolution that sees all feature maps, with
-    weights of 0 between the columns (conv4 and conv5, on an H200).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.groups == 1 or not (x.is_cuda and x.dtype in (torch.bfloat16, torch.float16)):
-            return super().forward(x)
-        own = self.in_channels // self.groups
-        columns = self.weight.to(x.dtype).chunk(self.groups)
-        wide = torch.cat([F.pad(column, (0, 0, 0, 0, own * index, own * (self.groups - 1 - index)))
-                          for index, column in enumerate(columns)])
-        return F.conv2d(x, wide, self.bias, self.stride, self.padding)
-
-
-class FarEdgeConv2d(nn.Conv2d):
-    """A convolution over an image with zeros added right and below only.
-
-    The release rounds the number of windows up (layer.py:1004): 1 + ceil((224 - 11) / 4) = 55. The last window
-    hangs over the edge by 3 px, and what is not there reads as 0. So 224 px are right, and the 55 of figure 2.
-    """
-
-    ceil_mode = True   # as nn.MaxPool2d has it
-
-    def forward(self, x: Tensor) -> Tensor:
-        far = (self.kernel_size[0] - x.shape[-1]) % self.stride[0]
-        return super().forward(F.pad(x, (0, far, 0, far)))
-
-
-HALF = (48, 128, 192, 192, 256)   # the release's 145-half: conv5 and the fc layers keep their size
-
-
-def describe(variant: str = "as-trained", **changes) -> Design:
-    """The design of a variant with changes to its fields; ValueError for what does not exist.
-
-    The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's 145-half),
-    `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`, `without="conv3"`.
-    """
-    if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
-    fields = [field.name for field in dataclasses.fields(Design)]
-    if unknown := sorted(set(changes) - set(fields)):
-        raise ValueError(f"unknown change {', '.join(unknown)}; there is {', '.join(fields)}")
-    if changes.get("columns") == "half":
-        if "widths" in changes:
-            raise ValueError("columns='half' sets the widths; give one of the two")
-        changes |= {"columns": 1, "widths": HALF}
-    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-    design = dataclasses.replace(VARIANTS[variant], **changes)
-    if index := LAYERS.index(design.without or "conv1"):   # the next layer sees what it would have seen
-        widths = list(design.widths)
-        widths[index] = widths[index - 1]
-        design = dataclasses.replace(design, widths=tuple(widths))
-    return design

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from alexnet import augment
-from alexnet.model import ACTIVATIONS, LAYERS, AlexNet, Dropout
+from alexnet.layers import Dropout
+from alexnet.model import ACTIVATIONS, LAYERS, AlexNet
 from alexnet.pack import Pack
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from alexnet import augment
 from alexnet.geometry import step_of
-from alexnet.model import ACTIVATIONS, AlexNet, Dropout, LocalResponseNorm
+from alexnet.layers import Dropout
+from alexnet.model import ACTIVATIONS, AlexNet, LocalResponseNorm
 
 SIDE, SIZE = 256, 224   # of a stored image, and of what the network sees
 

@@ -25,7 +25,8 @@ from alexnet.augment import Choice
 from alexnet.device import World, choose_precision, compute_ready, precision
 from alexnet.files import UserError, brief, printable, write_csv
 from alexnet.images import in_order
-from alexnet.model import AlexNet, Dropout
+from alexnet.layers import Dropout
+from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
 from alexnet.recipe import RECIPES, SCHEDULES, Plan, freeze, make_optimizer, set_rates

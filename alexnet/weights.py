@@ -31,7 +31,8 @@ from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_t
 from alexnet.cli import PRETRAINED, CommandLine, shell
 from alexnet.files import UserError, brief, printable, read_csv, read_json, whole_file
 from alexnet.geometry import Step, sizes
-from alexnet.model import LAYERS, VARIANTS, AlexNet, LocalResponseNorm, SameMapNorm, describe
+from alexnet.layers import SameMapNorm
+from alexnet.model import LAYERS, VARIANTS, AlexNet, LocalResponseNorm, describe
 from alexnet.predict import CLASS_NAMES
 from alexnet.text import lines_of
 
@@ -273,10 +274,10 @@ def check_fc6(variant: str, changes: dict[str, Any], size: int, weight: Tensor, 
     """UserError if fc6 is made for another image size, with both shapes and a size that fits."""
     with torch.device("meta"):
         model = AlexNet(1, 224, variant, **changes)
-    inputs = model.inputs_of_fc6(size)
+    inputs = model.values_after_pool5(size)
     if inputs == weight.shape[1]:
         return
-    fits = next((side for side in (224, 227, *range(36, 512)) if model.inputs_of_fc6(side) == weight.shape[1]), None)
+    fits = next((side for side in (224, 227, *range(36, 512)) if model.values_after_pool5(side) == weight.shape[1]), None)
     here = f"{model.design.hidden} x {inputs}" if inputs else "nothing"
     advice = f"; --image-size {fits} fits" if fits else ""
     raise UserError(f"{path}: fc6 is {shape_text(tuple(weight.shape))}, with {size} px it would be {here}{advice}")

@@ -42,7 +42,8 @@ from alexnet.cli import typed_path
 from alexnet.device import World, choose_device, choose_precision, compute_ready, keep_memory, precision
 from alexnet.files import UserError, write_json
 from alexnet.geometry import sizes
-from alexnet.model import AlexNet, LocalResponseNorm, SameMapNorm
+from alexnet.layers import SameMapNorm
+from alexnet.model import AlexNet, LocalResponseNorm
 from alexnet.pack import Pack, open_pack, packed
 from alexnet.recipe import RECIPES, make_optimizer, set_rates
 from alexnet.sources import find_source

@@ -36,7 +36,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet.model import Dropout
+from alexnet.layers import Dropout
 from alexnet.training import Batch, masks
 from results.first_steps import BATCH, Steps, data_for, firing, steps_of
 from results.names import named

@@ -11,7 +11,8 @@ from alexnet import AlexNet, load, norms
 from alexnet.device import World, compute_ready
 from alexnet.pack import packed
 from alexnet.sources import find_source
-from alexnet.model import VARIANTS, ColumnConv2d, LocalResponseNorm, SameMapNorm
+from alexnet.layers import ColumnConv2d, SameMapNorm
+from alexnet.model import VARIANTS, LocalResponseNorm
 from alexnet.recipe import RECIPES, make_optimizer, set_rates
 from alexnet.settings import Settings
 from alexnet.training import Run, evaluate

@@ -14,7 +14,8 @@ from torch import nn
 
 from alexnet import norms
 from alexnet.geometry import Step, sizes
-from alexnet.model import LAYERS, VARIANTS, AlexNet, Dropout, LocalResponseNorm, SameMapNorm, describe
+from alexnet.layers import Dropout, SameMapNorm
+from alexnet.model import LAYERS, VARIANTS, AlexNet, LocalResponseNorm, describe
 from conftest import ROOT
 
 
@@ -261,7 +262,8 @@ KERNELS = """
 import sys, warnings
 import torch
 from alexnet import kernels, norms
-from alexnet.model import LocalResponseNorm, SameMapNorm
+from alexnet.layers import SameMapNorm
+from alexnet.model import LocalResponseNorm
 norms.kernels_for = lambda x: kernels   # as on a GPU
 torch.manual_seed(0)
 tolerances = {torch.float32: 1e-6, torch.bfloat16: 6e-3, torch.float16: 8e-4}

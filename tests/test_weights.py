@@ -29,7 +29,8 @@ from alexnet import AlexNet, checkpoint, load, weights
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.files import UserError, read_json, write_json
-from alexnet.model import VARIANTS, Dropout
+from alexnet.layers import Dropout
+from alexnet.model import VARIANTS
 from alexnet.predict import CLASS_NAMES
 from alexnet.recipe import Recipe, freeze, highest_head_rate, make_optimizer
 from alexnet.settings import Settings
