@@ -83,5 +83,5 @@ class FarEdgeConv2d(nn.Conv2d):
     ceil_mode = True   # as nn.MaxPool2d has it
 
     def forward(self, x: Tensor) -> Tensor:
-        far = (self.kernel_size[0] - x.shape[-1]) % self.stride[0]
+        far = (self.kernel_size[0] - int(x.shape[-1])) % self.stride[0]   # int: a constant for who traces
         return super().forward(F.pad(x, (0, far, 0, far)))

@@ -1,8 +1,8 @@
 """The two response normalisations, fast: y = x / s^beta with s = k + alpha W(x^2), W adding up a window.
 
-model.py has the formula in autograd's own operations, the plain form. Here is the same in fewer passes
-through memory: a few images at a time on a CPU, small enough for its cache; kernels.py on a GPU. Only x is
-kept for backward. W is symmetric (i is in the window of j as j is in that of i), so that W is all it needs:
+model.py and layers.py have the formulas in autograd's own operations, the plain form. Here is the same in fewer
+passes through memory: on a CPU a few images at a time, small enough for its cache; on a GPU by kernels.py. Only x
+is kept for backward. W is symmetric (i is in the window of j as j is in that of i), so W is all it needs:
     dx = g s^-beta - 2 alpha beta x W(g x s^-beta / s).
 """
 
@@ -21,26 +21,25 @@ from torch.autograd import forward_ad
 
 @dataclass(frozen=True)
 class Maps:
-    """A window of the n maps around each map, cut off at the borders of its column."""
+    """A window of the n feature maps around each one, cut off at the borders of its column."""
     n: int
     columns: int
 
     def sum(self, values: Tensor) -> Tensor:
         values = values.unflatten(1, (self.columns, -1))
-        total, length = values.clone(), values.shape[2]
-        for offset in range(1, min(self.n // 2, length - 1) + 1):
-            rest = length - offset
-            total.narrow(2, 0, rest).add_(values.narrow(2, offset, rest))
-            total.narrow(2, offset, rest).add_(values.narrow(2, 0, rest))
+        total = values.clone()
+        for offset in range(1, min(self.n // 2 + 1, values.shape[2])):
+            total[:, :, :-offset].add_(values[:, :, offset:])
+            total[:, :, offset:].add_(values[:, :, :-offset])
         return total.flatten(1, 2)
 
-    def axes(self, x: Tensor) -> list[int]:   # in the memory of x, channels_last, for kernels.py
+    def axes(self, x: Tensor) -> list[int]:   # for kernels.py
         return [1, x.shape[1] // self.columns, self.n // 2, 1, 1, 0]
 
 
 @dataclass(frozen=True)
 class Square:
-    """A window of the n x n values around each value of a map, cut off at the map's borders."""
+    """A window of the n x n values around each value of a feature map, cut off at the map's borders."""
     n: int
 
     def sum(self, values: Tensor) -> Tensor:
@@ -52,10 +51,10 @@ class Square:
         return [maps, width, self.n // 2, maps * width, height, self.n // 2]
 
 
-def normalise(x: Tensor, plain: Callable, window: Maps | Square, *constants: float) -> Tensor:
-    """y for x, (N, maps, H, W), in any memory format (channels_last is the fast one), in at least 32 bits.
+def normalise(x: Tensor, plain: Callable[[Tensor], Tensor], window: Maps | Square, *constants: float) -> Tensor:
+    """y for x, (N, maps, H, W), in at least 32 bits. channels_last is the fast format.
 
-    plain: the same in autograd's operations, for all but the result and its first derivatives.
+    plain: the formula in autograd's operations, for all but y and its first derivatives.
     constants: k, alpha, beta.
     """
     if is_followed(x):
@@ -80,9 +79,9 @@ class ResponseNorm(torch.autograd.Function):
     def forward(ctx, x: Tensor, plain: Callable, window: Maps | Square, *constants: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.plain, ctx.window, ctx.constants = plain, window, constants
-        k, alpha, beta = constants
         if kernels := kernels_for(x):
             return kernels.normalise(x, window.axes(x), *constants)
+        k, alpha, beta = constants
         y = torch.empty_like(x)
         for part in pieces(x):
             a = at_least_float(x[part])
@@ -112,35 +111,35 @@ class ResponseNorm(torch.autograd.Function):
 
 
 def power(s: Tensor, beta: float) -> Tensor:
-    """s ** -beta; for the paper's 0.75 by two square roots, which processors do fast: with r = s^-1/2 and
-    q = r^-1/2 = s^1/4 it is r r q. (torch's own sqrt and pow are ten times slower on some processors.)"""
-    if beta == 0.75:
-        r = s.rsqrt()
-        return r.rsqrt().mul_(r).mul_(r)
-    return s.pow(-beta)
+    """s ** -beta; for the paper's 0.75 by two square roots: with r = s^-1/2 and q = r^-1/2 = s^1/4 it is r r q.
+    (torch's own sqrt and pow are ten times slower on some processors.)"""
+    if beta != 0.75:
+        return s.pow(-beta)
+    r = s.rsqrt()
+    return r.rsqrt().mul_(r).mul_(r)
 
 
-def pieces(x: Tensor, size: int = 2 ** 18) -> Iterable[slice]:
-    """Slices of a batch: whole on an accelerator, about `size` values each on a CPU."""
-    images = len(x) if x.device.type not in ("cpu", "meta") else max(1, size // max(1, x[:1].numel()))
-    for first in range(0, len(x), max(1, images)):
-        yield slice(first, first + images)
+def pieces(x: Tensor) -> Iterable[slice]:
+    """Slices of a batch: on a CPU about 2^18 values each, else all of it."""
+    at_once = max(1, 2 ** 18 // max(1, x[:1].numel()) if x.device.type == "cpu" else len(x))
+    return (slice(first, first + at_once) for first in range(0, len(x), at_once))
 
 
 def at_least_float(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-def kernels_for(x: Tensor) -> ModuleType | None:
-    """kernels.py, if x is on CUDA, of at most 32 bits, and Triton is there and works."""
-    fits = x.is_cuda and x.dtype != torch.float64 and 0 < x.numel() < 2 ** 31
-    return kernels_on(x.device) if fits else None
-
-
 @functools.cache
 def kernels_on(device: torch.device) -> ModuleType | None:
+    """kernels.py, if Triton is there and works on the device."""
     try:
         from alexnet import kernels
-    except ModuleNotFoundError:   # no Triton
+    except ModuleNotFoundError:
         return None
     return kernels if kernels.work_on(device) else None
+
+
+def kernels_for(x: Tensor) -> ModuleType | None:
+    """kernels.py, if x is on CUDA and of at most 32 bits."""
+    fits = x.is_cuda and x.dtype != torch.float64 and 0 < x.numel() < 2 ** 31
+    return kernels_on(x.device) if fits else None
