@@ -85,15 +85,17 @@ def window(module: nn.Module) -> tuple[int, int, int]:
 
 def table(model: AlexNet) -> str:
     """Sizes, neurons, parameters, multiply-adds and receptive fields, one line per layer."""
-    lines = [f"{'layer':9}{'result':>15}{'kernel':>9}{'neurons':>10}{'parameters':>12}{'multiply-adds':>15}{'sees':>7}"]
+    lines = [f"{'layer':9}{'result':>15}{'kernel':>9}{'neurons':>10}{'parameters':>12}"
+             f"{'multiply-adds':>15}{'sees':>7}"]
     steps = sizes(model).values()
     for step in steps:
         dense = step.name.startswith("fc")
         result = " x ".join(str(n) for n in step.shape if n > 1 or not dense)
         kernel = f"{step.kernel}x{step.kernel}/{step.stride}" if step.kernel > 1 else ""
-        counts = f"{step.neurons:>10,}{step.parameters:>12,}{step.multiply_adds:>15,}" if step.weights else f"{'':>37}"
+        counts = f"{step.neurons:>10,}{step.parameters:>12,}{step.multiply_adds:>15,}" if step.weights else ""
         if step.weights or step.name.startswith("pool"):
-            lines.append(f"{step.name:9}{result:>15}{kernel:>9}{counts}{'all' if dense else step.field:>7}")
+            sees = "all" if dense else step.field
+            lines.append(f"{step.name:9}{result:>15}{kernel:>9}{counts:37}{sees:>7}")
     neurons, parameters, adds = (sum(getattr(step, what) for step in steps)
                                  for what in ("neurons", "parameters", "multiply_adds"))
     return "\n".join([*lines, f"{'all':9}{'':>24}{neurons:>10,}{parameters:>12,}{adds:>15,}"])

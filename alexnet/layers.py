@@ -1,4 +1,4 @@
-"""The layers that PyTorch lacks, but for LocalResponseNorm, whose formula stands in model.py beside the network."""
+"""Layers that PyTorch lacks. One more, LocalResponseNorm, stands in model.py, beside the network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from alexnet import norms
 
 
 class SameMapNorm(nn.Module):
-    """The release's cnorm2, which the paper does not mention (layers-145.cfg): response normalisation over the
-    n x n neighbours in the same feature map, with k = 1 and alpha / n^2."""
+    """The release's cnorm2, which the paper does not mention (layers-145.cfg): response normalisation over
+    the n x n neighbours in the same feature map, with k = 1 and alpha / n^2."""
 
     def __init__(self, n: int = 5, alpha: float = 1e-3, beta: float = 0.75) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class SameMapNorm(nn.Module):
 class Dropout(nn.Module):
     """Section 4.2: in training each value is zeroed with probability 0.5, in test all are halved.
 
-    nn.Dropout instead doubles the survivors in training (`inverted`): the same function in test, but activations
-    and gradients of twice the size, with which the paper's recipe starts late or never on ten classes
-    (results/what-breaks-it). With `generator` set, masks come from it; with `batch` set, they are drawn for so many
-    images, of which this process has `rows`: several processes then draw what one would have drawn.
+    nn.Dropout instead doubles the survivors in training (`inverted`): the same function in test, but
+    activations and gradients of twice the size, with which the paper's recipe starts learning late or never
+    on ten classes (results/what-breaks-it). With `generator` set, masks come from it; with `batch` set, they
+    are drawn for so many images, of which this process has `rows`: several processes draw what one would.
     """
 
     keep = 0.5
@@ -61,8 +61,8 @@ class Dropout(nn.Module):
 class ColumnConv2d(nn.Conv2d):
     """Section 3.2: a convolution whose columns do not see each other (`groups`).
 
-    In 16 bits on CUDA, cuDNN's kernels for groups take longer than one convolution that sees all feature maps, with
-    weights of 0 between the columns (conv4 and conv5, on an H200).
+    In 16 bits on CUDA, cuDNN's kernels for groups take longer than one convolution that sees all feature
+    maps, with weights of 0 between the columns (conv4 and conv5, on an H200).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,8 +76,9 @@ class ColumnConv2d(nn.Conv2d):
 class FarEdgeConv2d(nn.Conv2d):
     """A convolution over an image with zeros added right and below only.
 
-    The release rounds the number of windows up (layer.py:1004): 1 + ceil((224 - 11) / 4) = 55. The last window
-    hangs over the edge by 3 px, and what is not there reads as 0. So 224 px are right, and the 55 of figure 2.
+    The release rounds the number of windows up (layer.py:1004): 1 + ceil((224 - 11) / 4) = 55. The last
+    window hangs over the edge by 3 px, and what is not there reads as 0. So 224 px are right, and the 55 of
+    figure 2, too.
     """
 
     ceil_mode = True   # as nn.MaxPool2d has it

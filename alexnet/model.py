@@ -87,7 +87,7 @@ class Design:
 
 VARIANTS: dict[str, Design] = {
     "as-written": Design(),          # the paper, sections 3 to 5
-    # The release's net 145: the default, and not the text, since the errors in the paper's tables are its errors.
+    # The release's net 145. It is the default: the errors in the paper's tables are those of this network.
     "as-trained": Design(
         order="conv1 norm1 pool1 relu1  conv2 relu2 norm2 mapnorm2 pool2  conv3 relu3  conv4 relu4 "
               " conv5 pool5 relu5  flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
@@ -119,8 +119,9 @@ HALF = (48, 128, 192, 192, 256)   # the release's 145-half: conv5 and the fc lay
 def describe(variant: str = "as-trained", **changes) -> Design:
     """The design of a variant with changes to its fields; ValueError for what does not exist.
 
-    The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's 145-half),
-    `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`, `without="conv3"`.
+    The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's
+    145-half), `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`,
+    `without="conv3"`.
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
@@ -146,9 +147,9 @@ class AlexNet(nn.Module):
 
     num_classes: size of fc8. image_size: side S of the images, in pixels. variant, changes: see `describe`.
 
-    Images are RGB, uint8 or float, 0..255, (N, 3, S, S); the network subtracts its own `mean` (the centre crop
-    of the training set's mean image; zero until somebody sets it), so callers never normalise. Every step is a
-    module under its own name, and none works in place: hooks and gradients see each value as it was.
+    Images are RGB, uint8 or float, 0..255, (N, 3, S, S); the network subtracts its own `mean` (the centre
+    crop of the training set's mean image; zero until somebody sets it), so callers never normalise. Every
+    step is a module under its own name, and none works in place: hooks see each value as it was.
     """
 
     mean: Tensor
@@ -162,7 +163,7 @@ class AlexNet(nn.Module):
         self.variant, self.changes = variant, changes
         self.classes = [str(index) for index in range(num_classes)]
         design = self.design = describe(variant, **changes)
-        self.steps = design.steps()   # the names of the modules below, in the order in which `forward` runs them
+        self.steps = design.steps()   # names of the modules below, in the order in which `forward` runs them
 
         w1, w2, w3, w4, w5 = design.widths   # 96, 256, 384, 384, 256
         columns, hidden, round_up = design.columns, design.hidden, design.round_up   # 2, 4096, True
@@ -170,8 +171,8 @@ class AlexNet(nn.Module):
         lrn = {"k": design.lrn_k, "alpha": design.lrn_alpha, "over_n": design.lrn_over_n,
                "columns": columns if design.lrn == "column" else 1}
 
-        # The paper's layers, with the shapes of its results for 224 px. Weights are on `meta` (shapes without
-        # numbers) until `initialise` draws them: so fc6 can be fitted to pool5, and what a variant lacks is free.
+        # The paper's layers, with the shapes of their results for 224 px. Weights are on `meta` (shapes
+        # without numbers) until `initialise` draws them: so fc6 can be fitted, and layers can be exchanged.
         with torch.device("meta"):
             self.conv1 = FarEdgeConv2d(3, w1, 11, stride=4)                      #  96 x 55 x 55
             self.relu1, self.norm1 = nonlinearity(), LocalResponseNorm(**lrn)
@@ -203,11 +204,11 @@ class AlexNet(nn.Module):
         mean = torch.tensor(design.pixel_mean or (0.0, 0.0, 0.0)).view(1, 3, 1, 1)
         self.register_buffer("mean", mean.repeat(1, 1, image_size, image_size))
         std = torch.tensor(design.pixel_std or (1.0, 1.0, 1.0), device="cpu").view(1, 3, 1, 1)
-        self.register_buffer("std", std, persistent=False)   # no file has it, so it has numbers on `meta`, too
+        self.register_buffer("std", std, persistent=False)   # in no file, so it has numbers on `meta`, too
         self.initialise()
 
     def change_layers(self) -> None:
-        """What other variants and the paper's experiments have in the place of the paper's conv1 ... pool5."""
+        """What other variants and the paper's experiments have in the place of these conv1 ... pool5."""
         design, (w1, w2, _, w4, w5) = self.design, self.design.widths
         if design.conv1_edge != "far zeros":
             self.conv1 = nn.Conv2d(3, w1, 11, stride=4, padding=2 if design.conv1_edge == "padding 2" else 0)
@@ -261,7 +262,7 @@ class AlexNet(nn.Module):
         return x / self.std.to(x.device) if self.design.pixel_std else x
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, classes): logits. A loop over names, because the variants differ in the order of their steps."""
+        """Logits, (N, classes). A loop over names, because the variants differ in the order of steps."""
         x = self.prepare(images)
         for name in self.steps:
             x = getattr(self, name)(x)
@@ -270,8 +271,8 @@ class AlexNet(nn.Module):
     def activations(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
         """Results by name, in the order asked for: any of `steps`.
 
-        fc6 and fc7 are after ReLU and before dropout: the 4096 values of section 6.1. conv1 ... conv5 are before
-        ReLU (relu1 ... relu5 after it). ValueError for other names.
+        fc6 and fc7 are after ReLU and before dropout: the 4096 values of section 6.1. conv1 ... conv5 are
+        before ReLU (relu1 ... relu5 after it). ValueError for other names.
         """
         names = list(names)
         known = [name for name in self.steps if name not in AFTER_RELU.values()]
@@ -294,7 +295,7 @@ class AlexNet(nn.Module):
 
 
 class LocalResponseNorm(nn.Module):
-    """Section 3.3: each value is divided by what the n feature maps around it have at the same place.
+    """Section 3.3: each value is divided by what the n feature maps around its own have at the same place.
 
     Windows are cut off at the first and the last map, and at the border between `columns`. `over_n` divides
     alpha by n, as the release and nn.LocalResponseNorm do. (N, maps, H, W); channels_last is the fast format.

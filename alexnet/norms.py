@@ -1,8 +1,8 @@
 """The two response normalisations, fast: y = x / s^beta with s = k + alpha W(x^2), W adding up a window.
 
-model.py and layers.py have the formulas in autograd's own operations, the plain form. Here is the same in fewer
-passes through memory: on a CPU a few images at a time, small enough for its cache; on a GPU by kernels.py. Only x
-is kept for backward. W is symmetric (i is in the window of j as j is in that of i), so W is all it needs:
+model.py and layers.py have the formulas in autograd's own operations, the plain form. Here is the same in
+fewer passes through memory: on a CPU a few images at a time, small enough for its cache; kernels.py on a GPU.
+Only x is kept for backward. W is symmetric (i is in the window of j as j is in that of i), so W suffices:
     dx = g s^-beta - 2 alpha beta x W(g x s^-beta / s).
 """
 
@@ -51,7 +51,7 @@ class Square:
         return [maps, width, self.n // 2, maps * width, height, self.n // 2]
 
 
-def normalise(x: Tensor, plain: Callable[[Tensor], Tensor], window: Maps | Square, *constants: float) -> Tensor:
+def normalise(x: Tensor, plain: Callable, window: Maps | Square, *constants: float) -> Tensor:
     """y for x, (N, maps, H, W), in at least 32 bits. channels_last is the fast format.
 
     plain: the formula in autograd's operations, for all but y and its first derivatives.
@@ -111,8 +111,8 @@ class ResponseNorm(torch.autograd.Function):
 
 
 def power(s: Tensor, beta: float) -> Tensor:
-    """s ** -beta; for the paper's 0.75 by two square roots: with r = s^-1/2 and q = r^-1/2 = s^1/4 it is r r q.
-    (torch's own sqrt and pow are ten times slower on some processors.)"""
+    """s ** -beta; for the paper's 0.75 it is r r q, with r = s^-1/2 and q = r^-1/2 = s^1/4. (torch's own sqrt
+    and pow are ten times slower on some processors.)"""
     if beta != 0.75:
         return s.pow(-beta)
     r = s.rsqrt()

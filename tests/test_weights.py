@@ -25,7 +25,7 @@ from PIL import Image
 
 import alexnet_inference
 import train_alexnet
-from alexnet import AlexNet, checkpoint, load, weights
+from alexnet import AlexNet, checkpoint, foreign, load, onnx_files, weights
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.files import UserError, read_json, write_json
@@ -35,7 +35,7 @@ from alexnet.predict import CLASS_NAMES
 from alexnet.recipe import Recipe, freeze, highest_head_rate, make_optimizer
 from alexnet.settings import Settings
 from alexnet.training import Run
-from alexnet.weights import CAFFE_MEAN, Hints
+from alexnet.foreign import CAFFE_MEAN, Hints
 from conftest import make_folder, save_picture
 from results import fine_tuning
 
@@ -261,11 +261,11 @@ def test_weights_that_are_nan_or_infinite_in_our_32_bits_are_refused():
 def test_class_names_are_read_in_every_encoding_of_unicode(tmp_path, encoding):
     path = tmp_path / "names.txt"
     path.write_bytes("猫\r\nStraße\r\n\r\nsea side\r\n".encode(encoding))
-    assert weights.class_names(3, Path("x.pt"), weights.Hints(classes=path), {}) == ["猫", "Straße", "sea side"]
+    assert foreign.class_names(3, Path("x.pt"), Hints(classes=path), {}) == ["猫", "Straße", "sea side"]
     for content, reason in (("蚂蚁\n".encode("gbk"), "not UTF-8 .line 1.: save it as UTF-8"), (b"\x89PNG\r\n\x1a\n\0", "not a text")):
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"--classes .*names.txt is {reason}"):
-            weights.class_names(1, Path("x.pt"), weights.Hints(classes=path), {})
+            foreign.class_names(1, Path("x.pt"), Hints(classes=path), {})
 
 
 def test_what_training_scripts_save_beside_the_weights_is_neither_run_nor_in_the_way(place, theirs, monkeypatch):
@@ -340,7 +340,7 @@ CASES = [(size, variant, {}) for size in (64, 224) for variant in VARIANTS] + [
 @pytest.mark.parametrize("size,variant,changes", CASES, ids=lambda value: str(value))
 def test_onnx_gives_our_logits_and_comes_back_bitwise(place, size, variant, changes):
     model = ours(size, variant, **changes)
-    weights.save_onnx(place / "x.onnx", model, {"epoch": 3})
+    onnx_files.save_onnx(place / "x.onnx", model, {"epoch": 3})
     for count in (1, 5):
         pictures = images(count, size, count)
         with torch.no_grad():
@@ -353,21 +353,21 @@ def test_onnx_gives_our_logits_and_comes_back_bitwise(place, size, variant, chan
 
 def test_the_intermediate_values_in_onnx_have_our_names(place):
     model = ours(64, "as-trained")
-    weights.save_onnx(place / "x.onnx", model, {})
+    onnx_files.save_onnx(place / "x.onnx", model, {})
     for name in ("norm1", "mapnorm2", "pool5"):
         with torch.no_grad():
             assert_close(run_onnx(place / "x.onnx", name, "images", images(2, 64)), model.activations(images(2, 64), [name])[name])
 
 
 def test_an_onnx_file_that_computes_something_else_is_not_kept(place, monkeypatch):
-    step = weights.onnx_step
+    step = onnx_files.onnx_step
 
     def wrong(layer, model):
         operator, attributes = step(layer, model)
         return operator, {**attributes, "alpha": attributes["alpha"] * 5} if operator == "LRN" else attributes
-    monkeypatch.setattr(weights, "onnx_step", wrong)
+    monkeypatch.setattr(onnx_files, "onnx_step", wrong)
     with pytest.raises(UserError, match="computes other logits"):
-        weights.save_onnx(place / "x.onnx", ours(64, "as-written"), {})
+        onnx_files.save_onnx(place / "x.onnx", ours(64, "as-written"), {})
     assert list(place.iterdir()) == []
 
 
@@ -541,7 +541,7 @@ HOSTILE = {
     "elsewhere": (lambda path, caffe: zoo_with(path, caffe, elsewhere), "must be one file"),
     "groups": (lambda path, caffe: zoo_with(path, caffe, another_group), "group of conv4 is 1, not 2"),
     "type": (lambda path, caffe: zoo_with(path, caffe, another_type), "is not Caffe's AlexNet (TypeError"),
-    "widths": (lambda path, caffe: odd_widths(path), "255-384-384-256 maps, conv2 sees 48 of conv1's"),
+    "widths": (lambda path, caffe: odd_widths(path), "255-384-384-256 feature maps, conv2 sees 48 of conv1's"),
     "notes": (lambda path, caffe: our_file(path, notes=3, version=99), "newer version"),
     "quantised": (lambda path, caffe: zoo_with(path, caffe, quantised), "bvlcalexnet-12.onnx is the one"),
     "short": (lambda path, caffe: zoo_with(path, caffe, short_shape), "is damaged: conv1_w_0"),
