@@ -5,6 +5,7 @@
     python alexnet_visualization.py maps gradcam --images cat.jpg --out look
     python alexnet_visualization.py maps --layers conv1 norm1      before the ReLU, and between
     python alexnet_visualization.py training --runs results/runs/A results/runs/B
+    python alexnet_visualization.py steps --out steps              one picture per idea; no network is needed
     python alexnet_visualization.py --list                         what there is to see
 """
 
@@ -41,7 +42,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--data", metavar="WHERE", help="training and validation pictures, as in train_alexnet.py (default: "
         "those that the network was trained on, if they are there)")
     add("--out", metavar="DIR", help="where the files go (default: inside/ beside the checkpoint)")
-    add("--language", choices=("en", "zh"), default="en", help="of index.html (default en)")
+    add("--language", choices=("en", "zh"), default="en", help="of index.html, and of the words in step pictures (default en)")
 
     add = parser.add_argument_group("choices").add_argument
     add("--layers", nargs="+", metavar="NAME", help="for maps, patches, gradcam, synthesis: conv1 is before the "
@@ -72,7 +73,7 @@ def check(options: argparse.Namespace) -> None:
     if options.images and not any(map(os.path.lexists, options.images)):
         raise UserError(f"no picture could be read in {', '.join(options.images)}: there is no such file or folder")
     check_data(options.data)
-    if not options.list:
+    if not options.list and options.what != ["steps"]:
         find(options.model)
 
 
@@ -83,7 +84,7 @@ if __name__ == "__main__":   # mistakes in the options are answered at once: imp
 import numpy as np
 import torch
 
-from alexnet import figures, interpret
+from alexnet import figures, interpret, step_figures
 from alexnet.device import keep_memory
 from alexnet.geometry import sizes, step_of
 from alexnet.subject import FEW, Inputs, Network, evenly
@@ -362,6 +363,11 @@ def training(network: Network, out: Path, folders: list[str] | None) -> Iterator
     yield Shown("training.png", *captions.TRAINING.filled(ends=joined(ends, SEMICOLONS)))
 
 
+def steps(out: Path, language: str) -> Iterator[Shown]:
+    for name, step in step_figures.STEPS.items():
+        yield Shown(step_figures.draw(name, out, language), step.english, step.chinese)
+
+
 def metrics(folder: Path) -> list[dict[str, float]]:
     """The rows of a run's metrics.csv, as numbers; UserError if there are none."""
     path = folder / "metrics.csv"
@@ -409,7 +415,7 @@ def possible(network: Network, inputs: Inputs, runs: bool) -> list[str]:
     """The kinds of pictures that the inputs allow. runs: whether runs were named."""
     has_run = runs or (network.path.parent / "metrics.csv").is_file()
     return [name for name, kind in KINDS.items()
-            if (kind.needs != "data" or inputs.has_data) and (kind.needs != "run" or has_run)]
+            if (kind.needs != "data" or inputs.has_data) and (kind.needs != "run" or has_run) and name != "steps"]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -417,6 +423,10 @@ def main(arguments: list[str] | None = None) -> None:
         options = parse(arguments)
         if options.list:
             print("\n".join(f"{name:13} {kind.help}" for name, kind in KINDS.items()))
+            return
+        if options.what == ["steps"]:
+            for shown in steps(Path(options.out or "results/steps"), options.language):
+                print(f"{shown.file}: {shown.chinese if options.language == 'zh' else shown.english}")
             return
         keep_memory()
         network = Network(options.model, options.device)
@@ -441,6 +451,7 @@ def main(arguments: list[str] | None = None) -> None:
             "embedding": lambda: embedding(network, inputs, out),
             "health": lambda: health(network, inputs, out),
             "training": lambda: training(network, out, options.runs),
+            "steps": lambda: steps(out, options.language),
         }
         drawn: dict[str, list[Shown]] = {}
         for name in options.what or possible(network, inputs, bool(options.runs)):

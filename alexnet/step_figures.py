@@ -1,6 +1,6 @@
 """The step pictures: one idea of the paper each, drawn from what alexnet/steps.py computes, in two languages.
 
-    draw(Path("steps"), "zh")    # writes steps/crops.zh.png ...; returns what is to be seen in each
+    draw("crops", Path("steps"), "zh")    # writes steps/crops.zh.png; STEPS says what there is
 """
 
 from __future__ import annotations
@@ -43,15 +43,11 @@ def step(section: str, english: str, chinese: str) -> Callable:
     return add
 
 
-def draw(folder: Path, language: str) -> dict[str, str]:
-    """Writes every step picture; what is to be seen in each, by file name."""
-    shown = {}
-    for name, one in STEPS.items():
-        file = f"{name}.png" if language == "en" else f"{name}.{language}.png"
-        figure = one.draw(lambda english, chinese: english if language == "en" else chinese)
-        figures.save(figure, folder / file)
-        shown[file] = one.english if language == "en" else one.chinese
-    return shown
+def draw(name: str, folder: Path, language: str) -> str:
+    """Writes a picture of STEPS with its words in a language (en or zh); the file's name."""
+    file = f"{name}.png" if language == "en" else f"{name}.{language}.png"
+    figures.save(STEPS[name].draw(lambda english, chinese: english if language == "en" else chinese), folder / file)
+    return file
 
 
 def photograph(path: Path = PHOTOS[0], side: int = steps.SIDE) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import alexnet_visualization
 from alexnet import augment, step_figures, steps
 from alexnet.model import AlexNet
 
@@ -119,10 +120,12 @@ def test_descent_is_stable_up_to_its_limit(momentum, limit):
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_every_step_picture_is_drawn_in_both_languages(tmp_path, language):
-    shown = step_figures.draw(tmp_path, language)
-    assert len(shown) == len(step_figures.STEPS) >= 11
-    for file, sentence in shown.items():
-        with Image.open(tmp_path / file) as picture:
+def test_every_step_picture_is_drawn_in_both_languages(tmp_path, language, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)   # where there is no run: none is needed
+    alexnet_visualization.main(["steps", "--out", "steps", "--language", language])
+    said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
+    assert len(said) == len(step_figures.STEPS) >= 11
+    for file, sentence in said.items():
+        with Image.open(tmp_path / "steps" / file) as picture:
             assert picture.width >= 600 and len(np.unique(np.asarray(picture))) > 5
         assert sentence.isascii() == (language == "en")
