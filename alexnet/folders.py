@@ -1,8 +1,8 @@
 """What lies in a folder: one walk over files, for training and for classifying.
 
     folder = Folder("path/to/images")
-    folder.folders, folder.images, folder.others       # what lies directly in it
-    folder.all_images(), folder.all_others()           # and in the folders below
+    folder.folders, folder.images, folder.others      # what lies directly in it
+    folder.all_images(), folder.all_others()          # and in the folders below
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from alexnet.images import is_image
 # Folders that systems and photo stations make, and files such as Windows' small pictures.
 SYSTEM = {"@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found",
           "__macosx", "thumbnails", "thumbs", "_thumbs", "thumbs.db", "desktop.ini"}
-# What a run and a page of figures consist of: their pictures (curves.png) are no class.
+# Files of a run, and of a page of figures: their pictures (curves.png) are no class.
 OURS = ("config.json", "metrics.csv"), ("captions.json", "index.html")
 
 
@@ -29,35 +29,35 @@ class Folder:
     folder that they lie in. Other links are followed.
     """
 
-    def __init__(self, path: Path | str, above: tuple[str, ...] = ()) -> None:
-        """above: the real paths of the folders that it lies in, if it is reached through them."""
+    def __init__(self, path: Path | str, outside: tuple[str, ...] = ()) -> None:
+        """outside: the real paths of the folders through which it was reached."""
         self.path, self.name = Path(path), Path(path).name
-        above = above or (os.path.realpath(os.path.dirname(os.path.abspath(path))),)
-        self.inside_of = (*above, os.path.realpath(path))
+        outside = outside or (os.path.realpath(os.path.dirname(os.path.abspath(path))),)
+        self.real = (*outside, os.path.realpath(path))
 
     @cached_property
     def entries(self) -> list[os.DirEntry[str]] | None:
         """Sorted by name; None if the folder may not be opened."""
         try:
-            entries = sorted(os.scandir(self.path), key=lambda entry: entry.name)
+            return sorted((entry for entry in os.scandir(self.path) if not entry.name.startswith(".")
+                           and entry.name.lower() not in SYSTEM), key=lambda entry: entry.name)
         except OSError:
             return None
-        return [entry for entry in entries
-                if not entry.name.startswith(".") and entry.name.lower() not in SYSTEM]
 
     @cached_property
     def folders(self) -> dict[str, Folder]:
         """By name."""
-        return {entry.name: Folder(entry.path, self.inside_of) for entry in self.entries or ()
-                if is_folder(entry) and not is_ours(entry.path) and not self.leads_back(entry)}
+        return {entry.name: Folder(entry.path, self.real) for entry in self.entries or ()
+                if is_folder(entry) and not holds_ours(entry.path) and not self.leads_back(entry)}
 
     def leads_back(self, entry: os.DirEntry[str]) -> bool:
-        real = os.path.join(os.path.realpath(entry.path), "") if entry.is_symlink() else ""
-        return bool(real) and any(os.path.join(one, "").startswith(real) for one in self.inside_of)
+        if not entry.is_symlink():
+            return False
+        target = os.path.join(os.path.realpath(entry.path), "")
+        return any(os.path.join(one, "").startswith(target) for one in self.real)
 
     @cached_property
     def files(self) -> list[Path]:
-        """All but pipes and sockets, links to nothing among them."""
         return [Path(entry.path) for entry in self.entries or ()
                 if not is_folder(entry) and (entry.is_symlink() or entry.is_file())]
 
@@ -89,10 +89,10 @@ class Folder:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()   # a link to itself: entry's raises
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()   # of a link to itself, is_dir raises
 
 
-def is_ours(path: str) -> bool:
+def holds_ours(path: str) -> bool:
     return any(all(os.path.exists(os.path.join(path, name)) for name in names) for names in OURS)
 
 
@@ -102,5 +102,5 @@ def kind(path: Path) -> str:
 
 def kinds(others: Counter[str]) -> str:
     """4 file(s) of other kinds (3 .mp4, 1 without suffix)."""
-    named = [f"{count} {suffix}" for suffix, count in others.most_common(5)]
-    return f"{others.total()} file(s) of other kinds ({', '.join(named)}{', ...' * (len(others) > 5)})"
+    named = [f"{count} {suffix}" for suffix, count in others.most_common(5)] + ["..."] * (len(others) > 5)
+    return f"{others.total()} file(s) of other kinds ({', '.join(named)})"

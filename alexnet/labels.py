@@ -90,9 +90,8 @@ class Finder:
         if (suffix := Path(last).suffix).lower() in suffixes():
             spellings.append(name.removesuffix(suffix))
         for end in [end for spelling in spellings for end in ends(spelling)]:
-            whole = f"/{end}"
-            for table, key in ((self.exact, whole), (self.exact, end), (self.alike, alike(whole)),
-                               (self.alike, alike(end))):
+            for table, key in ((self.exact, f"/{end}"), (self.exact, end),
+                               (self.alike, alike(f"/{end}")), (self.alike, alike(end))):
                 if key in table:   # of a and a.png, the one of that name
                     return [file for file in table[key] if file.name == last] or table[key]
         return []
@@ -124,34 +123,31 @@ def tables(text: str) -> Iterator[list[Row]]:
 
 def read_table(rows: list[Row], finder: Finder, classes: list[str] | None, path: Path) -> Listed:
     """What the list says if these are its cells."""
+    listed, twice = Listed(), set()
     width = max((len(cells) for _, cells in rows), default=0)
     columns = list(zip(*(cells + [""] * (width - len(cells)) for _, cells in rows)))
     titles = [re.sub(r"[\W_]", "", column[0].lower()) for column in columns]
     found = [sum(map(bool, map(finder.find, column[::len(rows) // 1000 + 1]))) for column in columns]
-    listed, twice = Listed(), set()
     if not any(found):
         return listed
     image = max(range(width), key=lambda column: (found[column], titles[column] in IMAGE))
     label, names = label_column(columns, titles, image, classes, path)
-    if label is None:
-        return listed
-    part = next((columns[one] for one in part_columns(titles, columns)), None)
-    for row, (number, _) in enumerate(rows):
+    part = next(iter(part_columns(titles, columns)), None)
+    for row, (number, _) in enumerate(rows if names else ()):
         cell, name = columns[image][row], names[row]
-        files = finder.find(cell)
-        why = ""
+        files, why = finder.find(cell), ""
+        listed.named += len(files) == 1
         if len(files) != 1:
-            why = f"{len(files)} such images" if files else "no such image"
+            why = f"{len(files) or 'no'} such image{'s' * (len(files) > 1)}"
         elif not name:
             why = "no such class"
         elif listed.labels.setdefault(files[0], name) != name:
             why = "another class than before"
             twice.add(files[0])
-        elif part:
-            listed.parts[files[0]] = part[row]
-        listed.named += len(files) == 1
-        titled = row == 0 and not files and Path(cell).suffix.lower() not in suffixes()
-        if why and not (titled and columns[label][0] not in columns[label][1:]):
+        elif part is not None:
+            listed.parts[files[0]] = columns[part][row]
+        is_title = row == 0 and not files and Path(cell).suffix.lower() not in suffixes()
+        if why and not (is_title and columns[label][0] not in columns[label][1:]):
             listed.lost.append(f"line {number} ({cell}, {columns[label][row]}: {why})")
     listed.labels = {file: name for file, name in listed.labels.items() if file not in twice}
     return listed
@@ -172,36 +168,27 @@ def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, 
         # Without titles, classes are what occurs more than once: a running number does not. With other titles
         # no column is, unless there is but one: they may be ages, boxes, or a number for each class.
         again = [one for one in others if len(others) == 1 or len(set(columns[one])) < len(columns[one])]
-        label = next(iter(titled or (again if titles[image] not in IMAGE or len(others) == 1 else ())), None)
-        if label is None:
-            return None, []
-        return label, first_words(columns[label]) if titles[label] == BOXES else list(columns[label])
-    known = set(classes)
-    named = [(one, [cell if cell in known else "" for cell in cells]) for change in (list, first_words)
-             for one in titled + others for cells in [change(columns[one])]]
+        likely = titled or (again if titles[image] not in IMAGE or len(others) == 1 else [])
+        cells = columns[likely[0]] if likely else ()
+        return next(iter(likely), None), first_words(cells) if likely and titles[likely[0]] == BOXES else list(cells)
+    by_name, by_number = {name: name for name in classes}, {str(index): name for index, name in enumerate(classes)}
     beside = [one for one in (image + 1, image - 1) if one in others][:1]   # others may be any numbers
-    numbered = [(one, [class_number(cell, classes) for cell in columns[one]]) for one in titled or beside]
-    none = (None, [])
-    by_name, by_number = max(named, key=fits, default=none), max(numbered, key=fits, default=none)
-    if fits(by_name) >= fits(by_number):
-        return by_name if fits(by_name) else none
-    label, names = by_number
-    if far := [cell for cell, name in zip(columns[label], names) if cell.isdecimal() and not name]:
+    readings = [(one, list(columns[one]), by_name) for one in titled + others]
+    readings += [(one, first_words(columns[one]), by_name) for one in titled + others]
+    readings += [(one, whole_numbers(columns[one]), by_number) for one in titled or beside]
+    label, keys, meaning = max(readings, key=lambda reading: sum(key in reading[2] for key in reading[1]),
+                               default=(None, [], by_name))
+    far = [key for key in keys if key and key not in by_number]
+    if meaning is by_number and far:
         raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the "
-                        f"{len(known)} class folders in sorted order, from 0; names are safer (data/README.md)")
-    return by_number
-
-
-def fits(reading: tuple[int | None, list[str]]) -> int:
-    """How many rows of a column name a class."""
-    return sum(map(bool, reading[1]))
+                        f"{len(by_name)} class folders in sorted order, from 0; names are safer (data/README.md)")
+    return label, [meaning.get(key, "") for key in keys]
 
 
 def first_words(cells: tuple[str, ...]) -> list[str]:
     return [cell.split()[0] if cell else "" for cell in cells]
 
 
-def class_number(cell: str, classes: list[str]) -> str:
-    """The class that a number such as 3 or 3.0 stands for, or nothing."""
-    index = int(cell.partition(".")[0]) if re.fullmatch(r"\d+(\.0*)?", cell) else len(classes)
-    return classes[index] if index < len(classes) else ""
+def whole_numbers(cells: tuple[str, ...]) -> list[str]:
+    """7 for 7 and 7.0, nothing for what is no whole number."""
+    return [str(int(cell.split(".")[0])) if re.fullmatch(r"\d+(\.0*)?", cell) else "" for cell in cells]

@@ -14,8 +14,9 @@ import os
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,65 +139,66 @@ def open_pack(folder: Path) -> Pack:
     return pack
 
 
-def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int,
-               quiet: bool) -> None:
-    """Opens every image on all cores, in order, a bounded number at a time."""
-    total, product, count = np.zeros((side, side, 3)), np.zeros((3, 3)), 0
-    seen: dict[bytes, Any] = {}   # digest of the pixels: item
-    content = {part: hashlib.sha256() for part in PARTS}
-    skipped: list[str] = []
-    twins: list[str] = []
-    dim: list[str] = []
-    progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
-                    disable=True if quiet else None, leave=False)
-    for part in PARTS:
-        labels = []
-        with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
-            for opened in read_all(source, source.parts[part], side, threads):
-                progress.update()
-                if opened.error:
-                    # Pillow's own errors have no number: this one is the system's, and the rest may fail, too.
-                    if getattr(opened.error, "errno", None) not in (None, errno.EACCES, errno.EPERM, errno.EISDIR):
-                        raise UserError(f"{opened.item} was there a moment ago ({opened.error.strerror}): is {source.place} "
-                                        "being changed, or its drive gone? Start again when it is at rest")
-                    if strict:
-                        raise UserError(f"{opened.item} cannot be read ({opened.error}); without "
-                                        "--strict it is left out")
-                    skipped.append(f"{opened.item}: {opened.error}")
-                    continue
-                if opened.dim:
-                    dim.append(str(opened.item))
-                file.append(opened.image)
-                labels.append(opened.label)
-                name = source.classes[opened.label].encode("utf-8", "surrogateescape")
-                content[part].update(name + b"\0" + opened.digest)
-                if part == "train":
-                    total += opened.image
-                    product += opened.product
-                    count += 1
-                    seen[opened.digest] = opened.item
-                elif opened.digest in seen:
-                    twins.append(f"{opened.item} = {seen[opened.digest]}")
-        if not labels and source.parts[part]:
-            raise UserError(f"no image of the {part} part of {source.name} can be read ({skipped[0]})")
-        np.save(folder / f"{part}_labels.npy", np.array(labels, np.int64))
-    progress.close()
-    count = max(count, 1)   # of what is only measured
-    mean = total / count
-    centre = mean.mean((0, 1))
-    covariance = product / (count * side * side) - np.outer(centre, centre)
+def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int, quiet: bool) -> None:
+    """Every image as a row of PART.npy; the mean image and what else is known of the set beside it."""
+    with tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
+              disable=True if quiet else None, leave=False) as progress:
+        train, val = (write_part(source, part, folder, side, strict, threads, progress) for part in PARTS)
+    count = max(len(train.labels), 1)   # of what is only measured
+    mean = train.total / count
+    colour = mean.mean((0, 1))
+    covariance = train.product / (count * side * side) - np.outer(colour, colour)
     np.save(folder / "mean.npy", mean.astype(np.float32))
     findings = list(source.findings)
-    if twins:
+    same = dict(train.items)
+    if twins := [f"{item} = {same[digest]}" for digest, item in val.items if digest in same]:
         findings.append(f"{len(twins)} validation image(s) are in the training part, too "
                         f"(such as {twins[0]}): the errors will look better than they are")
-    if dim:
+    if dim := train.dim + val.dim:
         findings.append(dim_text(dim))
     write_json(folder / "pack.json", {
         "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
         "classes": source.classes, "covariance": covariance.tolist(), "findings": findings,
-        "skipped": skipped, "split": source.split,
-        "content": {part: found.hexdigest() for part, found in content.items()}})
+        "skipped": train.skipped + val.skipped, "split": source.split,
+        "content": {"train": train.content.hexdigest(), "val": val.content.hexdigest()}})
+
+
+class Written:
+    """What is known of a part when it is written."""
+
+    def __init__(self, side: int) -> None:
+        self.labels: list[int] = []
+        self.items: list[tuple[bytes, Any]] = []     # digest of the pixels, item
+        self.skipped: list[str] = []                 # unreadable files, each with the reason
+        self.dim: list[str] = []
+        self.content = hashlib.sha256()              # of classes and pixels
+        self.total = np.zeros((side, side, 3))       # of the images
+        self.product = np.zeros((3, 3))              # R, G, B times R, G, B, added up over all pixels
+
+
+def write_part(source: Source, part: str, folder: Path, side: int, strict: bool, threads: int,
+               progress: tqdm) -> Written:
+    """Opens the images of a part on all cores, and writes them and their labels in order."""
+    written = Written(side)
+    with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
+        for opened in in_order(partial(open_item, source, side), source.parts[part], threads, 4 * threads):
+            progress.update()
+            if opened.error:
+                check_error(opened, source, strict)
+                written.skipped.append(f"{opened.item}: {opened.error}")
+                continue
+            file.append(opened.image)
+            written.labels.append(opened.label)
+            written.items.append((opened.digest, opened.item))
+            written.dim += [str(opened.item)] * opened.dim
+            written.content.update(source.classes[opened.label].encode("utf-8", "surrogateescape") + b"\0")
+            written.content.update(opened.digest)
+            written.total += opened.image
+            written.product += opened.product
+    if written.skipped and not written.labels:
+        raise UserError(f"no image of the {part} part of {source.name} can be read ({written.skipped[0]})")
+    np.save(folder / f"{part}_labels.npy", np.array(written.labels, np.int64))
+    return written
 
 
 @dataclass
@@ -212,30 +214,38 @@ class Opened:
     dim: bool = False                    # all pixels in the lowest quarter of more than 8 bits
 
 
-def read_all(source: Source, items: list[Item], side: int, threads: int) -> Iterator[Opened]:
-    """The items, opened; pillow, torch, numpy and hashlib all work without Python's lock."""
-    def read(item: Item) -> Opened:
-        try:
-            whole = source.open(item[0], side)
-            image = square(whole, side)
-        except Exception as error:  # pillow raises nearly anything for a damaged file
-            return Opened(*item, error)
-        colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
-        product = np.array([[a @ b for b in colours] for a in colours], np.float64)
-        return Opened(*item, None, image, hashlib.sha256(image).digest(), product, "dim" in whole.info)
+def open_item(source: Source, side: int, item: Item) -> Opened:
+    """On threads: Pillow, torch, numpy and hashlib all work without Python's lock."""
+    try:
+        whole = source.open(item[0], side)
+        image = square(whole, side)
+    except Exception as error:  # Pillow raises nearly anything for a damaged file
+        return Opened(*item, error)
+    colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
+    product = np.array([[a @ b for b in colours] for a in colours], np.float64)
+    return Opened(*item, None, image, hashlib.sha256(image).digest(), product, "dim" in whole.info)
 
-    return in_order(read, items, threads, 4 * threads)
+
+def check_error(opened: Opened, source: Source, strict: bool) -> None:
+    """UserError for an image that cannot be read, if it is `strict`, or if the rest may fail, too: Pillow's own
+    errors have no number, the system's have."""
+    number = getattr(opened.error, "errno", None)
+    if number not in (None, errno.EACCES, errno.EPERM, errno.EISDIR):
+        raise UserError(f"{opened.item} was there a moment ago, and cannot be read now ({opened.error.strerror}). "
+                        f"Start again when nothing changes the files of {source.place} and its disk is connected")
+    if strict:
+        raise UserError(f"{opened.item} cannot be read ({opened.error}); without --strict it is left out")
 
 
 class RowFile:
     """A .npy file of rows whose number is not known beforehand: rows, then the header."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...], kind: str = "|u1") -> None:
-        self.shape, self.kind, self.count = shape, kind, 0
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: str = "|u1") -> None:
+        self.shape, self.dtype, self.count = shape, dtype, 0
         self.file = open(path, "wb")
 
     def __enter__(self) -> RowFile:
-        self._header()
+        self.write_header()
         return self
 
     def append(self, row: np.ndarray) -> None:
@@ -244,9 +254,9 @@ class RowFile:
 
     def __exit__(self, *exception: object) -> None:
         self.file.seek(0)
-        self._header()  # numpy leaves room for the first axis to grow
+        self.write_header()  # numpy leaves room for the first axis to grow
         self.file.close()
 
-    def _header(self) -> None:
+    def write_header(self) -> None:
         np.lib.format.write_array_header_1_0(self.file, {
-            "descr": self.kind, "fortran_order": False, "shape": (self.count, *self.shape)})
+            "descr": self.dtype, "fortran_order": False, "shape": (self.count, *self.shape)})
