@@ -1,7 +1,7 @@
-"""Opening any image file, to RGB, to the square of section 2; and work in order on threads.
+"""From any image file to RGB to the square of section 2.
 
-The packed form is section 2 of the paper: the shorter side to 256, the central 256 x 256, kept as it is. For
-another input size S the side is S * 256 / 224.
+The way of an image to conv1: `open_image` (a file, to RGB) and `square` (side x side pixels) here; pack.py keeps
+the squares; augment.py cuts `crop`s, or the `centre`, out of them; `AlexNet.prepare` subtracts the mean image.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ import re
 import threading
 import warnings
 import zlib
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from functools import cache
-from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,11 +26,37 @@ from torch import Tensor
 
 LARGE = 20_000_000   # pixels from which an image has to wait for its turn
 MOST = 4 * 2 * 89_478_485   # bytes to open a JPEG at reduced scale: what the pixels of Pillow's limit take
-PNG = b"\x89PNG\r\n\x1a\n"
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339   # TIFF's tags
 
 one_at_a_time = threading.Lock()
 
+
+# ------------------------------------------------------------------- section 2
+
+def packed_side(image_size: int) -> int:
+    """The side of the squares for an input of `image_size` pixels: 256 for 224, and in proportion."""
+    return round(image_size * 256 / 224)
+
+
+def square(image: Image.Image, side: int) -> np.ndarray:
+    """Section 2: the shorter side to `side`, the central square; (side, side, 3) uint8 from RGB.
+
+    A picture far larger than that is first reduced by a whole factor, as `open_image` does with JPEG: never
+    below twice the side. torch's bicubic then gives what Pillow's does, to a grey level, in a fraction of
+    the time.
+    """
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    pixels = np.array(image.reduce(max(1, short // (2 * side)), (left, top, left + short, top + short)))
+    if len(pixels) == side:
+        return pixels
+    channels = torch.from_numpy(pixels[None]).permute(0, 3, 1, 2)
+    resized = F.interpolate(channels, (side, side), mode="bicubic", antialias=True)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+# ------------------------------------------------------------------- files
 
 def open_image(file: Any, side: int | None = None) -> Image.Image:
     """Any image (a path, an open file or its bytes) as `to_rgb` makes it; the first frame of several.
@@ -66,7 +89,7 @@ def decode(file: Any, side: int | None) -> Image.Image:
         try:
             image, most = Image.open(file, formats=formats()), math.inf
         except Image.DecompressionBombError:   # Pillow counts a JPEG's pixels, we the bytes at reduced scale
-            if content(file, 3) != b"\xff\xd8\xff":
+            if content(file, len(JPEG)) != JPEG:
                 raise
             image, most = JpegImagePlugin.jpeg_factory(io.BytesIO(content(file))), MOST
         with image:
@@ -93,6 +116,29 @@ def formats() -> list[str]:
         import pillow_heif
         pillow_heif.register_heif_opener()
     return [name for name in Image.OPEN if name not in ("EPS", "WMF", "FPX", "MIC")]
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """How the names of image files end, in lower case: for all `formats()` but films and measurements, which
+    Pillow does not decode; and for HEIC and AVIF, whose package may be missing: whoever opens one is told."""
+    decoded = set(formats()) - {"BUFR", "GRIB", "HDF5", "MPEG"}
+    endings = {suffix for suffix, name in Image.registered_extensions().items() if name in decoded}
+    return frozenset(endings | {".heic", ".heif", ".hif", ".avif"})
+
+
+def is_image(path: Path) -> bool:
+    """By its suffix; by its content if it has none, or one that is no kind of file (1.jpg?w=200, 1.jpg.1)."""
+    suffix = path.suffix.lower()
+    if suffix in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", suffix) or not path.is_file():
+        return suffix in suffixes()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.open(path, formats=formats()).close()
+            return True
+    except Exception as error:   # Pillow raises nearly anything
+        return isinstance(error, Image.DecompressionBombError)
 
 
 def content(file: Any, count: int = -1) -> bytes:
@@ -125,30 +171,7 @@ def without_remarks(png: bytes) -> bytes:
     return b"".join(kept)
 
 
-@cache
-def suffixes() -> frozenset[str]:
-    """How the names of image files end, in lower case: for all `formats()` but films and measurements, which
-    Pillow does not decode; and for HEIC and AVIF, whose package may be missing: whoever opens one is told."""
-    decoded = set(formats()) - {"BUFR", "GRIB", "HDF5", "MPEG"}
-    endings = {suffix for suffix, name in Image.registered_extensions().items() if name in decoded}
-    return frozenset(endings | {".heic", ".heif", ".hif", ".avif"})
-
-
-def is_image(path: Path) -> bool:
-    """By its suffix; by its content if it has none, or one that is no kind of file (1.jpg?w=200, 1.jpg.1)."""
-    suffix = path.suffix.lower()
-    if suffix in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", suffix) or not path.is_file():
-        return suffix in suffixes()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Image.open(path, formats=formats()).close()
-            return True
-    except Image.DecompressionBombError:
-        return True
-    except Exception:   # pillow raises nearly anything
-        return False
-
+# ------------------------------------------------------------------- pixels
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB with 8 bits from any mode of Pillow, turned as its EXIF data say; transparent parts become white.
@@ -205,7 +228,7 @@ def dim_text(names: list[str]) -> str:
 def from_array(pixels: np.ndarray | Tensor) -> Image.Image:
     """RGB from an array (H, W) or (H, W, C), or a tensor (C, H, W), C = 1, 3 or 4; either may have the other
     order. bool, uint8, uint16, or floating point with white at 1 or 255; ValueError or TypeError else."""
-    axes = (0, 2) if isinstance(pixels, Tensor) else (2, 0)
+    axes = (0, 2) if isinstance(pixels, Tensor) else (2, 0)   # of the channels, the likelier one first
     if isinstance(pixels, Tensor):
         pixels = pixels.detach().cpu()
         pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy()
@@ -221,59 +244,3 @@ def from_array(pixels: np.ndarray | Tensor) -> Image.Image:
         pixels = to_bytes(pixels, 65535 if kind == np.uint16 else 255 if high >= 16 else 1)
     pixels = pixels if axis is None else np.moveaxis(pixels, axis, 2)
     return to_rgb(Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
-
-
-def square(image: Image.Image, side: int) -> np.ndarray:
-    """Section 2: the shorter side to `side`, the central square; (side, side, 3) uint8 from RGB.
-
-    A picture far larger than that is first reduced by a whole factor, as `open_image` does with JPEG: never
-    below twice the side. torch's bicubic then gives what Pillow's does, to a grey level, in a fraction of
-    the time.
-    """
-    short = min(image.size)
-    left, top = (image.width - short) // 2, (image.height - short) // 2
-    pixels = np.array(image.reduce(max(1, short // (2 * side)), (left, top, left + short, top + short)))
-    if len(pixels) == side:
-        return pixels
-    resized = F.interpolate(torch.from_numpy(pixels)[None].permute(0, 3, 1, 2), (side, side), mode="bicubic", antialias=True)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
-
-
-def packed_side(image_size: int) -> int:
-    """256 for 224, and in proportion."""
-    return round(image_size * 256 / 224)
-
-
-# ------------------------------------------------------------------- work in order on threads
-
-def in_order(function: Callable[[Any], Any], items: Iterable[Any], threads: int,
-             ahead: int) -> Iterator[Any]:
-    """`function` of each item, in the order of the items, worked out by threads, at most `ahead`
-    items before they are asked for."""
-    coming = iter(items)
-    first = list(islice(coming, ahead))
-    threads = max(1, min(threads, len(first)))
-    main_threads = torch.get_num_threads()
-    ready = threading.Barrier(threads + 1)
-
-    def start() -> None:
-        """Such a thread computes alone, like those of torch's loader: with helpers of its own there would be
-        more threads than cores, and the network's would wait for each other asleep, at half the speed."""
-        torch.get_num_threads()   # torch sets a thread up when it is first asked, with the number last set by any
-        torch.set_num_threads(1)
-        ready.wait()
-
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for _ in range(threads):   # each waits for all, so each has a thread to itself
-            pool.submit(start)
-        ready.wait()
-        torch.set_num_threads(main_threads)   # the last word: a part of the setting is everybody's
-        waiting = deque(pool.submit(function, item) for item in first)
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(coming, 1))
-            yield result
-    finally:
-        ready.abort()   # for those that would wait for ever, should we have been interrupted before
-        pool.shutdown(cancel_futures=True)

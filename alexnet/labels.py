@@ -17,7 +17,7 @@ from typing import Iterator
 
 from alexnet.files import UserError
 from alexnet.images import suffixes
-from alexnet.names import alike, part_of
+from alexnet.layout import alike, part_of
 from alexnet.text import not_utf8, text_of
 
 LISTS = (".csv", ".tsv", ".txt")

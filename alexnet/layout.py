@@ -1,4 +1,4 @@
-"""What folders mean: parts (train, val, test), and classes."""
+"""What the names of files and folders mean: parts (train, val, test) and classes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,68 @@ import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Collection, Iterable
+from unicodedata import normalize
 
 from alexnet.files import UserError
 from alexnet.folders import Folder
-from alexnet.names import by_name, part_of
 
 PARTS = ("train", "val")
 VAL_NAMES = ("val", "validation", "valid", "test")
+ByClass = dict[str, list[Path]]
+# How the parts of a data set are called, and what adds nothing to such a name.
+PART_WORDS = {"train": "train|training|trainval|训练", "val": "val|valid|validation|验证",
+              "test": "test|testing|eval|evaluation|测试"}
+FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|part|集"
+# In a file's name: a date at its end; a number at its end; what follows the first number.
+DATE = r"[\s._-]*(?<!\d)(19|20)\d\d[._-]?(0\d|1[0-2])[._-]?[0-3]\d([T\s._-]+\d\d[._:-]?\d\d[._:-]?\d\d)?$"
+LAST_NUMBER = r"[\s._-]*\(?\d+\)?$"
+FROM_FIRST_NUMBER = r"[\s._-]+\(?\d+\)?(?![^\s._-]).*$"
+FEW_IMAGES = 10   # of a class, on average: then perhaps its name was read too finely
+
+
+def alike(name: str) -> str:
+    """The same for Café and café, also as a Mac writes it (é in two pieces), and with a blank behind."""
+    return normalize("NFC", name).casefold().strip()
+
+
+def part_of(name: str) -> tuple[str, str]:
+    """Which part a name speaks of (train, val, test, or none), and what else it says: train and seg for
+    seg_train, val and nothing for Validation, val2017 and valImages."""
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    spoken = {part: word for part, pattern in PART_WORDS.items() for word in words
+              if re.fullmatch(f"({pattern})({FILLERS})?", word)}
+    if len(spoken) != 1:
+        return "", ""
+    (part, word), = spoken.items()
+    return part, " ".join(other for other in words if other != word and not re.fullmatch(FILLERS, other))
+
+
+def by_name(files: list[Path], known: Collection[str] = ()) -> ByClass:
+    """Flat files by class: what stands before the number in their names (cat.0.jpg), and before a date.
+
+    cat-3-017.jpg may be of the class cat-3 or cat: the one that is `known`; else cat-3, unless that makes
+    many classes of few images. No classes where nearly each file would be its own (names that are hashes).
+    """
+    fine = before_number(files, LAST_NUMBER)
+    coarse = before_number(files, f"{FROM_FIRST_NUMBER}|{LAST_NUMBER}")
+    if known:
+        return max(fine, coarse, key=lambda classes: len(classes.keys() & set(known)))
+    if len(files) < FEW_IMAGES * len(fine) and 1 < len(coarse) < len(fine):
+        return coarse
+    return {} if len(fine) > max(10, sum(map(len, fine.values())) / 2) else fine
+
+
+def before_number(files: list[Path], number: str) -> ByClass:
+    """The files by what is left of their names without a date, or else without what the pattern `number` finds;
+    those of which no letter is left, or everything, are left out."""
+    classes: ByClass = {}
+    for path in files:
+        name = re.sub(DATE, "", path.stem)
+        if name == path.stem:
+            name = re.sub(DATE, "", re.sub(number, "", name))
+        if name != path.stem and re.search(r"[^\W\d_]", name):
+            classes.setdefault(name.rstrip("._- "), []).append(path)
+    return classes
 
 
 def parts_in(folder: Folder) -> dict[str, Folder]:
@@ -46,20 +101,31 @@ def look_through(folder: Folder) -> Folder:
     return inner if same else folder
 
 
-def by_class(folder: Folder, known: Collection[str] = ()) -> tuple[dict[str, list[Path]], Counter[str]]:
+def by_class(folder: Folder, known: Collection[str] = ()) -> tuple[ByClass, Counter[str]]:
     """Images by class, of class folders or of a flat folder with names like cat.0.jpg, dog_12.png; and how many
     other files lie there."""
-    classes = {name: inner.all_images() for name, inner in folder.folders.items()}
-    others = sum((inner.all_others() for inner in folder.folders.values()), Counter())
+    classes, others = by_folder(folder.folders)
     if any(classes.values()):
         return classes, others
     return by_name(folder.images, known) or classes, others + folder.others
+
+
+def by_folder(folders: dict[str, Folder]) -> tuple[ByClass, Counter[str]]:
+    """The images in the folder of each class, and how many other files lie there."""
+    others = sum((folder.all_others() for folder in folders.values()), Counter())
+    return {name: folder.all_images() for name, folder in folders.items()}, others
 
 
 def parts_in_classes(folder: Folder) -> dict[str, dict[str, Folder]]:
     """The parts of each class if they lie in the class folders (cat/train, cat/val), else nothing."""
     found = {name: parts_in(inner) for name, inner in folder.folders.items() if inner.has_image()}
     return found if all("train" in parts for parts in found.values()) else {}
+
+
+def unused(folder: Folder, parts: dict[str, Folder]) -> list[str]:
+    """The folders beside the parts that hold images."""
+    used = {path for part in parts.values() for path in (part.path, part.path.parent)}
+    return [name for name, inner in folder.folders.items() if inner.path not in used and inner.has_image()]
 
 
 def several_classes(folder: Folder) -> bool:
@@ -80,7 +146,7 @@ def measured_part(place: Path, classes: list[str], part: str | None = None) -> P
     return (found or top).path
 
 
-def check_depth(train: Path, classes: dict[str, list[Path]], sure: bool) -> list[str]:
+def check_depth(train: Path, classes: ByClass, sure: bool) -> list[str]:
     """Says which class folders hold folders; UserError if all hold the same ones, unless it is `sure` what
     the classes are."""
     inside = {name: {path.relative_to(train).parts[1] for path in files

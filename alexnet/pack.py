@@ -25,9 +25,10 @@ from tqdm import tqdm
 
 from alexnet.augment import centre
 from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folder, write_json
-from alexnet.images import dim_text, in_order, packed_side, square
+from alexnet.images import dim_text, packed_side, square
 from alexnet.layout import PARTS
 from alexnet.sources import Item, Source
+from alexnet.threads import in_order
 
 FORMAT = 2           # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
 
@@ -139,69 +140,7 @@ def open_pack(folder: Path) -> Pack:
     return pack
 
 
-def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int, quiet: bool) -> None:
-    """Every image as a row of PART.npy; the mean image and what else is known of the set beside it."""
-    with tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
-              disable=True if quiet else None, leave=False) as progress:
-        train, val = (write_part(source, part, folder, side, strict, threads, progress) for part in PARTS)
-    count = max(len(train.labels), 1)   # of what is only measured
-    mean = train.total / count
-    colour = mean.mean((0, 1))
-    covariance = train.product / (count * side * side) - np.outer(colour, colour)
-    np.save(folder / "mean.npy", mean.astype(np.float32))
-    findings = list(source.findings)
-    same = dict(train.items)
-    if twins := [f"{item} = {same[digest]}" for digest, item in val.items if digest in same]:
-        findings.append(f"{len(twins)} validation image(s) are in the training part, too "
-                        f"(such as {twins[0]}): the errors will look better than they are")
-    if dim := train.dim + val.dim:
-        findings.append(dim_text(dim))
-    write_json(folder / "pack.json", {
-        "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
-        "classes": source.classes, "covariance": covariance.tolist(), "findings": findings,
-        "skipped": train.skipped + val.skipped, "split": source.split,
-        "content": {"train": train.content.hexdigest(), "val": val.content.hexdigest()}})
-
-
-class Written:
-    """What is known of a part when it is written."""
-
-    def __init__(self, side: int) -> None:
-        self.labels: list[int] = []
-        self.items: list[tuple[bytes, Any]] = []     # digest of the pixels, item
-        self.skipped: list[str] = []                 # unreadable files, each with the reason
-        self.dim: list[str] = []
-        self.content = hashlib.sha256()              # of classes and pixels
-        self.total = np.zeros((side, side, 3))       # of the images
-        self.product = np.zeros((3, 3))              # R, G, B times R, G, B, added up over all pixels
-
-
-def write_part(source: Source, part: str, folder: Path, side: int, strict: bool, threads: int,
-               progress: tqdm) -> Written:
-    """Opens the images of a part on all cores, and writes them and their labels in order."""
-    written = Written(side)
-    with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
-        for opened in in_order(partial(open_item, source, side), source.parts[part], threads, 4 * threads):
-            progress.update()
-            if opened.error:
-                check_error(opened, source, strict)
-                written.skipped.append(f"{opened.item}: {opened.error}")
-                continue
-            file.append(opened.image)
-            written.labels.append(opened.label)
-            written.items.append((opened.digest, opened.item))
-            written.dim += [str(opened.item)] * opened.dim
-            written.content.update(source.classes[opened.label].encode("utf-8", "surrogateescape") + b"\0")
-            written.content.update(opened.digest)
-            written.total += opened.image
-            written.product += opened.product
-    if written.skipped and not written.labels:
-        raise UserError(f"no image of the {part} part of {source.name} can be read ({written.skipped[0]})")
-    np.save(folder / f"{part}_labels.npy", np.array(written.labels, np.int64))
-    return written
-
-
-@dataclass
+@dataclass(slots=True)
 class Opened:
     """An image on its way into a pack, with what is worked out while it is at hand."""
 
@@ -211,7 +150,64 @@ class Opened:
     image: np.ndarray | None = None      # (side, side, 3) uint8
     digest: bytes = b""                  # of its pixels
     product: np.ndarray | None = None    # (3, 3): R, G, B times R, G, B, added up over its pixels
-    dim: bool = False                    # all pixels in the lowest quarter of more than 8 bits
+    dim: bool = False                    # see `images.dim_text`
+
+
+def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int, quiet: bool) -> None:
+    """Opens every image on all cores, in order, a bounded number at a time."""
+    total, product = np.zeros((side, side, 3)), np.zeros((3, 3))   # of the training images
+    good: dict[str, list[Opened]] = {part: [] for part in PARTS}
+    skipped: list[str] = []
+    progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
+                    disable=True if quiet else None, leave=False)
+    for part in PARTS:
+        with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
+            for opened in in_order(partial(open_item, source, side), source.parts[part], threads, 4 * threads):
+                progress.update()
+                if opened.error:
+                    check_error(opened, source, strict)
+                    skipped.append(f"{opened.item}: {opened.error}")
+                    continue
+                file.append(opened.image)
+                if part == "train":
+                    total += opened.image
+                    product += opened.product
+                opened.image = opened.product = None
+                good[part].append(opened)
+        if source.parts[part] and not good[part]:
+            raise UserError(f"no image of the {part} part of {source.name} can be read ({skipped[0]})")
+        np.save(folder / f"{part}_labels.npy", np.array([opened.label for opened in good[part]], np.int64))
+    progress.close()
+    count = max(len(good["train"]), 1)   # of what is only measured
+    mean = total / count
+    colour = mean.mean((0, 1))
+    np.save(folder / "mean.npy", mean.astype(np.float32))
+    write_json(folder / "pack.json", {
+        "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
+        "classes": source.classes,
+        "covariance": (product / (count * side * side) - np.outer(colour, colour)).tolist(),
+        "findings": source.findings + what_looks_odd(good), "skipped": skipped, "split": source.split,
+        "content": {part: content_digest(good[part], source.classes) for part in PARTS}})
+
+
+def what_looks_odd(good: dict[str, list[Opened]]) -> list[str]:
+    """Validation images that are training images, too; and dim ones."""
+    findings, trained_on = [], {opened.digest: opened.item for opened in good["train"]}
+    twins = [opened for opened in good["val"] if opened.digest in trained_on]
+    if twins:
+        findings.append(f"{len(twins)} validation image(s) are in the training part, too (such as "
+                        f"{twins[0].item} = {trained_on[twins[0].digest]}): the errors will look better than they are")
+    if dim := [str(opened.item) for part in PARTS for opened in good[part] if opened.dim]:
+        findings.append(dim_text(dim))
+    return findings
+
+
+def content_digest(images: list[Opened], classes: list[str]) -> str:
+    """Of the classes and pixels of a part."""
+    content = hashlib.sha256()
+    for opened in images:
+        content.update(classes[opened.label].encode("utf-8", "surrogateescape") + b"\0" + opened.digest)
+    return content.hexdigest()
 
 
 def open_item(source: Source, side: int, item: Item) -> Opened:

@@ -16,8 +16,10 @@ import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Callable, Collection, Iterable, Iterator, NamedTuple
+from typing import IO, Any, Collection, Iterable, Iterator, NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +27,13 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import augment
-from alexnet.images import (dim_text, from_array, in_order, one_at_a_time, open_image, packed_side, square,
-                            to_rgb)
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, printable, read_csv
 from alexnet.folders import Folder
+from alexnet.images import dim_text, from_array, one_at_a_time, open_image, packed_side, square, to_rgb
 from alexnet.model import AlexNet
-from alexnet.names import alike
+from alexnet.layout import alike
+from alexnet.threads import in_order
 
 CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
 
@@ -86,7 +88,17 @@ def as_people_sort(path: Path) -> list[list[tuple[int, int, str]]]:
              for piece in re.split(r"(\d+)", part)] for part in path.parts]
 
 
-# ------------------------------------------------------------------- reading and computing
+# ------------------------------------------------------------------- to squares
+
+@dataclass
+class Opened:
+    """A picture on its way to the network."""
+
+    picture: Picture
+    square: np.ndarray | None = None   # (side, side, 3) uint8, as in a pack (section 2)
+    error: Exception | None = None
+    dim: bool = False                  # see `images.dim_text`
+
 
 def each(pictures: Any) -> Iterable[Picture]:
     """The pictures of several, of a batch (N, ...), or the one that was given."""
@@ -105,9 +117,30 @@ def as_rgb(picture: Picture, side: int) -> Image.Image:
     return open_image(picture, side)
 
 
-def as_square(picture: Picture, side: int) -> np.ndarray:
-    """(side, side, 3) uint8, as in a pack (section 2)."""
-    return square(as_rgb(picture, side), side)
+def open_picture(picture: Picture, side: int) -> Opened:
+    """A picture as a square for the network, or why it cannot be one."""
+    try:
+        image = as_rgb(picture, side)
+        return Opened(picture, square(image, side), dim="dim" in image.info)
+    except Exception as error:  # Pillow raises nearly anything for a damaged file
+        return Opened(picture, error=error)
+
+
+def open_batches(model: AlexNet, pictures: Picture | Iterable[Picture], batch_size: int,
+                 threads: int | None) -> Iterator[tuple[list[Opened], Tensor]]:
+    """The pictures in order, `batch_size` at a time, with the squares of those that can be read:
+    (N, 3, side, side) uint8 on the model's device. At most some two batches are in memory."""
+    side, dim = packed_side(model.image_size), []
+    if model.training:
+        raise ValueError("the model is in training mode: call model.eval() first")
+    threads = threads or os.cpu_count() or 1
+    coming = in_order(partial(open_picture, side=side), each(pictures), threads, batch_size + threads)
+    while batch := list(islice(coming, batch_size)):
+        dim += [name_of(opened.picture) or "one in memory" for opened in batch if opened.dim]
+        squares = [opened.square for opened in batch if not opened.error]
+        yield batch, augment.as_batch(squares or np.empty((0, side, side, 3), np.uint8)).to(model.mean.device)
+    if dim:
+        print(printable(f"warning: {dim_text(dim)}"), file=sys.stderr)
 
 
 def name_of(picture: Picture) -> str:
@@ -123,48 +156,42 @@ def reason(error: Exception) -> str:
     return text if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {text}"
 
 
-def outputs(model: AlexNet, pictures: Picture | Iterable[Picture], compute: Callable[[Tensor], Tensor],
-            batch_size: int, threads: int | None) -> Iterator[tuple[Picture, Tensor | Exception]]:
-    """Each picture, in order, with its row of `compute(squares)`, or with what was raised.
+# ------------------------------------------------------------------- to answers
 
-    compute: (N, 3, side, side) uint8 on the model's device, to (N, ...). At most some two batches of
-    pictures are in memory. A row that holds NaN or infinity counts as an error.
+def classify(model: AlexNet, pictures: Picture | Iterable[Picture], top: int = 5, views: int = 1,
+             batch_size: int = 128, threads: int | None = None,
+             dtype: torch.dtype | None = None) -> Iterator[Prediction]:
+    """The `top` most probable classes of each picture, in order. A picture alone, too, gives an iterator.
+
+    views: 1 or 10 crops.    dtype: bf16 or fp32, by default what the device does best.
     """
-    side, device = packed_side(model.image_size), model.mean.device
-    if model.training:
-        raise ValueError("the model is in training mode: call model.eval() first")
+    dtype = dtype or choose_precision("auto", model.mean.device)
+    if model.num_classes < 2:
+        raise ValueError("a network with one output tells no classes apart: its softmax is always 1")
+    top = min(top, model.num_classes)
+    for batch, squares in open_batches(model, pictures, batch_size, threads):
+        with torch.inference_mode():
+            found = probabilities(model, squares, views, dtype) if len(squares) else squares
+        for picture, row in in_their_order(batch, found):
+            path = name_of(picture)
+            if isinstance(row, Exception):
+                yield Prediction(path, error=reason(row))
+                continue
+            order = row.argsort(descending=True, stable=True)[:top].tolist()
+            yield Prediction(path, tuple(Answer(index, model.classes[index], row[index].item())
+                                         for index in order))
 
-    dim: list[str] = []
 
-    def attempt(picture: Picture) -> tuple[Picture, np.ndarray | Exception]:
-        try:
-            image = as_rgb(picture, side)
-            if "dim" in image.info:
-                dim.append(name_of(picture) or "one in memory")
-            return picture, square(image, side)
-        except Exception as error:  # pillow raises nearly anything for a damaged file
-            return picture, error
-
-    def answered(waiting: list[tuple[Picture, np.ndarray | Exception]]) -> Iterator[tuple[Picture, Tensor | Exception]]:
-        squares = [result for _, result in waiting if not isinstance(result, Exception)]
-        rows = iter(compute(augment.as_batch(squares).to(device)).cpu() if squares else ())
-        for picture, result in waiting:
-            row = result if isinstance(result, Exception) else next(rows)
-            if isinstance(row, Tensor) and not row.isfinite().all():
-                row = ValueError("the network computes NaN or infinity: its weights are damaged or too large")
-            yield picture, row
-
-    waiting: list[tuple[Picture, np.ndarray | Exception]] = []
-    threads = threads or os.cpu_count() or 1
-    with torch.inference_mode():
-        for entry in in_order(attempt, each(pictures), threads, batch_size + threads):
-            waiting.append(entry)
-            if len(waiting) == batch_size:
-                yield from answered(waiting)
-                waiting = []
-        yield from answered(waiting)
-    if dim:
-        print(printable(f"warning: {dim_text(dim)}"), file=sys.stderr)
+def features(model: AlexNet, pictures: Picture | Iterable[Picture], layer: str, batch_size: int = 128,
+             threads: int | None = None,
+             dtype: torch.dtype | None = None) -> Iterator[tuple[Picture, Tensor | Exception]]:
+    """Each picture with the values of a layer (any name of `model.activations`), in order, or with its error."""
+    dtype = dtype or choose_precision("auto", model.mean.device)
+    for batch, squares in open_batches(model, pictures, batch_size, threads):
+        with torch.inference_mode(), precision(squares.device, dtype):
+            crops = augment.centre(squares, model.image_size).contiguous(memory_format=torch.channels_last)
+            found = model.activations(crops, [layer])[layer].float() if len(crops) else crops
+        yield from in_their_order(batch, found)
 
 
 def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtype) -> Tensor:
@@ -182,40 +209,15 @@ def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtyp
     return total
 
 
-def classify(model: AlexNet, pictures: Picture | Iterable[Picture], top: int = 5, views: int = 1,
-             batch_size: int = 128, threads: int | None = None,
-             dtype: torch.dtype | None = None) -> Iterator[Prediction]:
-    """The `top` most probable classes of each picture, in order. A picture alone, too, gives an iterator.
-
-    views: 1 or 10.    dtype: bf16 or fp32, by default what the device does best.
-    """
-    dtype = dtype or choose_precision("auto", model.mean.device)
-    if model.num_classes < 2:
-        raise ValueError("a network with one output tells no classes apart: its softmax is always 1")
-    top = min(top, model.num_classes)
-    rows = outputs(model, pictures, lambda squares: probabilities(model, squares, views, dtype),
-                   batch_size, threads)
-    for picture, row in rows:
-        path = name_of(picture)
-        if isinstance(row, Exception):
-            yield Prediction(path, error=reason(row))
-            continue
-        order = row.argsort(descending=True, stable=True)[:top].tolist()
-        yield Prediction(path, tuple(Answer(index, model.classes[index], row[index].item())
-                                     for index in order))
-
-
-def features(model: AlexNet, pictures: Picture | Iterable[Picture], layer: str, batch_size: int = 128,
-             threads: int | None = None,
-             dtype: torch.dtype | None = None) -> Iterator[tuple[Picture, Tensor | Exception]]:
-    """Each picture with the values of a layer (any name of `model.activations`), in order."""
-    dtype = dtype or choose_precision("auto", model.mean.device)
-
-    def compute(squares: Tensor) -> Tensor:
-        crop = augment.centre(squares, model.image_size).contiguous(memory_format=torch.channels_last)
-        with precision(squares.device, dtype):
-            return model.activations(crop, [layer])[layer].float()
-    return outputs(model, pictures, compute, batch_size, threads)
+def in_their_order(batch: list[Opened], found: Tensor) -> Iterator[tuple[Picture, Tensor | Exception]]:
+    """Each picture of a batch with its row of what the network found for those that could be read, or with its
+    error. A row that holds NaN or infinity counts as an error."""
+    rows = iter(found.cpu())
+    for opened in batch:
+        row = opened.error or next(rows)
+        if isinstance(row, Tensor) and not row.isfinite().all():
+            row = ValueError("the network computes NaN or infinity: its weights are damaged or too large")
+        yield opened.picture, row
 
 
 # ------------------------------------------------------------------- names of classes

@@ -21,9 +21,8 @@ from alexnet.files import UserError, short
 from alexnet.folders import Folder, kind, kinds
 from alexnet.images import open_image, to_rgb
 from alexnet.labels import LISTS, Listed, lists_in, read_list
-from alexnet.layout import (PARTS, by_class, check_depth, in_doubt, listed, look_through, parts_in,
-                            parts_in_classes, several_classes)
-from alexnet.names import alike, part_of
+from alexnet.layout import (PARTS, ByClass, alike, by_class, by_folder, check_depth, in_doubt, listed,
+                            look_through, part_of, parts_in, parts_in_classes, several_classes, unused)
 from alexnet.text import lines_of
 from alexnet.torchvision_sets import open_sets
 
@@ -63,7 +62,8 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
             "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else
             f"there is no folder {where}"))
     if where == "demo":
-        source = demo_source()
+        source = Source("demo", list(demo.CLASSES), {part: demo.items(part) for part in PARTS},
+                        lambda key, side: demo.draw(key), "demo", f"version {demo.VERSION}")
     elif folder.is_dir():
         source = listed_source(folder, Path(labels)) if labels else folder_source(folder, val_fraction is None)
     elif Path(where).exists():
@@ -78,12 +78,6 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     return source
 
 
-def demo_source() -> Source:
-    parts = {part: [(key, label) for key, label in demo.items(part)] for part in PARTS}
-    return Source("demo", list(demo.CLASSES), parts, lambda key, side: demo.draw(key),
-                  "demo", f"version {demo.VERSION}")
-
-
 def split(source: Source, fraction: float) -> None:
     """Moves a seeded, stratified part of the training images to validation."""
     chance = np.random.default_rng(SPLIT_SEED)
@@ -91,7 +85,7 @@ def split(source: Source, fraction: float) -> None:
     for label in range(len(source.classes)):
         items = [item for item in source.parts["train"] if item[1] == label]
         order = chance.permutation(len(items))
-        count = min(len(items) - 1, max(1, round(len(items) * fraction))) if len(items) > 1 else 0
+        count = min(len(items) - 1, max(1, round(len(items) * fraction)))   # one stays
         val += [items[i] for i in sorted(order[:count])]
         train += [items[i] for i in sorted(order[count:])]
     source.parts = {"train": train, "val": val}
@@ -113,38 +107,45 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
         raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures "
                        "what is there", there)
     train, val = parts.get("train", top), parts.get("val") or parts.get("test")
-    held: dict[str, list[Path]] = {}
-    if not parts and (inner := parts_in_classes(top)):   # cat/train, cat/val
-        classes = {name: each["train"].all_images() for name, each in inner.items()}
-        others = sum((each["train"].all_others() for each in inner.values()), Counter())
-        held = {name: (each.get("val") or each["test"]).all_images() for name, each in inner.items()
-                if len(each) > 1}
-    else:
-        classes, others = by_class(train)
-    if not any(classes.values()):
+    inner = {} if parts else parts_in_classes(top)   # cat/train, cat/val
+    held, _ = by_folder({name: each.get("val") or each["test"] for name, each in inner.items() if len(each) > 1})
+    found, others = by_folder({name: each["train"] for name, each in inner.items()}) if inner else by_class(train)
+    classes = {name: found[name] for name in sorted(found) if found[name]}
+    if not classes:
         raise no_classes(folder, train, others)
-    findings = [f"class {name} is empty: left out" for name, files in classes.items() if not files]
-    classes = {name: classes[name] for name in sorted(classes) if classes[name]}
-    if parts:
-        used = {path for part in parts.values() for path in (part.path, part.path.parent)}
-        if beside := [name for name, each in top.folders.items() if each.path not in used and each.has_image()]:
-            findings.append(f"{listed(beside)} beside {train.name}/ are left alone")
+    names = list(classes)
+    findings = [f"class {name} is empty: left out" for name in found if not found[name]]
+    if beside := parts and unused(top, parts):
+        findings.append(f"{listed(beside)} beside {train.name}/ are left alone")
     if stray := sorted(set(train.images).difference(*classes.values())):
         findings.append(f"{len(stray)} picture(s) in {train.path} belong to no class, such as {stray[0].name}: "
                         "left out (a class is a folder, or what stands before the number in cat.0.jpg)")
     findings += check_depth(train.path, classes, sure=bool(parts or held))
-    names = list(classes)
+    if with_val and val:
+        held, more = by_class(val, names)
+        others += more
     items = {"train": numbered(classes, names), "val": []}
     if with_val and (val or held):
-        if val:
-            held, more = by_class(val, names)
-            others += more
         items["val"] = val_items(top, val or top, held, names, findings)
     return finished(folder, names, items, findings, others)
 
 
-def val_items(folder: Folder, val: Folder, classes: dict[str, list[Path]], names: list[str],
-              findings: list[str], known: str = "train/") -> list[Item]:
+def no_classes(folder: Path, train: Folder, others: Counter[str]) -> UserError:
+    """Says what a folder holds that has no classes, and which shape it is near."""
+    files, lists = train.all_images(), lists_in(train.path, folder)
+    if not files:
+        return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "")
+                         + ": it must hold train/ and val/ with a folder for each class, or class folders, "
+                         "or files named like cat.0.jpg (data/README.md)")
+    found = (f"{len(files)} image(s) in {train.path} have no classes: they lie in no class folders, and their "
+             f"names ({files[0].name}) give none, as cat.0.jpg would")
+    if lists:
+        return UserError(f"{found}. If a list says what they are, add --labels {shlex.quote(str(lists[0]))}")
+    return UserError(found) if train.path == folder else in_doubt(found, Folder(folder).folders)
+
+
+def val_items(folder: Folder, val: Folder, classes: ByClass, names: list[str], findings: list[str],
+              known: str = "train/") -> list[Item]:
     """The validation part: class folders, or flat files with a list of labels (ImageNet). `known` is what
     has the classes `names`."""
     classes = respelt(classes, names)
@@ -156,12 +157,10 @@ def val_items(folder: Folder, val: Folder, classes: dict[str, list[Path]], names
             findings.append(f"the pictures in {val.path} have no labels: left alone, and a part of the "
                             "training images is held out instead")
             return []
-    unknown = sorted(name for name in classes if classes[name] and name not in names)
-    missing = sorted(name for name in names if not classes.get(name))
-    if unknown:
+    if unknown := sorted(name for name in set(classes) - set(names) if classes[name]):
         findings.append(f"{val.name}/ has {len(unknown)} class(es) that {known} lacks "
                         f"({', '.join(unknown[:3])}): left out")
-    if missing:
+    if missing := sorted(name for name in names if not classes.get(name)):
         findings.append(f"{val.name}/ has no images of {len(missing)} class(es) that {known} has "
                         f"({', '.join(missing[:3])})")
     items = numbered(classes, names)
@@ -171,12 +170,12 @@ def val_items(folder: Folder, val: Folder, classes: dict[str, list[Path]], names
     return items
 
 
-def numbered(classes: dict[str, list[Path]], names: list[str]) -> list[Item]:
+def numbered(classes: ByClass, names: list[str]) -> list[Item]:
     """The files of the classes `names`, each with its class's number."""
     return [(path, label) for label, name in enumerate(names) for path in classes.get(name, [])]
 
 
-def respelt(classes: dict[str, list[Path]], names: list[str]) -> dict[str, list[Path]]:
+def respelt(classes: ByClass, names: list[str]) -> ByClass:
     """With the spelling of `names`, where a class is only spelt in another way."""
     known, found = {alike(name): name for name in names}, {}
     for name, files in classes.items():
@@ -216,73 +215,65 @@ def lost_in(found: Listed, files: list[Path], folder: Path, path: Path, why: str
     return findings
 
 
-def no_classes(folder: Path, train: Folder, others: Counter[str]) -> UserError:
-    """Says what a folder holds that has no classes, and which shape it is near."""
-    files, lists = train.all_images(), lists_in(train.path, folder)
-    if not files:
-        return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "")
-                         + ": it must hold train/ and val/ with a folder for each class, or class folders, "
-                         "or files named like cat.0.jpg (data/README.md)")
-    found = (f"{len(files)} image(s) in {train.path} have no classes: they lie in no class folders, and their "
-             f"names ({files[0].name}) give none, as cat.0.jpg would")
-    if lists:
-        return UserError(f"{found}. If a list says what they are, add --labels {shlex.quote(str(lists[0]))}")
-    return UserError(found) if train.path == folder else in_doubt(found, Folder(folder).folders)
-
-
-# ------------------------------------------------------------------- lists, measuring, torchvision
+# ------------------------------------------------------------------- lists
 
 def listed_source(folder: Path, path: Path) -> Source:
     """The images of a folder with the classes, and if it has such a column the parts, of a list."""
-    if not path.is_file():
-        raise UserError(f"--labels {path}: there is no such file")
-    top = Folder(folder)
-    files, others = top.all_images(), top.all_others()
-    if path.resolve().is_relative_to(folder.resolve()):
-        others -= Counter([kind(path)])
-    found = read_list(path, files, folder)
-    if not found:
-        raise UserError(f"--labels {path} gives no image in {folder} a class: each line must name an image "
-                        "(its path below the folder) and its class; a first line such as image,label says "
-                        "which column is which (data/README.md)")
-    findings = lost_in(found, files, folder, path, "have several classes there")
-    parts = {file: part_of(found.parts.get(file, "train"))[0] for file in found.labels}
-    held = "val" if "val" in parts.values() else "test"
-    if strange := [file for file, part in parts.items() if not part]:
-        findings.append(f"{len(strange)} picture(s) are in no part called train, val or test in {path.name}, "
-                        f"such as {strange[0]} ({found.parts[strange[0]]}): left out")
-    names = sorted({name for file, name in found.labels.items() if parts[file] == "train"},
-                   key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
-    if not names:
-        raise UserError(f"--labels {path} has no image of a training part, only of "
-                        f"{', '.join(sorted(set(found.parts.values()))[:3])}")
-    number = {name: label for label, name in enumerate(names)}
-    items = {part: [(file, number[found.labels[file]]) for file in files
-                    if parts.get(file) == taken and found.labels[file] in number]
-             for part, taken in (("train", "train"), ("val", held))}
+    findings: list[str] = []
+    train, held, others = by_list(Folder(folder), path, findings)
+    names = list(train)
+    items = {part: sorted(numbered(classes, names)) for part, classes in (("train", train), ("val", held))}
     source = finished(folder, names, items, findings, others)
     source.place += f" labels {path.resolve()}"
     source.identity = hashlib.sha256("\n".join([source.identity, *names]).encode()).hexdigest()
     return source
 
 
+def by_list(top: Folder, path: Path, findings: list[str]) -> tuple[ByClass, ByClass, Counter[str]]:
+    """The images of a folder by their classes in a list: training part, validation part; and how many other
+    files lie there."""
+    if not path.is_file():
+        raise UserError(f"--labels {path}: there is no such file")
+    files, others = top.all_images(), top.all_others()
+    if path.resolve().is_relative_to(top.path.resolve()):
+        others -= Counter([kind(path)])
+    found = read_list(path, files, top.path)
+    if not found:
+        raise UserError(f"--labels {path} gives no image in {top.path} a class: each line must name an image "
+                        "(its path below the folder) and its class; a first line such as image,label says "
+                        "which column is which (data/README.md)")
+    findings += lost_in(found, files, top.path, path, "have several classes there")
+    parts: dict[str, ByClass] = {"train": {}, "val": {}, "test": {}, "": {}}
+    for file in files:
+        if file in found.labels:
+            part = part_of(found.parts.get(file, "train"))[0]
+            parts[part].setdefault(found.labels[file], []).append(file)
+    if strange := sorted(file for files in parts[""].values() for file in files):
+        findings.append(f"{len(strange)} picture(s) are in no part called train, val or test in {path.name}, "
+                        f"such as {strange[0]} ({found.parts[strange[0]]}): left out")
+    if not parts["train"]:
+        raise UserError(f"--labels {path} has no image of a training part, only of "
+                        f"{', '.join(sorted(set(found.parts.values()))[:3])}")
+    names = sorted(parts["train"], key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
+    held = parts["val"] or parts["test"]
+    return {name: parts["train"][name] for name in names}, {name: held.get(name, []) for name in names}, others
+
+
+# ------------------------------------------------------------------- measuring
+
 def to_measure(place: Path, classes: list[str], labels: str | None = None,
                held_out: float | None = None) -> Source:
     """All images of a folder (in the list `labels`, if there is one), as the validation part of a source with
     the classes that a network knows; with `held_out` only what training on them would have held out."""
-    others: Counter[str] = Counter()
-    findings: list[str] = []
+    top, findings = Folder(place), []
     if labels:
-        listed = listed_source(place, Path(labels))
-        found = {name: [] for name in listed.classes}
-        for file, label in listed.parts["val"] or listed.parts["train"]:
-            found[listed.classes[label]].append(file)
-        findings += listed.findings
+        train, held, others = by_list(top, Path(labels), findings)
+        found = held if any(held.values()) else train
     else:
-        found, others = by_class(Folder(place), classes)
+        found, others = by_class(top, classes)
     if place.resolve().name in classes and not {*classes} & {*found}:   # the folder of one class
-        found = {place.resolve().name: Folder(place).all_images()}
-    items = val_items(Folder(place.parent), Folder(place), found, classes, findings, "the model")
+        found = {place.resolve().name: top.all_images()}
+    items = val_items(Folder(place.parent), top, found, classes, findings, "the model")
     if not items:
         raise UserError(f"the pictures in {place} have no labels: there is nothing to measure")
     source = finished(place, classes, {"train": items, "val": []}, findings, others)
@@ -292,6 +283,8 @@ def to_measure(place: Path, classes: list[str], labels: str | None = None,
     source.parts = {"train": [], "val": source.parts["val" if held_out else "train"]}
     return source
 
+
+# ------------------------------------------------------------------- sources of files, and of torchvision
 
 def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findings: list[str],
              others: Counter[str]) -> Source:
@@ -346,32 +339,32 @@ def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
 
 def examine(source: Source) -> None:
     """Adds what looks wrong to `source.findings`; UserError where training makes no sense."""
-    counts = {part: Counter(label for _, label in items) for part, items in source.parts.items()}
+    counts = Counter(label for _, label in source.parts["train"])
     if len(source.classes) < 2:
-        only, path = source.classes[0], source.parts["train"][0][0]
-        advice = ""
-        for place in (path.parent, path.parent.parent) if isinstance(path, Path) else ():
-            above = place.parent if part_of(place.name)[0] else place
-            if several_classes(Folder(place)):   # a level too high or too low was given
-                advice = f"; {above} has several: give --data {shlex.quote(str(above))}"
-                break
-            if lists := lists_in(place):
-                advice = f"; if a list has the classes, add --labels {shlex.quote(str(lists[0]))}"
-        raise UserError(f"only one class in {source.name} ({only}): there is nothing to tell "
-                        f"apart{advice}")
+        raise UserError(f"only one class in {source.name} ({source.classes[0]}): there is nothing to tell "
+                        f"apart{where_classes_are(source.parts['train'][0][0])}")
     for part in PARTS:
         if not source.parts[part]:
-            single = set(counts["train"].values()) == {1}
             raise UserError(f"the {part} part of {source.name} is empty: " + (
-                "each class has one image only, so none can be held out; add images" if single else
+                "each class has one image only, so none can be held out; add images"
+                if set(counts.values()) == {1} else
                 "add images, or let a part of the training images be held out (--val-fraction)"))
-    few = [source.classes[label] for label in range(len(source.classes))
-           if counts["train"][label] < FEW]
-    if few:
+    if few := [name for label, name in enumerate(source.classes) if counts[label] < FEW]:
         source.findings.append(
             f"{len(few)} class(es) have fewer than {FEW} training images ({', '.join(few[:3])}): "
             "too few to learn from; expect memorising")
-    most, least = max(counts["train"].values()), min(counts["train"].values())
+    most, least = max(counts.values()), min(counts.values())
     if most >= 10 * least:
         source.findings.append(f"the largest class has {most} training images, the smallest {least}: "
                                "the network will favour the large one")
+
+
+def where_classes_are(image: Any) -> str:
+    """Advice to a person who gave a folder of one class: perhaps a level too high or too low, or a list is near."""
+    places = [image.parent, image.parent.parent] if isinstance(image, Path) else []
+    for place in places:
+        if several_classes(Folder(place)):
+            above = place.parent if part_of(place.name)[0] else place
+            return f"; {above} has several: give --data {shlex.quote(str(above))}"
+    lists = lists_in(*places)
+    return f"; if a list has the classes, add --labels {shlex.quote(str(lists[0]))}" if lists else ""

@@ -18,7 +18,7 @@ from alexnet.figures import Attribution
 from alexnet.files import UserError
 from alexnet.images import packed_side
 from alexnet.pack import Pack, packed
-from alexnet.predict import as_square, class_above, find_pictures, readable_names, reason
+from alexnet.predict import class_above, find_pictures, open_picture, readable_names, reason
 from alexnet.sources import find_source
 
 SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
@@ -151,12 +151,11 @@ class Inputs:
         side, inside = packed_side(self.size), middle(packed_side(self.size), self.size)
         pictures = []
         for path in some_of(places):
-            try:
-                square = as_square(path, side)
-            except Exception as error:  # pillow raises nearly anything for a damaged file
-                say(f"{path}: {reason(error)}")
+            opened = open_picture(path, side)
+            if opened.error:
+                say(f"{path}: {reason(opened.error)}")
                 continue
-            pictures.append(Picture(path.stem, square[inside, inside], class_above(path, self.model.classes)))
+            pictures.append(Picture(path.stem, opened.square[inside, inside], class_above(path, self.model.classes)))
         if not pictures:
             raise UserError(f"no picture could be read in {', '.join(places)}")
         return pictures

@@ -24,13 +24,13 @@ from alexnet import augment, checkpoint, figures
 from alexnet.augment import Choice
 from alexnet.device import World, choose_precision, compute_ready, precision
 from alexnet.files import UserError, brief, printable, write_csv
-from alexnet.images import in_order
 from alexnet.layers import Dropout
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
 from alexnet.recipe import RECIPES, SCHEDULES, Plan, freeze, make_optimizer, set_rates
 from alexnet.settings import Settings
+from alexnet.threads import in_order
 
 ORDER, AUGMENT, DROPOUT = range(3)  # what a random number is for
 UNSCALED = torch.amp.GradScaler(enabled=False)   # for bf16 and fp32: steps are the optimiser's own

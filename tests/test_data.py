@@ -21,7 +21,7 @@ from alexnet import demo, images, sources
 from alexnet.folders import Folder
 from alexnet.images import open_image
 from alexnet.labels import read_list
-from alexnet.names import by_name
+from alexnet.layout import by_name
 from alexnet.pack import packed
 from alexnet.predict import find_pictures
 from alexnet.sources import find_source, from_datasets

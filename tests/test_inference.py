@@ -28,7 +28,8 @@ from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError, read_csv
-from alexnet.predict import CLASS_NAMES, as_square, class_above, classify, features, find_pictures, readable_names
+from alexnet.predict import (CLASS_NAMES, class_above, classify, features, find_pictures, open_picture,
+                             readable_names)
 from alexnet.training import evaluate
 from conftest import ROOT, make_folder, save_picture
 
@@ -100,10 +101,10 @@ def test_a_turned_photograph_is_the_same_for_every_way_in(model_file, folder, tm
     exif[0x0112] = 6
     picture.save(tmp_path / "phone.png", exif=exif)
     path = tmp_path / "phone.png"
-    expected = as_square(picture.transpose(Image.Transpose.ROTATE_270), side)
-    assert (expected != as_square(picture, side)).any()
+    expected = open_picture(picture.transpose(Image.Transpose.ROTATE_270), side).square
+    assert (expected != open_picture(picture, side).square).any()
     for way in (str(path), path, path.read_bytes(), open(path, "rb"), Image.open(path)):
-        np.testing.assert_array_equal(as_square(way, side), expected)
+        np.testing.assert_array_equal(open_picture(way, side).square, expected)
     sets = {"train": [(Image.open(path), 0), (Image.open(path).convert("RGB"), 1)] * 3, "val": None}
     source = from_datasets("fake", sets, "fake")   # and for torchvision's data sets
     for item, _ in source.parts["train"]:

@@ -17,7 +17,7 @@ import torch.distributed.nn   # before a group is made: device.join_world says w
 import torch.nn.functional as F
 
 from alexnet import AlexNet, augment, checkpoint, load, training
-from alexnet.images import in_order
+from alexnet.threads import in_order
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.device import World, choose_precision
