@@ -155,7 +155,8 @@ class Inputs:
             if opened.error:
                 say(f"{path}: {reason(opened.error)}")
                 continue
-            pictures.append(Picture(path.stem, opened.square[inside, inside], class_above(path, self.model.classes)))
+            square = opened.square[inside, inside]
+            pictures.append(Picture(path.stem, square, class_above(path, self.model.classes)))
         if not pictures:
             raise UserError(f"no picture could be read in {', '.join(places)}")
         return pictures
