@@ -150,7 +150,7 @@ def standard_input() -> list[str]:
 
 def what_decides(model: AlexNet, dtype: torch.dtype, views: int, top: int,
                  language: str | None) -> dict[str, Any]:
-    """All that an answer depends on beside the picture; it is in the first line that a process writes."""
+    """All that an answer depends on beside the picture; the first line that a process writes holds it."""
     return {"model": digest(model), "views": views, "top": min(top, model.num_classes), "names": language,
             "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
 
@@ -222,12 +222,11 @@ def main(arguments: list[str] | None = None) -> None:
         output, form = options.output, suffix(options.output)
         if form == ".jsonl" and not stack.enter_context(alone(output)):   # only this form grows
             raise UserError(f"another process is writing {output}: let it finish, or name another file")
-        path = find(options.model)
+        path, device = find(options.model), choose_device(options.device)
         model = load(path)
         names = names_of(model.classes, options.names)
         titles = {name: names.get(name, name) for name in model.classes}
         pictures = list_pictures(options.paths)
-        device = choose_device(options.device)
         model.to(device, memory_format=torch.channels_last)
         dtype = choose_precision(options.precision, device)
         if not options.model:
@@ -246,11 +245,11 @@ def main(arguments: list[str] | None = None) -> None:
                 sys.exit(1 if failed else 0)
         truth = Truth(model.classes, pictures) if options.truth else None
         panel = Panel(options.panel, titles) if options.panel else None
-        chosen: Counter[str] = Counter()
+        chosen, start = Counter(), time.perf_counter()
         few = output is None and len(pictures) <= FEW
-        start = time.perf_counter()
-        predictions = classify(model, pictures, max(options.top, 5) if truth or panel else options.top,
-                               options.views, options.batch_size, options.workers, dtype)
+        wanted = max(options.top, 5) if truth or panel else options.top
+        predictions = classify(model, pictures, wanted, options.views, options.batch_size, options.workers,
+                               dtype)
         with tqdm(predictions, total=len(pictures), leave=False, unit="picture",
                   disable=few or None) as progress:
             answers = watched(progress, chosen, truth, panel, options.top)
@@ -271,8 +270,7 @@ def main(arguments: list[str] | None = None) -> None:
         if not few and output != "-":
             print_summary(chosen, len(pictures), time.perf_counter() - start, titles, output)
         if panel:
-            panel.write()
-            print(f"panel: {', '.join(map(str, panel.written)) or 'nothing could be read'}")
+            panel.finish()
         if truth:
             beside = path if output in (None, "-") else Path(output)
             truth.report(beside if beside.is_dir() else beside.parent, titles)

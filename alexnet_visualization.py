@@ -15,6 +15,7 @@ import argparse
 import html
 import os
 import time
+from operator import attrgetter
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -45,10 +46,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--language", choices=("en", "zh"), default="en", help="of index.html, and of the words in step pictures (default en)")
 
     add = parser.add_argument_group("choices").add_argument
-    add("--layers", nargs="+", metavar="NAME", help="for maps, patches, gradcam, synthesis: conv1 is before the "
-        "nonlinearity, relu1 after it, pool1, norm1, fc7 ... what their names say")
-    add("--class", dest="target", metavar="NAME", help="for occlusion, gradient, gradcam, synthesis: a class by "
-        "its name (default: for each picture the most probable one)")
+    add("--layers", nargs="+", metavar="NAME", help="for maps, patches, gradcam, synthesis: conv1 is before "
+        "the nonlinearity, relu1 after it, pool1, norm1, fc7 ... what their names say")
+    add("--class", dest="target", metavar="NAME", help="for occlusion, gradient, gradcam, synthesis: a class "
+        "by its name (default: for each picture the most probable one)")
     add("--units", nargs="+", type=int, metavar="N",
         help=f"for patches and synthesis (default: {UNITS} evenly chosen)")
     add("--pages", default="1", metavar="N",
@@ -65,13 +66,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def check(options: argparse.Namespace) -> None:
     """UserError for options that name what does not exist."""
     if unknown := [name for name in options.what if name not in KINDS]:
-        raise UserError(f"there is nothing called {', '.join(unknown)} to look at; there is {', '.join(KINDS)}")
+        raise UserError(f"there is nothing called {', '.join(unknown)} to look at; "
+                        f"there is {', '.join(KINDS)}")
     if options.pages != "all" and not (options.pages.isdecimal() and int(options.pages) > 0):
         raise UserError(f"--pages takes a number from 1 on, or all, not {options.pages}")
     if options.sample < 0:
         raise UserError("--sample must be 0 (all) or more")
     if options.images and not any(map(os.path.lexists, options.images)):
-        raise UserError(f"no picture could be read in {', '.join(options.images)}: there is no such file or folder")
+        raise UserError(f"no picture could be read in {', '.join(options.images)}: there is no such file "
+                        "or folder")
     check_data(options.data)
     if not options.list and options.what != ["steps"]:
         find(options.model)
@@ -83,6 +86,8 @@ if __name__ == "__main__":   # mistakes in the options are answered at once: imp
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from alexnet import figures, interpret, step_figures
 from alexnet.device import keep_memory
@@ -113,10 +118,9 @@ def architecture(network: Network, out: Path) -> Iterator[Shown]:
     blocks = [figures.Block("picture", 3, network.size, 1, 0, 0, [], 0, 0, 0)]
     for layer in sizes(network.model).values():
         if layer.weights:
-            dense = layer.name.startswith("fc")
-            side, kernel = (0, 0) if dense else (layer.shape[1], layer.kernel)
-            blocks.append(figures.Block(layer.name, layer.shape[0], side, layer.groups, kernel, layer.stride, [],
-                                        layer.parameters, layer.neurons, layer.multiply_adds))
+            side, kernel = (0, 0) if layer.name.startswith("fc") else (layer.shape[1], layer.kernel)
+            blocks.append(figures.Block(layer.name, layer.shape[0], side, layer.groups, kernel, layer.stride,
+                                        [], layer.parameters, layer.neurons, layer.multiply_adds))
         elif step := steps[layer.name.rstrip("12345678")]:
             size = f" {layer.kernel}×{layer.kernel}/{layer.stride}" if step == "max-pool" else ""
             blocks[-1].between.append(step + size)
@@ -128,27 +132,32 @@ def architecture(network: Network, out: Path) -> Iterator[Shown]:
 
 def filters(network: Network, out: Path, most: str) -> Iterator[Shown]:
     for name in network.convs:
-        weight = getattr(network.model, name).weight.detach().float().cpu()
-        count, inputs, height, width = weight.shape
-        if inputs == 3:
-            colour, file = interpret.colourfulness(weight), f"filters-{name}.png"
-            figures.first_kernels(weight.numpy(), colour, network.columns, out / file,
-                                  f"{name}: all {count} kernels, {height} × {width} px, each scaled to its own "
-                                  f"largest value ({network.title})")
-            means = [f"{part.mean():.2f}" for part in np.split(colour, network.columns)]
-            yield Shown(file, *captions.FIRST_KERNELS.filled(means=joined(means, AND)))
+        kernels = getattr(network.model, name).weight.detach().float().cpu()
+        if kernels.shape[1] == 3:
+            yield first_kernels(network, out, name, kernels)
             continue
-        pages = -(-count // 32)
+        pages = -(-len(kernels) // 32)
         wanted = pages if most == "all" else min(pages, int(most))
         for page in range(wanted):
-            numbers = list(range(page, count, pages))
+            chosen = list(range(page, len(kernels), pages))
             file = f"filters-{name}.png" if wanted == 1 else f"filters-{name}-{page + 1}.png"
-            figures.kernel_page(weight[numbers].numpy(), numbers, out / file,
-                                f"{name}: {len(numbers)} of {count} kernels (every {pages}th from {page}), each for "
-                                f"its {inputs} input maps; red positive, blue negative, by the kernel's own largest "
-                                f"value ({network.title})")
+            title = (f"{name}: {len(chosen)} of {len(kernels)} kernels (every {pages}th from {page}), each "
+                     f"for its {kernels.shape[1]} input maps; red positive, blue negative, by the kernel's own "
+                     f"largest value ({network.title})")
+            figures.kernel_page(kernels[chosen].numpy(), chosen, out / file, title)
             yield Shown(file, *captions.KERNEL_PAGE.filled(
-                layer=name, height=height, width=width, inputs=inputs, shown=len(numbers), count=count, step=pages))
+                layer=name, side=kernels.shape[2], inputs=kernels.shape[1], shown=len(chosen),
+                count=len(kernels), step=pages))
+
+
+def first_kernels(network: Network, out: Path, name: str, kernels: Tensor) -> Shown:
+    """Those of the layer that sees the picture."""
+    colour, side = interpret.colourfulness(kernels), kernels.shape[2]
+    figures.first_kernels(kernels.numpy(), colour, network.columns, out / f"filters-{name}.png",
+                          f"{name}: all {len(kernels)} kernels, {side} × {side} px, each scaled to its own "
+                          f"largest value ({network.title})")
+    means = joined([f"{part.mean():.2f}" for part in np.split(colour, network.columns)], AND)
+    return Shown(f"filters-{name}.png", *captions.FIRST_KERNELS.filled(means=means))
 
 
 def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) -> Iterator[Shown]:
@@ -161,64 +170,65 @@ def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) 
             if values.ndim == 1:   # a fully-connected layer: its values as one square
                 what, columns = captions.ALL_VALUES.filled(count=len(values)), 1
                 side = int(np.ceil(len(values) ** 0.5))
-                values = torch.nn.functional.pad(values, (0, side * side - len(values))).view(1, side, side)
+                values = F.pad(values, (0, side * side - len(values))).view(1, side, side)
             else:
-                count, height, width = values.shape
-                what = captions.ALL_MAPS.filled(count=count, height=height, width=width)
+                what = captions.ALL_MAPS.filled(count=len(values), side=values.shape[1])
             file = f"maps-{number + 1}-{name}.png"
             figures.layer_maps(picture.image, values.numpy(), columns, out / file,
                                f"{name} of {picture.name}: {what.english}, on one scale ({network.title})")
+            blocks = captions.TWO_BLOCKS if columns == 2 else ""
             yield Shown(file, *captions.MAPS.filled(picture=picture.name, what=what, layer=name,
-                                                    columns=captions.TWO_BLOCKS if columns == 2 else ""))
+                                                    blocks=blocks))
 
 
 def predictions(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     rows = list(zip(inputs.pictures, inputs.probabilities))
     known = all(picture.truth for picture in inputs.pictures)
+    end = captions.RIGHT_ONE if known else captions.FULL_STOP
     for page, first in enumerate(range(0, len(rows), FEW), 1):
         entries = []
         for picture, row in rows[first:first + FEW]:
-            order = row.argsort(descending=True, stable=True)[:5].tolist()
-            answers = [(network.classes[index], row[index].item(), network.model.classes[index] == picture.truth)
-                       for index in order]
-            entries.append(figures.PanelEntry(picture.image, network.title_of(picture), answers))
+            top = row.argsort(descending=True, stable=True)[:5].tolist()
+            entries.append(figures.PanelEntry(picture.image, network.title_of(picture), [
+                (network.classes[index], row[index].item(), network.model.classes[index] == picture.truth)
+                for index in top]))
         file = "predictions.png" if page == 1 else f"predictions-{page}.png"
         figures.prediction_panel(entries, out / file)
-        yield Shown(file, *captions.PREDICTIONS.filled(known=captions.RIGHT_ONE if known else captions.FULL_STOP))
+        yield Shown(file, *captions.PREDICTIONS.filled(end=end))
 
 
 def neighbours(network: Network, inputs: Inputs, out: Path, sample: int) -> Iterator[Shown]:
-    model, classes = network.model, inputs.pack.classes
+    model, shown = network.model, inputs.pictures[:5]
     bank, labels = inputs.part("train", sample)
     many, truths = inputs.part("val", ASKED)
-    shown = inputs.pictures[:5]
     pixels = np.stack([picture.image for picture in shown])
-    known = interpret.features(model, bank, "fc7", "fc7 of training pictures")
-    spaces = {"fc7": (interpret.features(model, pixels), interpret.features(model, many), known),
+    known = interpret.layer_values(model, bank, "fc7", "fc7 of training pictures")
+    spaces = {"fc7": (interpret.layer_values(model, pixels), interpret.layer_values(model, many), known),
               "pixels": (pixels, many, bank)}
     agree, nearest = {}, {}
     for space, (queries, asked, among) in spaces.items():
         found, _ = interpret.neighbours(asked, among, NEAR, f"neighbours in {space}")
         agree[space] = (labels[found] == truths[:, None]).mean()
         nearest[space] = interpret.neighbours(queries, among, NEAR + 1)
-    evenly_chosen = ", evenly chosen" if len(bank) < len(inputs.pack.images["train"]) else ""
-    share = f"{len(bank):,} training pictures{evenly_chosen}"
+    share = f"{len(bank):,} training pictures"
+    if len(bank) < len(inputs.pack.images["train"]):
+        share += ", evenly chosen"
     for space, (found, distances) in nearest.items():
         rows = []
         for picture, indices, far in zip(shown, found.tolist(), distances):
             near = []
             for index, distance in zip(indices, far):
                 if np.abs(bank[index].astype(int) - picture.image).mean() > 1:   # not the query itself
-                    label = labels[index]
-                    same = classes[label] == picture.truth if picture.truth else None
-                    near.append((bank[index], f"{inputs.data_classes[label]}\n{distance:.3g}", same))
+                    same = inputs.pack.classes[labels[index]] == picture.truth if picture.truth else None
+                    near.append((bank[index], f"{inputs.data_classes[labels[index]]}\n{distance:.3g}", same))
             rows.append(figures.NeighbourRow(picture.image, network.title_of(picture), near[:NEAR]))
-        figures.neighbour_rows(rows, out / f"neighbours-{space}.png",
-                               f"nearest in {space} among {share}, with Euclidean distance; over {len(many)} validation "
-                               f"pictures {agree[space]:.1%} of the {NEAR} nearest are of their class ({network.title})")
-        yield Shown(f"neighbours-{space}.png", *captions.NEIGHBOURS.filled(
-            space=captions.SPACES[space].filled(values=model.design.hidden), among=Text(share, str(len(bank))),
-            asked=len(many), near=NEAR, **agree))
+        file = f"neighbours-{space}.png"
+        title = (f"nearest in {space} among {share}, with Euclidean distance; over {len(many)} validation "
+                 f"pictures {agree[space]:.1%} of the {NEAR} nearest are of their class ({network.title})")
+        figures.neighbour_rows(rows, out / file, title)
+        yield Shown(file, *captions.NEIGHBOURS.filled(
+            space=captions.SPACES[space].filled(values=model.design.hidden), asked=len(many), near=NEAR,
+            among=Text(share, str(len(bank))), **agree))
 
 
 def occlusion(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
@@ -227,20 +237,24 @@ def occlusion(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     heats = [interpret.occlusion(network.model, crop, int(target), side, stride)
              for crop, target in zip(inputs.crops, inputs.targets)]
     entries = inputs.attributions([[(f"largest fall {100 * heat.max():.1f} points", heat)] for heat in heats])
-    figures.attributions(entries, out / "occlusion.png",
-                         f"occlusion by the mean image, {side} × {side} px every {stride} px ({network.title})",
+    title = f"occlusion by the mean image, {side} × {side} px every {stride} px ({network.title})"
+    figures.attributions(entries, out / "occlusion.png", title,
                          "fall of the probability, percentage points (mean of the squares over a pixel)",
                          reach=max(0.02, float(np.abs(heats).max())))
     yield Shown("occlusion.png", *captions.OCCLUSION.filled(side=side))
 
 
+OWN_SCALE = "share of the picture's 99.5th percentile"
+
+
 def gradient(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
-    plain, smooth = (np.abs(interpret.gradient(network.model, inputs.crops, inputs.targets, noise, samples)).max(1)
-                     for noise, samples in ((0, 1), (30, 16)))
-    entries = inputs.attributions([[("gradient", one), ("over noise", mean)] for one, mean in zip(plain, smooth)])
-    figures.attributions(entries, out / "gradient.png",
-                         "|d logit / d pixel|, largest of R, G, B; right: mean over 16 copies with noise of 30 grey "
-                         f"levels ({network.title})", "share of the picture's 99.5th percentile", overlay=False)
+    plain = interpret.gradient(network.model, inputs.crops, inputs.targets)
+    smooth = interpret.gradient(network.model, inputs.crops, inputs.targets, noise=30, samples=16)
+    heats = [[("gradient", np.abs(one).max(0)), ("over noise", np.abs(mean).max(0))]
+             for one, mean in zip(plain, smooth)]
+    title = ("|d logit / d pixel|, largest of R, G, B; right: mean over 16 copies with noise of 30 grey "
+             f"levels ({network.title})")
+    figures.attributions(inputs.attributions(heats), out / "gradient.png", title, OWN_SCALE, overlay=False)
     yield Shown("gradient.png", *captions.GRADIENT)
 
 
@@ -250,8 +264,7 @@ def gradcam(network: Network, inputs: Inputs, out: Path, layers: list[str] | Non
     entries = inputs.attributions([list(zip(names, of_picture)) for of_picture in zip(*heats)])
     side = step_of(network.model, names[-1]).shape[1]
     figures.attributions(entries, out / "gradcam.png",
-                         f"Grad-CAM, {names[-1]}: {side} × {side} places ({network.title})",
-                         "share of the picture's 99.5th percentile")
+                         f"Grad-CAM, {names[-1]}: {side} × {side} places ({network.title})", OWN_SCALE)
     yield Shown("gradcam.png", *captions.GRADCAM.filled(layers=joined(names, COMMAS), side=side))
 
 
@@ -273,8 +286,9 @@ def patches(network: Network, inputs: Inputs, out: Path, layers: list[str] | Non
                 pieces.append((images[index][window], f"{value:.3g}"))
             rows.append((f"{name}\nunit {unit}", pieces))
         figures.picture_rows(rows, out / f"patches-{name}.png",
-                             f"{name}: strongest of {len(images):,} training pictures, cut at the receptive field, "
-                             f"{layer.field} × {layer.field} px; value before the nonlinearity ({network.title})")
+                             f"{name}: strongest of {len(images):,} training pictures, cut at the receptive "
+                             f"field, {layer.field} × {layer.field} px; value before the nonlinearity "
+                             f"({network.title})")
         cut = captions.LARGER_THAN_PICTURE if layer.field > network.size else captions.CUT_AT_EDGE
         yield Shown(f"patches-{name}.png", *captions.PATCHES.filled(
             layer=name, count=len(images), field=layer.field, cut=cut))
@@ -285,48 +299,46 @@ RULE = "gradient ascent, blurred gradients, decay to the mean image, shifts"
 
 def synthesis(network: Network, out: Path, layers: list[str] | None, units: list[int] | None,
               target: int | None) -> Iterator[Shown]:
-    wanted = layers or [*network.convs, "fc8"]
     rows = []
-    for name in wanted:
+    for name in layers or [*network.convs, "fc8"]:
         if name == "fc8":
             yield synthesis_of_classes(network, out, target)
             continue
         layer = step_of(network.model, name)
-        chosen = units_of(layer.shape[0], units)
+        chosen, title = units_of(layer.shape[0], units), name
         pictures = interpret.synthesis(network.model, name, chosen, doing=name)
-        title = name
         if layer.shape[1] > 1:
-            middle_value = layer.shape[1] // 2
-            window = interpret.field_of_view(layer, middle_value, middle_value, network.size)
-            pictures = pictures[:, *window]
+            middle = layer.shape[1] // 2
+            rows_seen, columns_seen = interpret.field_of_view(layer, middle, middle, network.size)
+            pictures = pictures[:, rows_seen, columns_seen]
             title = f"{name}\n{pictures.shape[1]} px"
         rows.append((title, [(picture, f"unit {unit}") for picture, unit in zip(pictures, chosen)]))
     if rows:
-        figures.picture_rows(rows, out / "synthesis-units.png", "what excites a unit in the middle most, cut at its "
-                             f"receptive field: {RULE} ({network.title})")
+        figures.picture_rows(rows, out / "synthesis-units.png", "what excites a unit in the middle most, cut "
+                             f"at its receptive field: {RULE} ({network.title})")
         yield Shown("synthesis-units.png", *captions.SYNTHESIS_UNITS)
 
 
 def synthesis_of_classes(network: Network, out: Path, target: int | None) -> Shown:
-    count = len(network.classes)
+    count, file = len(network.classes), "synthesis-classes.png"
     chosen = evenly(count, 12) if target is None else [target]
     made = interpret.synthesis(network.model, "fc8", chosen, doing="classes")
     pictures = [(picture, network.classes[index]) for picture, index in zip(made, chosen)]
     rows = [("", pictures[first:first + 6]) for first in range(0, len(chosen), 6)]
-    figures.picture_rows(rows, out / "synthesis-classes.png", f"what excites a class most: {RULE} ({network.title})")
-    return Shown("synthesis-classes.png", *captions.SYNTHESIS_CLASSES.filled(shown=len(chosen), count=count))
+    figures.picture_rows(rows, out / file, f"what excites a class most: {RULE} ({network.title})")
+    return Shown(file, *captions.SYNTHESIS_CLASSES.filled(shown=len(chosen), count=count))
 
 
 def embedding(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     images, labels = inputs.part("val", LAID_OUT)
-    fc7 = interpret.features(network.model, images, "fc7", "fc7 of validation pictures")
-    places, shares = interpret.plane(fc7)
+    fc7 = interpret.layer_values(network.model, images, "fc7", "fc7 of validation pictures")
+    places, (first, second) = interpret.plane(fc7)
     step = max(1, network.size // 64)
-    small = [image[::step, ::step] for image in images]
-    figures.plane(places, labels, inputs.data_classes, small, shares, out / "embedding.png",
+    figures.plane(places, labels, inputs.data_classes, [image[::step, ::step] for image in images],
+                  (first, second), out / "embedding.png",
                   f"{len(images):,} validation pictures by the two largest principal components of fc7 "
                   f"({network.title})")
-    yield Shown("embedding.png", *captions.EMBEDDING.filled(count=len(images), first=shares[0], second=shares[1]))
+    yield Shown("embedding.png", *captions.EMBEDDING.filled(count=len(images), first=first, second=second))
 
 
 def health(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
@@ -340,15 +352,16 @@ def health(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
             targets = model(crops).argmax(1)
     report = interpret.health(model, crops, targets.clone())
     loss = captions.LOSS.filled(loss=report.loss, chance=report.chance)
-    things = [captions.UNUSUAL[kind].filled(layer=layer, number=number) for kind, layer, number in report.unusual]
-    lines = [thing.english for thing in things] or ["nothing unusual"]
-    figures.health(report.layers, report.divisors, [loss.english, *(f"• {line}" for line in lines)],
-                   out / "health.png", f"over {len(images)} training pictures, without dropout ({network.title})")
+    things = [captions.UNUSUAL[kind].filled(layer=layer, number=number)
+              for kind, layer, number in report.unusual]
+    lines = [f"• {thing.english}" for thing in things] or ["• nothing unusual"]
+    figures.health(report.layers, report.divisors, [loss.english, *lines], out / "health.png",
+                   f"over {len(images)} training pictures, without dropout ({network.title})")
+    for thing in things:
+        say(f"health: {thing.english}")
     unusual = captions.NOTHING_UNUSUAL
     if things:
         unusual = captions.UNUSUAL_THINGS.filled(things=joined(things, SEMICOLONS))
-    for thing in things:
-        say(f"health: {thing.english}")
     yield Shown("health.png", *captions.HEALTH.filled(count=len(images), loss=loss, unusual=unusual))
 
 
@@ -393,19 +406,17 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
         if entries := drawn.get(name) or earlier:
             shown[name] = entries
     write_json(memory, {"model": about, "looks": shown})
-    number = 1 if language == "zh" else 0   # of the language in a Text
+    choose = attrgetter("chinese" if language == "zh" else "english")
     sections = []
     for name, entries in shown.items():
-        pictures = "\n".join(captions.FIGURE.format(file=html.escape(entry.file), caption=html.escape(entry[1 + number]))
-                             for entry in entries)
-        sections.append(f'<h2 id="{name}">{html.escape(KINDS[name].heading[number])}</h2>\n{pictures}')
-    names = joined(network.classes[:20], COMMAS)
-    classes = captions.CLASSES.filled(count=len(network.classes), names=names)[number]
-    if len(network.classes) > 20:
-        classes += captions.AND_MORE[number]
+        sections.append(f'<h2 id="{name}">{html.escape(choose(KINDS[name].heading))}</h2>')
+        sections += [captions.FIGURE.format(file=html.escape(entry.file), caption=html.escape(choose(entry)))
+                     for entry in entries]
+    classes = captions.CLASSES.filled(count=len(network.classes), names=joined(network.classes[:20], COMMAS),
+                                      end=captions.AND_MORE if len(network.classes) > 20 else "")
     write_text(out / "index.html", captions.PAGE.format(
         language="zh-CN" if language == "zh" else "en", title=html.escape(f"AlexNet: {network.title}"),
-        about=html.escape(classes), links=" ".join(f'<a href="#{name}">{name}</a>' for name in shown),
+        about=html.escape(choose(classes)), links=" ".join(f'<a href="#{name}">{name}</a>' for name in shown),
         sections="\n".join(sections)))
 
 

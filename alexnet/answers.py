@@ -226,9 +226,13 @@ class Panel:
             self.write()
 
     def write(self) -> None:
+        number = len(self.written) + 1
+        path = self.path if number == 1 else self.path.with_stem(f"{self.path.stem}-{number}")
+        drawing().prediction_panel(self.page, path)
+        self.written.append(path)
+        self.page = []
+
+    def finish(self) -> None:
         if self.page:
-            number = len(self.written) + 1
-            path = self.path if number == 1 else self.path.with_stem(f"{self.path.stem}-{number}")
-            drawing().prediction_panel(self.page, path)
-            self.written.append(path)
-            self.page = []
+            self.write()
+        print(f"panel: {', '.join(map(str, self.written)) or 'nothing could be read'}")

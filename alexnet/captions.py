@@ -1,4 +1,4 @@
-"""What alexnet_visualization.py and its page say, in English and Chinese. Data, no logic; imports no torch."""
+"""What alexnet_visualization.py and its page say, in English and in Chinese. Data; imports no torch."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ class Text(NamedTuple):
 
     def filled(self, **values: Any) -> Text:
         """With values in the place of {names}; a value that is a Text itself gives each language its own."""
-        both = [{name: value[language] if isinstance(value, Text) else value for name, value in values.items()}
-                for language in (0, 1)]
-        return Text(self.english.format(**both[0]), self.chinese.format(**both[1]))
+        texts = {name: in_both(value) for name, value in values.items()}
+        english = {name: text.english for name, text in texts.items()}
+        chinese = {name: text.chinese for name, text in texts.items()}
+        return Text(self.english.format(**english), self.chinese.format(**chinese))
+
+
+def in_both(value: Any) -> Text:
+    """What is the same in both languages, as a Text."""
+    return value if isinstance(value, Text) else Text(value, value)
 
 
 def joined(items: list[str] | list[Text], separator: Text) -> Text:
-    both = [item if isinstance(item, Text) else Text(item, item) for item in items]
-    return Text(separator.english.join(item.english for item in both),
-                separator.chinese.join(item.chinese for item in both))
+    texts = [in_both(item) for item in items]
+    return Text(separator.english.join(text.english for text in texts),
+                separator.chinese.join(text.chinese for text in texts))
 
 
 COMMAS, SEMICOLONS, AND = Text(", ", "、"), Text("; ", "；"), Text(" and ", "、")
@@ -44,7 +50,8 @@ KINDS = {
         "the pictures with their five most probable classes as bars (figure 4, left)"),
     "neighbours": Kind("data", Text("Neighbours in fc7 (section 6.1, figure 4, right)",
                                     "fc7 中的近邻（第 6.1 节，图 4 右）"),
-        "training pictures nearest in fc7, and nearest in pixels (figure 4, right); how often the class agrees"),
+        "training pictures nearest in fc7, and nearest in pixels (figure 4, right); how often the class "
+        "agrees"),
     "occlusion": Kind("pictures", Text("Occlusion: what is missed when it is covered", "遮挡：遮住哪里会影响判断"),
         "how far a class's probability falls when a square of the picture is covered"),
     "gradient": Kind("pictures", Text("Gradient: which pixels the class depends on", "梯度：类别得分取决于哪些像素"),
@@ -69,88 +76,90 @@ KINDS = {
 }
 
 ARCHITECTURE = Text(
-    "The network as it is, drawn from its description: feature maps x height x width of each layer's result, the "
-    "kernels (orange, size / stride), and what follows each layer (grey).{columns} Below: nearly all parameters "
-    "are in the fully-connected layers, nearly all the work is in the convolutions.",
+    "The network as it is, drawn from its description: feature maps x height x width of each layer's "
+    "result, the kernels (orange, size / stride), and what follows each layer (grey).{columns} Below: "
+    "nearly all parameters are in the fully-connected layers, nearly all the work is in the convolutions.",
     "按网络自身的描述绘制：每层输出的特征图数 × 高 × 宽，橙色为卷积核（大小 / 步长），灰色为该层之后的运算。{columns}"
     "下方：参数几乎都在全连接层，计算量几乎都在卷积层。")
 RED_LINES = Text(" Red lines: where one column looks at the other.", "红线表示两路之间的连接。")
 
 FIRST_KERNELS = Text(
-    "What the first layer looks for. Grey is a weight of 0; below each kernel its colourfulness, the share of its "
-    "energy that is not grey (mean by column: {means}). The paper finds one column colour-agnostic and the other "
-    "colour-specific.",
+    "What the first layer looks for. Grey is a weight of 0; below each kernel its colourfulness, the share "
+    "of its energy that is not grey (mean by column: {means}). The paper finds one column colour-agnostic "
+    "and the other colour-specific.",
     "第一层在找的图案。灰色表示权重为 0；每个卷积核下方的数字是其色彩度，即非灰度部分所占能量的比例（各路平均：{means}）。"
     "论文指出，一路几乎与颜色无关，另一路则对颜色敏感。")
 KERNEL_PAGE = Text(
-    "Each block is one kernel of {layer}; in it a square of {height} x {width} weights for each of its {inputs} "
-    "input feature maps. Shown are {shown} of {count} kernels, every {step}th (--pages all shows the rest).",
-    "每个方块是 {layer} 的一个卷积核，其中每个小方格是它对一张输入特征图的 {height} × {width} 个权重（共 {inputs} 格）。"
+    "Each block is one kernel of {layer}; in it a square of {side} x {side} weights for each of its "
+    "{inputs} input feature maps. Shown are {shown} of {count} kernels, every {step}th (--pages all shows "
+    "the rest).",
+    "每个方块是 {layer} 的一个卷积核，其中每个小方格是它对一张输入特征图的 {side} × {side} 个权重（共 {inputs} 格）。"
     "这里画出 {count} 个卷积核中的 {shown} 个，每 {step} 个取一个（--pages all 显示全部）。")
 
 MAPS = Text(
-    "{picture}: {what} of {layer}. One scale for all feature maps, up to the 99.8th percentile; a dark map found "
-    "nothing in this picture.{columns}",
+    "{picture}: {what} of {layer}. One scale for all feature maps, up to the 99.8th percentile; a dark map "
+    "found nothing in this picture.{blocks}",
     "{picture}：{layer} 的{what}。所有特征图共用一个色标，上限为第 99.8 百分位；"
-    "全暗的特征图表示它在这张图片里什么也没找到。{columns}")
-ALL_MAPS = Text("all {count} feature maps, {height} × {width}", "全部特征图（共 {count} 张，{height} × {width}）")
+    "全暗的特征图表示它在这张图片里什么也没找到。{blocks}")
+ALL_MAPS = Text("all {count} feature maps, {side} × {side}", "全部特征图（共 {count} 张，{side} × {side}）")
 ALL_VALUES = Text("{count} values, row by row", "全部 {count} 个值，逐行排列")
 TWO_BLOCKS = Text(" The upper block is the first column, the lower one the second.", "上半为第一路，下半为第二路。")
 
-PREDICTIONS = Text("The five most probable classes of each picture (one crop){known}",
-                   "每张图片概率最高的五个类别（单个裁剪）{known}")
+PREDICTIONS = Text("The five most probable classes of each picture (one crop){end}",
+                   "每张图片概率最高的五个类别（单个裁剪）{end}")
 RIGHT_ONE = Text(", the right one in red; above each picture its true class.",
                  "，红色为正确类别；图片上方为真实类别。")
 FULL_STOP = Text(".", "。")
 
 NEIGHBOURS = Text(
-    "Left a query, then the pictures nearest to it in {space} among {among}; green: of the same class. Over {asked} "
-    "validation pictures, {fc7:.1%} of the {near} nearest in fc7 are of their class, and {pixels:.1%} of the nearest "
-    "in pixels.",
+    "Left a query, then the pictures nearest to it in {space} among {among}; green: of the same class. Over "
+    "{asked} validation pictures, {fc7:.1%} of the {near} nearest in fc7 are of their class, and "
+    "{pixels:.1%} of the nearest in pixels.",
     "左侧为查询图片，其后是按{space}的欧氏距离与它最近的训练图片（从 {among} 张中查找），绿框表示同类。对 {asked} 张验证图片，"
     "按 fc7 最近的 {near} 张里有 {fc7:.1%} 与之同类，按像素最近的则为 {pixels:.1%}。")
 SPACES = {"fc7": Text("the {values} values of fc7", " fc7 "), "pixels": Text("raw pixels", "原始像素")}
 
 OCCLUSION = Text(
-    "Red: covering this place with a square of {side} x {side} px of the mean image makes the class above the picture "
-    "less probable, by as many percentage points as the scale says; blue: more probable.",
+    "Red: covering this place with a square of {side} x {side} px of the mean image makes the class above "
+    "the picture less probable, by as many percentage points as the scale says; blue: more probable.",
     "红色：用均值图像中 {side} × {side} 像素的方块遮住此处，图片上方所示类别的概率会下降（百分点见色标）；"
     "蓝色：概率会上升。")
 
 GRADIENT = Text(
-    "How much the score of the class above the picture changes with each pixel: plain, and averaged over 16 noisy "
-    "copies (SmoothGrad), in which accidents of single pixels cancel. Each picture on its own scale.",
+    "How much the score of the class above the picture changes with each pixel: plain, and averaged over 16 "
+    "noisy copies (SmoothGrad), in which accidents of single pixels cancel. Each picture on its own scale.",
     "图片上方类别的得分随每个像素变化的程度：左为原始梯度，右为 16 份加噪副本的平均（SmoothGrad），"
     "后者让个别像素的偶然因素互相抵消。每张图片各用自己的色标。")
 
 GRADCAM = Text(
-    "Bright: where the feature maps of {layers} speak for the class above the picture. A {side} x {side} grid, placed "
-    "at the centres of the receptive fields and interpolated.",
+    "Bright: where the feature maps of {layers} speak for the class above the picture. A {side} x {side} "
+    "grid, placed at the centres of the receptive fields and interpolated.",
     "明亮处：{layers} 的特征图在此支持图片上方的类别。网格为 {side} × {side}，按感受野中心定位后插值。")
 
 PATCHES = Text(
-    "Each row is a unit of {layer}: the parts of {count:,} training pictures that excite it most, as much of them as it "
-    "sees ({field} x {field} px, {cut}), each picture at most once; above, its value.",
+    "Each row is a unit of {layer}: the parts of {count:,} training pictures that excite it most, as much "
+    "of them as it sees ({field} x {field} px, {cut}), each picture at most once; above, its value.",
     "每行是 {layer} 的一个神经元：在 {count} 张训练图片中最能激活它的图像块，大小即其感受野"
     "（{field} × {field} 像素，{cut}），每张图片最多出现一次；上方为激活值。")
 LARGER_THAN_PICTURE = Text("more than the picture", "大于整张图片")
 CUT_AT_EDGE = Text("less at an edge", "靠近边缘时更小")
 
 SYNTHESIS_CLASSES = Text(
-    "Pictures made to excite {shown} of {count} classes as much as possible, by gradient ascent from the mean image. "
-    "What keeps them from being noise: gradients blurred from 4 px down to half of one, a decay of 1% per step to the "
-    "mean image, small shifts.",
+    "Pictures made to excite {shown} of {count} classes as much as possible, by gradient ascent from the "
+    "mean image. What keeps them from being noise: gradients blurred from 4 px down to half of one, a decay "
+    "of 1% per step to the mean image, small shifts.",
     "从均值图像出发，用梯度上升合成最能激活某个类别的图像（{count} 个类别中的 {shown} 个）。为了不让结果变成噪声："
     "梯度经过模糊（由 4 像素降至半像素），每一步向均值图像衰减 1%，并做小幅平移。")
 SYNTHESIS_UNITS = Text(
-    "The same for units: one row per layer, what excites the unit in the middle of its feature map most, cut at its "
-    "receptive field. From edges and colours to textures and parts of things.",
+    "The same for units: one row per layer, what excites the unit in the middle of its feature map most, "
+    "cut at its receptive field. From edges and colours to textures and parts of things.",
     "对各层神经元做同样的合成：每行一层，显示最能激活特征图正中神经元的图像，按感受野裁剪。"
     "由边缘和颜色逐步过渡到纹理和物体的局部。")
 
 EMBEDDING = Text(
-    "{count:,} validation pictures, laid out by the two directions in which their fc7 differs most ({first:.0%} and "
-    "{second:.0%} of the variance). Left as dots coloured by class, right as pictures, one per cell.",
+    "{count:,} validation pictures, laid out by the two directions in which their fc7 differs most "
+    "({first:.0%} and {second:.0%} of the variance). Left as dots coloured by class, right as pictures, one "
+    "per cell.",
     "{count} 张验证图片，按 fc7 差异最大的两个方向排布（分别占方差的 {first:.0%} 和 {second:.0%}）。"
     "左：按类别着色的点；右：缩略图，每格一张。")
 
@@ -167,8 +176,8 @@ UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
         "the network gives nearly the same answer to every picture (they differ by {number:.1%})",
         "网络对每张图片的回答几乎相同（仅相差 {number:.1%}）"),
     "same features": Text(
-        "fc7 is nearly the same for every picture ({number:.0%} of its length is common): fc8 has nothing to tell "
-        "them by",
+        "fc7 is nearly the same for every picture ({number:.0%} of its length is common): fc8 has nothing "
+        "to tell them by",
         "fc7 对每张图片都几乎相同（长度的 {number:.0%} 是共有的）：fc8 无从区分"),
     "dead": Text(
         "{number:.0%} of {layer}'s units are dead: never above 0, so nothing can change them",
@@ -180,20 +189,23 @@ UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
         "{number:.0%} of {layer}'s values lie where the nonlinearity is flat: little gradient comes through",
         "{layer} 有 {number:.0%} 的值位于非线性函数的平坦区：几乎没有梯度通过"),
     "no gradient": Text(
-        "hardly any gradient reaches {layer} (at most {number:.1e} of the weights' size): nothing is learnt there",
+        "hardly any gradient reaches {layer} (at most {number:.1e} of the weights' size): nothing is learnt "
+        "there",
         "几乎没有梯度传到 {layer}（仅为权重大小的 {number:.1e}）：它学不到东西"),
     "large gradient": Text(
-        "{layer}'s gradient is {number:.1f} times the size of its weights: the learning rate will be too high for it",
+        "{layer}'s gradient is {number:.1f} times the size of its weights: the learning rate will be too "
+        "high for it",
         "{layer} 的梯度是其权重大小的 {number:.1f} 倍：学习率对它来说过高"),
     "idle norm": Text(
-        "{layer} divides by nearly the same everywhere (at most {number:.3f} times its least): it does nothing",
+        "{layer} divides by nearly the same everywhere (at most {number:.3f} times its least): it does "
+        "nothing",
         "{layer} 的除数处处几乎相同（最大值仅为最小值的 {number:.3f} 倍）：它不起作用"),
 }
 
 TRAINING = Text("Loss and error by epoch; top-1 error on the validation part at the end: {ends}.",
                 "损失与错误率随训练轮数的变化；结束时验证集上的 top-1 错误率：{ends}。")
 
-CLASSES = Text("{count} classes: {names}", "{count} 个类别：{names}")
+CLASSES = Text("{count} classes: {names}{end}", "{count} 个类别：{names}{end}")
 AND_MORE = Text(" ...", " 等")
 
 PAGE = """<!DOCTYPE html>

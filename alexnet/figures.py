@@ -1,6 +1,6 @@
 """Every matplotlib figure. Knows arrays, not models.
 
-Drawn without pyplot, whose state (the backend, open figures) is the caller's: a notebook shows its own plots as before.
+Drawn without pyplot, whose state (the backend, open figures) is the caller's: a notebook keeps its plots.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ DPI = 100   # of a PNG file
 
 
 def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
-    """Whole or not at all, with the same bytes for the same figure. A letter that no installed font has is a `?`."""
+    """Whole or not at all, with the same bytes for the same figure. A letter that no installed font has is a
+    `?`. dpi: DPI, unless it is given."""
     axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
-    powers = [label for axis in axes for label in axis.get_ticklabels(which="both") if axis.get_scale() != "linear"]
+    powers = [label for axis in axes if axis.get_scale() != "linear"
+              for label in axis.get_ticklabels(which="both")]
     texts = figure.findobj(Text)
     families, bad = choose_fonts({letter for text in texts for letter in text.get_text()})
-    for axis in axes if bad else []:   # what stands at an axis is written anew when the figure is drawn
+    for axis in axes if bad else []:   # an axis writes its labels anew when the figure is drawn
         names = [drawable(label.get_text(), bad) for label in axis.get_ticklabels()]
         if "?" in "".join(names):
             axis.set_ticks(axis.get_ticklocs(), names)
@@ -54,7 +56,7 @@ def drawable(text: str, bad: set[str]) -> str:
 
 
 def clipped(name: str) -> str:
-    """A class's name, which may be a whole sentence, with room left for the rest of the figure."""
+    """A class's name, which may be a whole sentence, cut so that the rest of the figure has room."""
     return name if len(name) <= 40 else f"{name[:39]}…"
 
 
@@ -72,13 +74,14 @@ said: set[str] = set()   # letters that were missing, and named in a warning
 
 
 def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
-    """The families that have these letters between them (none, where the usual one has all), and the letters that no
-    installed one has: they would show as boxes. A warning names each of those once."""
+    """The font families that together have these letters (none, where the usual one has all), and the letters
+    that no installed font has: they would show as boxes. A warning names each of those once."""
     if "".join(letters).isascii() or not (missing := letters - letters_of(USUAL)):
         return [], set()
     families = ["DejaVu Sans"]
     asian = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
-    for font in sorted(font_manager.findSystemFonts(),   # looks anew: matplotlib's list may be older
+    # Found anew: matplotlib's own list may be older. Fonts that sound Asian are tried first.
+    for font in sorted(font_manager.findSystemFonts(),
                        key=lambda path: (not any(word in Path(path).name.lower() for word in asian), path)):
         if missing & letters_of(font):
             missing -= letters_of(font)
@@ -86,17 +89,18 @@ def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
             families.append(ft2font.FT2Font(font).family_name)
         if not missing:
             break
-    new = {letter for letter in missing - said if unicodedata.category(letter) != "Cs"}   # Cs: not UTF-8, in no font
+    new = {letter for letter in missing - said if unicodedata.category(letter) != "Cs"}   # Cs: not UTF-8
     said.update(new)
     if new:
-        print(f"warning: no installed font has {printable(' '.join(sorted(new)[:8]))}, drawn as ? (for Chinese, install one "
-              "such as Noto Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk)", file=sys.stderr)
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # they lack a weight: no matter
+        some = printable(" ".join(sorted(new)[:8]))
+        print(f"warning: no installed font has {some}, drawn as ? (for Chinese, install one such as Noto "
+              "Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk)", file=sys.stderr)
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)   # of a weight that a font lacks
     return families, missing
 
 
 def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
-    """Loss and errors by epoch, from the rows of metrics.csv; dotted where the rate changed."""
+    """Loss and errors by epoch, from the rows of metrics.csv; dotted where the learning rate changed."""
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -119,8 +123,8 @@ def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
 
 
 def confusion(counts: np.ndarray, classes: list[str], path: Path) -> None:
-    """A confusion matrix: a true class a row, an answer a column; shares of the row by colour, and as
-    numbers where there is room."""
+    """A confusion matrix: one row per true class, one column per answer. Colours are shares of the row;
+    numbers stand where there is room."""
     size = len(classes)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(max(5.0, 0.45 * size + 2), 16)
@@ -176,11 +180,10 @@ def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
 
 # ------------------------------------------------------------------- looking inside
 
-RELATIVE = 0.5   # grey: what is nothing in a picture of signed values
-
-
 def mosaic(tiles: np.ndarray, across: int, gap: int = 1, scale: int = 1) -> np.ndarray:
-    """(N, h, w, 3) as one picture, `across` a row, white between them; each value a square of `scale`."""
+    """(N, h, w, 3) as one picture, `across` per row, white between them; each value a square of `scale` px.
+
+    torchvision's make_grid would draw a frame, too, and not for a single tile."""
     count, height, width, _ = tiles.shape
     down = -(-count // across)
     canvas = np.ones((down * (height + gap) - gap, across * (width + gap) - gap, 3), np.float32)
@@ -191,13 +194,14 @@ def mosaic(tiles: np.ndarray, across: int, gap: int = 1, scale: int = 1) -> np.n
 
 
 def signed_colours(values: np.ndarray) -> np.ndarray:
-    """Blue below 0, white, red above; each of the N arrays (N, h, w) by its own largest magnitude."""
+    """(N, h, w) or (N, inputs, h, w) with colours: blue below 0, white, red above 0, each of the N by its own
+    largest magnitude."""
     largest = np.abs(values).max(tuple(range(1, values.ndim)), keepdims=True)
     return colormaps["RdBu_r"](0.5 + 0.5 * values / np.maximum(largest, 1e-30))[..., :3]
 
 
 def wrapped(title: str, width: float) -> str:
-    """In as many lines as `width` inches ask for, at 11 points."""
+    """In lines of at most `width` inches, at 11 points."""
     return "\n".join(textwrap.wrap(title, int(width * 12.5)))
 
 
@@ -206,8 +210,8 @@ def headline(figure: Figure, title: str) -> None:
 
 
 class Sheet:
-    """Rows of square places of `side` inches for pictures, with room for `above` lines over each, and for what
-    stands at the left and at the right. One pair of axes for all: a hundred would take seconds."""
+    """Rows of square places for pictures, of `side` inches, with room for `above` lines of text over each,
+    and at the `left` and `right`. All share one pair of axes: a hundred would take seconds."""
 
     def __init__(self, rows: int, columns: int, side: float, title: str, above: int = 1, left: float = 0.1,
                  right: float = 0.1) -> None:
@@ -217,27 +221,29 @@ class Sheet:
         self.head, self.cell = 0.16 + 0.19 * (lines.count("\n") + 1), side + 0.06 + 0.155 * above
         self.height = self.head + rows * self.cell + 0.08
         self.figure = Figure(figsize=(width, self.height))
-        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, self.height), autoscale_on=False)
+        self.axes = self.figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, self.height),
+                                         autoscale_on=False)
         self.axes.set_axis_off()
         self.axes.text(width / 2, self.height - 0.08, lines, ha="center", va="top", fontsize=11)
+
+    def middle_of(self, row: int) -> float:
+        return self.height - self.head - (row + 1) * self.cell + 0.03 + self.side / 2
 
     def put(self, row: int, column: int, image: np.ndarray, title: str = "", frame: str = "",
             interpolation: str = "antialiased") -> None:
         """A picture with a title above it; `frame` colours its edge."""
-        middle = self.left + column * (self.side + 0.1) + self.side / 2
-        centre = self.height - self.head - (row + 1) * self.cell + 0.03 + self.side / 2
+        x, y = self.left + column * (self.side + 0.1) + self.side / 2, self.middle_of(row)
         high, wide = (self.side / 2 * length / max(image.shape[:2]) for length in image.shape[:2])
-        self.axes.imshow(image, extent=(middle - wide, middle + wide, centre - high, centre + high),
-                         interpolation=interpolation, aspect="auto")
-        self.axes.text(middle, centre + high + 0.03, title, ha="center", va="bottom", fontsize=8.5)
+        self.axes.imshow(image, extent=(x - wide, x + wide, y - high, y + high), interpolation=interpolation,
+                         aspect="auto")
+        self.axes.text(x, y + high + 0.03, title, ha="center", va="bottom", fontsize=8.5)
         if frame:
-            self.axes.add_patch(Rectangle((middle - wide, centre - high), 2 * wide, 2 * high, fill=False, edgecolor=frame,
-                                              linewidth=3))
+            self.axes.add_patch(Rectangle((x - wide, y - high), 2 * wide, 2 * high, fill=False,
+                                          edgecolor=frame, linewidth=3))
 
     def name(self, row: int, text: str) -> None:
         """What a row is called, at its left."""
-        self.axes.text(self.left - 0.08, self.height - self.head - (row + 1) * self.cell + 0.03 + self.side / 2, text,
-                       ha="right", va="center", fontsize=9)
+        self.axes.text(self.left - 0.08, self.middle_of(row), text, ha="right", va="center", fontsize=9)
 
 
 def colour_scale(figure: Figure, cmap: str, low: float, high: float, label: str) -> None:
@@ -255,103 +261,107 @@ class Block(NamedTuple):
     name: str
     maps: int
     side: int             # 0: a fully-connected layer
-    columns: int          # groups in which its maps are made
-    kernel: int           # with which it looks at the layer before (0: at all of it)
+    columns: int          # groups in which its feature maps are made
+    kernel: int           # of its convolution (0: it sees the whole layer before)
     stride: int
-    between: list[str]    # what stands between it and the next layer
+    between: list[str]    # the steps between it and the next layer
     parameters: int
     neurons: int
     multiply_adds: int
 
 
-Spot = tuple[float, float, float, float, float]   # of a box: x, y, width, height, depth
+class Box(NamedTuple):
+    """A layer, or its half in one column, in oblique view; (x, y) is the middle of the front's left edge."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    depth: float
+
+    def draw(self, axes: Axes, colour: str) -> None:
+        """Front, top and right side."""
+        left, right = self.x, self.x + self.width
+        bottom, top = self.y - self.height / 2, self.y + self.height / 2
+        dx, dy = 0.55 * self.depth, 0.5 * self.depth
+        front = [(left, bottom), (right, bottom), (right, top), (left, top)]
+        lid = [(left, top), (right, top), (right + dx, top + dy), (left + dx, top + dy)]
+        side = [(right, bottom), (right + dx, bottom + dy), (right + dx, top + dy), (right, top)]
+        for corners, shade in ((front, 1.0), (lid, 0.93), (side, 0.85))[:3 if self.depth else 1]:
+            axes.add_patch(Polygon(corners, facecolor=np.array(to_rgb(colour)) * shade, edgecolor="#44546a",
+                                   linewidth=0.8, zorder=2))
 
 
 def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> None:
-    """Figure 2: the first block is the picture; below it three bars a layer."""
+    """Figure 2: the first block is the picture; below it three bars per layer."""
     figure = Figure(figsize=(14, 8.4), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=[2.2, 1])
     axes = figure.add_subplot(grid[0, :])
     axes.set_axis_off()
     axes.set_aspect("equal")
-    rows = [1.0, -1.0] if columns == 2 else [0.0]
-    spots: list[list[Spot]] = []
+    drawn: list[list[Box]] = []
     x = ceiling = 0.0
     for number, block in enumerate(blocks):
-        halves = rows if 0 < number < len(blocks) - 1 and columns == 2 else [0.0]
-        share = block.maps / len(halves)
+        inner = 0 < number < len(blocks) - 1   # neither the picture nor fc8, which the columns share
+        rows = [1.45, -1.45] if inner and columns == 2 else [0.0]
+        share = block.maps / len(rows)
         if block.side:
             height = 0.55 + 1.25 * (block.side / blocks[0].side) ** 0.55
             width, depth = 0.10 + 0.045 * share ** 0.5, 0.45 * height
         else:
             height, width, depth = 0.5 + 0.026 * share ** 0.5, 0.16, 0.0
-        if len(halves) == 1 and columns == 1:
+        if columns == 1:
             height, depth = height * 1.35, depth * 1.35
-        here = []
-        for place in halves:
-            y = place * 1.45
-            _box(axes, x, y, width, height, depth, "#cfe0f1" if number else "#e8e8e8")
-            here.append((x, y, width, height, depth))
-        spots.append(here)
-        lines = [f"{block.name}", f"{block.maps} × {block.side} × {block.side}" if block.side else f"{block.maps:,}"]
-        top = max(y + height / 2 + 0.5 * depth for _, y, _, height, depth in here)
-        if 0 < number < len(blocks) - 1:   # the layers' names on one line
+        drawn.append([Box(x, y, width, height, depth) for y in rows])
+        for box in drawn[-1]:
+            box.draw(axes, "#cfe0f1" if number else "#e8e8e8")
+        size = f"{block.maps} × {block.side} × {block.side}" if block.side else f"{block.maps:,}"
+        top = rows[0] + height / 2 + 0.5 * depth
+        if inner:   # the layers' names on one line
             top = ceiling = max(top, ceiling)
-        axes.text(x + width / 2 + 0.4 * depth, top + 0.12, "\n".join(lines), ha="center", va="bottom", fontsize=9,
-                  weight="bold" if number else "normal")
+        axes.text(x + width / 2 + 0.4 * depth, top + 0.12, f"{block.name}\n{size}", ha="center", va="bottom",
+                  fontsize=9, weight="bold" if number else "normal")
         if block.between:
-            bottom = min(y - height / 2 for _, y, _, height, _ in here)
-            axes.text(x + width / 2, bottom - 0.15, "\n".join(block.between), ha="center", va="top", fontsize=7.5,
-                      color="dimgrey")
+            axes.text(x + width / 2, rows[-1] - height / 2 - 0.15, "\n".join(block.between), ha="center",
+                      va="top", fontsize=7.5, color="dimgrey")
         x += width + 0.55 * depth + (0.85 if block.side else 0.75)
-    for before, after, block in zip(spots, spots[1:], blocks[1:]):
-        _views(axes, before, after, block)
+    for before, after, block in zip(drawn, drawn[1:], blocks[1:]):
+        _connect(axes, before, after, block)
     axes.autoscale_view()
     headline(figure, title)
     _layer_bars(figure, grid, blocks[1:])
     save(figure, path)
 
 
-def _views(axes: Axes, before: list[Spot], after: list[Spot], block: Block) -> None:
-    """From each box to those that look at it: a kernel's square and where it leads, or a line; red where one
-    column looks at the other."""
-    for there, (x1, y1, _, _, d1) in enumerate(after):
-        for here, (x0, y0, w0, h0, d0) in enumerate(before):
+def _connect(axes: Axes, before: list[Box], after: list[Box], block: Block) -> None:
+    """From each box to those that see it: a kernel's square and where it leads, or a line; red where one
+    column sees the other."""
+    for there, target in enumerate(after):
+        for here, source in enumerate(before):
             crosses = len(before) == len(after) == 2 and here != there
             if crosses and block.columns == 2:
                 continue
-            end = x1 + 0.2 * d1, y1 + 0.25 * d1
+            x, y = source.x + source.width + 0.3 * source.depth, source.y
+            end_x, end_y = target.x + 0.2 * target.depth, target.y + 0.25 * target.depth
             if not block.kernel:
-                axes.plot([x0 + w0 + 0.3 * d0, end[0]], [y0 + 0.15 * d0, end[1]], color="tab:red" if crosses else "grey",
-                          linewidth=0.9, zorder=3)
+                axes.plot([x, end_x], [y + 0.15 * source.depth, end_y], linewidth=0.9, zorder=3,
+                          color="tab:red" if crosses else "grey")
                 continue
-            face = x0 + w0 + 0.3 * d0, y0 + (0.12 if there == 0 else -0.12) * h0 + 0.2 * d0
+            y = y + (0.12 if there == 0 else -0.12) * source.height + 0.2 * source.depth
             small = 0.11 + 0.012 * block.kernel
-            patch = [(face[0] - small / 2, face[1] - small), (face[0] + small / 2, face[1] - small * 0.4),
-                     (face[0] + small / 2, face[1] + small), (face[0] - small / 2, face[1] + small * 0.4)]
+            patch = [(x - small / 2, y - small), (x + small / 2, y - small * 0.4),
+                     (x + small / 2, y + small), (x - small / 2, y + small * 0.4)]
             colour = "tab:red" if crosses else "tab:orange"
             axes.add_patch(Polygon(patch, facecolor="none", edgecolor=colour, linewidth=1, zorder=4))
             for corner in (patch[1], patch[2]):
-                axes.plot([corner[0], end[0]], [corner[1], end[1]], color=colour, linewidth=0.8, zorder=4)
+                axes.plot([corner[0], end_x], [corner[1], end_y], color=colour, linewidth=0.8, zorder=4)
     if block.kernel:
-        (x0, _, w0, _, d0), (x1, *_) = before[0], after[0]
-        low = min(y - height / 2 for _, y, _, height, _ in before + after)
-        axes.text((x0 + w0 + x1) / 2 + 0.2 * d0, low - 0.05, f"{block.kernel} × {block.kernel}"
-                  + (f" / {block.stride}" if block.stride > 1 else ""), ha="center", va="bottom", fontsize=8,
-                  color="tab:orange")
-
-
-def _box(axes: Axes, x: float, y: float, width: float, height: float, depth: float, colour: str) -> None:
-    """A block in oblique view: front, top and right side; (x, y) is the middle of the front's left edge."""
-    bottom, top = y - height / 2, y + height / 2
-    dx, dy = 0.55 * depth, 0.5 * depth
-    front = [(x, bottom), (x + width, bottom), (x + width, top), (x, top)]
-    lid = [(x, top), (x + width, top), (x + width + dx, top + dy), (x + dx, top + dy)]
-    side = [(x + width, bottom), (x + width + dx, bottom + dy), (x + width + dx, top + dy), (x + width, top)]
-    for corners, shade in ((front, 1.0), (lid, 0.93), (side, 0.85)):
-        if depth or corners is front:
-            rgb = np.array(to_rgb(colour)) * shade
-            axes.add_patch(Polygon(corners, facecolor=rgb, edgecolor="#44546a", linewidth=0.8, zorder=2))
+        source = before[0]
+        middle = (source.x + source.width + after[0].x) / 2 + 0.2 * source.depth
+        low = min(box.y - box.height / 2 for box in before + after)
+        stride = f" / {block.stride}" if block.stride > 1 else ""
+        axes.text(middle, low - 0.05, f"{block.kernel} × {block.kernel}{stride}", ha="center", va="bottom",
+                  fontsize=8, color="tab:orange")
 
 
 def _layer_bars(figure: Figure, grid: Any, blocks: list[Block]) -> None:
@@ -371,14 +381,15 @@ def _layer_bars(figure: Figure, grid: Any, blocks: list[Block]) -> None:
 
 
 def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: Path, title: str) -> None:
-    """Figure 3: (K, 3, h, w), a block a column, each kernel around grey by its own largest magnitude;
-    below each, and at the right, how colourful it is."""
+    """Figure 3: (K, 3, h, w), one block per column; grey is 0, and each kernel is scaled by its own largest
+    magnitude. Below each, and at the right, how colourful it is."""
     scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
-    tiles = RELATIVE + 0.5 * scaled.transpose(0, 2, 3, 1)
+    tiles = 0.5 + 0.5 * scaled.transpose(0, 2, 3, 1)
     share, across = len(tiles) // columns, 12 if columns == 2 else 16
     side = tiles.shape[1]
     down = -(-share // across)
-    figure = Figure(figsize=(0.72 * across + 3.4, 0.82 * down * columns + 0.5 * columns + 0.4), layout="constrained")
+    height = 0.82 * down * columns + 0.5 * columns + 0.4
+    figure = Figure(figsize=(0.72 * across + 3.4, height), layout="constrained")
     grid = figure.add_gridspec(columns, 2, width_ratios=[0.72 * across, 3.2])
     for number in range(columns):
         part = slice(number * share, (number + 1) * share)
@@ -387,7 +398,8 @@ def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: P
             row, column = divmod(index, across)
             x, y = column * (side + 1), row * step
             axes.imshow(tile, extent=(x, x + side, y + side, y), interpolation="nearest")
-            axes.text(x + side / 2, y + side + 0.2, f"{value:.2f}", ha="center", va="top", fontsize=6.5, color="dimgrey")
+            axes.text(x + side / 2, y + side + 0.2, f"{value:.2f}", ha="center", va="top", fontsize=6.5,
+                      color="dimgrey")
         axes.set(xlim=(0, across * (side + 1)), ylim=(down * step, 0), aspect="equal")
         axes.set_axis_off()
         if columns > 1:
@@ -407,8 +419,8 @@ def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: P
 
 
 def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str) -> None:
-    """(K, inputs, h, w): a block a kernel, in it a square for each input map; blue is negative, red positive,
-    by the kernel's own largest magnitude."""
+    """(K, inputs, h, w): one block per kernel, in it one square per input feature map; blue is negative, red
+    positive, by the kernel's own largest magnitude."""
     count, inputs, height, _ = kernels.shape
     inner = int(np.ceil(inputs ** 0.5))
     scale = max(1, round(150 / (inner * (height + 1))))
@@ -421,33 +433,35 @@ def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str)
 
 
 def layer_maps(image: np.ndarray, maps: np.ndarray, columns: int, path: Path, title: str) -> None:
-    """A picture beside all maps (C, h, w) of a layer on one scale, which ends at the 99.8th percentile of
-    magnitudes; with two columns their maps stand apart, the first above."""
+    """A picture beside all feature maps (C, h, w) of a layer on one scale, up to the 99.8th percentile of
+    magnitudes. Those of two columns stand apart, the first above."""
     least, side = maps.min(), maps.shape[-1]
     reach = max(float(np.quantile(np.abs(maps), 0.998)), 1e-12)
     low, cmap = (-reach, "RdBu_r") if least < 0 else (0.0, "inferno")
     share, wanted = len(maps) // columns, (1.5 * len(maps)) ** 0.5
-    across = min((n for n in range(1, share + 1) if share % n == 0), key=lambda n: abs(np.log(n / wanted)))  # whole rows
+    whole_rows = [number for number in range(1, share + 1) if share % number == 0]
+    across = min(whole_rows, key=lambda number: abs(np.log(number / wanted)))
     colours = colormaps[cmap]((maps - low) / (reach - low))[..., :3]
     gap, scale = max(1, side // 12), max(1, round(900 / (across * (side + 1))))
     parts = [mosaic(part, across, gap, scale) for part in np.split(colours, columns)]
     between = np.ones((3 * (gap + 1) * scale, parts[0].shape[1], 3), np.float32)
     canvas = np.concatenate([piece for part in parts for piece in (between, part)][1:])
     width = 9.6
-    figure = Figure(figsize=(width + 4.4, max(3.2, width * canvas.shape[0] / canvas.shape[1] + 0.7)), layout="constrained")
+    height = max(3.2, width * canvas.shape[0] / canvas.shape[1] + 0.7)
+    figure = Figure(figsize=(width + 4.4, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[2.6, width])
     left.imshow(image)
     right.imshow(canvas, interpolation="nearest")
     for axes in (left, right):
         axes.set_axis_off()
-    bar = ScalarMappable(Normalize(low, reach), cmap)
-    figure.colorbar(bar, ax=right, shrink=0.6, pad=0.01, label="value", extend="max" if least >= 0 else "both")
+    figure.colorbar(ScalarMappable(Normalize(low, reach), cmap), ax=right, shrink=0.6, pad=0.01,
+                    label="value", extend="max" if least >= 0 else "both")
     headline(figure, title)
     save(figure, path)
 
 
 class Attribution(NamedTuple):
-    """A picture and what was found to count in it."""
+    """A picture, and how much each of its places counts."""
 
     image: np.ndarray                       # (S, S, 3) uint8
     title: str
@@ -456,8 +470,8 @@ class Attribution(NamedTuple):
 
 def attributions(entries: list[Attribution], path: Path, title: str, label: str, reach: float | None = None,
                  overlay: bool = True) -> None:
-    """Each picture, and beside it each of its heats, laid over it. With `reach` the scale goes from -reach to
-    reach for all; without, each heat has its own, from 0 to its 99.5th percentile."""
+    """Each picture, and beside it each of its heats, laid over it if `overlay`. With `reach` the scale goes
+    from -reach to reach for all; without, each heat has its own, from 0 to its 99.5th percentile."""
     wide = 1 + len(entries[0].heats)
     across = 2 if len(entries) > 1 else 1
     sheet = Sheet(-(-len(entries) // across), across * wide, 2.2, title, right=1.0)
@@ -485,7 +499,7 @@ class NeighbourRow(NamedTuple):
 
 
 def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
-    """Figure 4, right: a query a row, then what is nearest; green of its class, red of another."""
+    """Figure 4, right: one row per query, then what is nearest; green of its class, red of another."""
     sheet = Sheet(len(rows), 1 + len(rows[0].near), 1.6, title, above=2)
     for number, row in enumerate(rows):
         sheet.put(number, 0, row.query, row.title)
@@ -501,12 +515,12 @@ def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Pat
     for row, (name, pictures) in enumerate(rows):
         sheet.name(row, name)
         for column, (image, text) in enumerate(pictures):
-            sheet.put(row, column, image, text, interpolation="nearest" if image.shape[0] < 40 else "antialiased")
+            sheet.put(row, column, image, text, "", "nearest" if image.shape[0] < 40 else "antialiased")
     save(sheet.figure, path)
 
 
-def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: list[np.ndarray], shares: np.ndarray,
-          path: Path, title: str) -> None:
+def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: list[np.ndarray],
+          shares: tuple[float, float], path: Path, title: str) -> None:
     """Pictures laid out in the plane: dots coloured by class, and as thumbnails where there is room."""
     figure = Figure(figsize=(15, 7), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -538,43 +552,47 @@ def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: li
     save(figure, path)
 
 
-def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: list[str], path: Path, title: str) -> None:
+def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: list[str], path: Path,
+           title: str) -> None:
     """Dead units, values, weights and gradients by layer, what the norms divide by; then what is unusual."""
     figure = Figure(figsize=(14, 8.2 + 0.2 * len(words)), layout="constrained")
     grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.06 + 0.055 * len(words)])
-    names, places = [layer.name for layer in layers], np.arange(len(layers))
     units, values, sizes, ratio, norms = (figure.add_subplot(grid[place]) for place in (
         (0, slice(0, 3)), (0, slice(3, 6)), (1, slice(0, 2)), (1, slice(2, 4)), (1, slice(4, 6))))
-    units.bar(places - 0.2, [100 * layer.dead for layer in layers], 0.4, color="black", label="never above 0: dead after a ReLU")
+    places = np.arange(len(layers))
+    units.bar(places - 0.2, [100 * layer.dead for layer in layers], 0.4, color="black",
+              label="never above 0: dead after a ReLU")
     units.bar(places + 0.2, [100 * layer.always for layer in layers], 0.4, color="tab:green",
               label="never below 0: the ReLU does nothing")
     units.set(ylim=(0, 100), ylabel="% of the units", title="units, over all pictures and places")
     units.legend(fontsize=8)
-    boxes = [dict(med=q[2], q1=q[1], q3=q[3], whislo=q[0], whishi=q[4], fliers=[]) for q in (layer.values for layer in layers)]
-    values.bxp(boxes, positions=places, showfliers=False, widths=0.5)
+    _boxes(values, [layer.values for layer in layers], places)
     values.axhline(0, color="grey", linewidth=0.8)
     values.set_yscale("symlog", linthresh=1)
-    values.set(title="values before the nonlinearity (whiskers: 1 and 99%)", ylabel="linear within ±1, then logarithmic")
-    for name, colour in (("weights", "tab:blue"), ("gradients", "tab:red")):
-        sizes.plot(places, [max(getattr(layer, name), 1e-20) for layer in layers], "o-", color=colour,
-                   label="weights: standard deviation" if name == "weights" else "gradients: root mean square")
+    values.set(title="values before the nonlinearity (whiskers: 1 and 99%)",
+               ylabel="linear within ±1, then logarithmic")
+    sizes.plot(places, [max(layer.weights, 1e-20) for layer in layers], "o-", color="tab:blue",
+               label="weights: standard deviation")
+    sizes.plot(places, [max(layer.gradients, 1e-20) for layer in layers], "o-", color="tab:red",
+               label="gradients: root mean square")
     sizes.set(yscale="log", title="weights and gradients")
     sizes.legend(fontsize=8)
-    ratio.plot(places, [max(layer.gradients / max(layer.weights, 1e-30), 1e-20) for layer in layers], "o-", color="tab:purple")
+    ratio.plot(places, [max(layer.gradients / max(layer.weights, 1e-30), 1e-20) for layer in layers], "o-",
+               color="tab:purple")
     ratio.axhspan(1e-3, 10, color="tab:green", alpha=0.12, label="usual")
-    ratio.set(yscale="log", title="gradient / weight (times the rate: a step)")
+    ratio.set(yscale="log", title="gradient / weight (times the learning rate: a step)")
     ratio.legend(fontsize=8)
     if divisors:
-        boxes = [dict(med=q[2], q1=q[1], q3=q[3], whislo=q[0], whishi=q[4], fliers=[]) for q in divisors.values()]
-        norms.bxp(boxes, showfliers=False, widths=0.5)
+        _boxes(norms, list(divisors.values()))
         norms.set_xticklabels(list(divisors))
         norms.axhline(1, color="grey", linewidth=0.8, linestyle=":")
         norms.set(title="what the norms divide by (1: their least)")
     else:
         norms.set_axis_off()
-        norms.text(0.5, 0.5, "no normalisation in this network", ha="center", va="center", transform=norms.transAxes)
+        norms.text(0.5, 0.5, "no normalisation in this network", ha="center", va="center",
+                   transform=norms.transAxes)
     for axes in (units, values, sizes, ratio):
-        axes.set_xticks(places, names)
+        axes.set_xticks(places, [layer.name for layer in layers])
     for axes in (units, values, sizes, ratio, norms):
         axes.tick_params(labelsize=8)
         axes.title.set_fontsize(10)
@@ -586,15 +604,22 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
     save(figure, path)
 
 
+def _boxes(axes: Axes, quantiles: list[np.ndarray], places: np.ndarray | None = None) -> None:
+    """A box for each five quantiles: the outer two are its whiskers."""
+    boxes = [dict(whislo=q[0], q1=q[1], med=q[2], q3=q[3], whishi=q[4]) for q in quantiles]
+    axes.bxp(boxes, positions=places, showfliers=False, widths=0.5)
+
+
 def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path, title: str) -> None:
-    """Loss and top-1 error by epoch of several runs, a colour a run: solid on val, thin on train."""
+    """Loss and top-1 error by epoch of several runs, one colour per run: solid on val, dashed on train."""
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
     for number, (name, rows) in enumerate(runs.items()):
         colour, epochs = f"C{number % 10}", [row["epoch"] for row in rows]
         for axes, what, scale in ((left, "loss", 1), (right, "top1_error", 100)):
             axes.plot(epochs, [scale * row[f"val_{what}"] for row in rows], color=colour, label=name)
-            axes.plot(epochs, [scale * row[f"train_{what}"] for row in rows], color=colour, linewidth=0.8, linestyle="--")
+            axes.plot(epochs, [scale * row[f"train_{what}"] for row in rows], color=colour, linewidth=0.8,
+                      linestyle="--")
     for axes, name in ((left, "cross-entropy"), (right, "top-1 error, %")):
         axes.set(xlabel="epoch", ylabel=name)
         axes.set_ylim(bottom=0)

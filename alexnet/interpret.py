@@ -1,9 +1,8 @@
 """What the network looks at: kernels, attributions, patches, neighbours, health. Arrays out.
 
-Pictures go in as the network takes them, RGB, 0..255: one or a few as tensors (N, 3, S, S), many as
-arrays (N, side, side, 3) uint8, such as a memory-mapped `Pack.images`, of which the centre is used;
-anything that gives such arrays when it is sliced will do.
-The model must be in eval mode. `figures.py` draws the results.
+Pictures go in as the network takes them, RGB, 0..255: one or a few as tensors (N, 3, S, S), many as arrays
+(N, side, side, 3) uint8, of which the central crop is used: a memory-mapped `Pack.images`, or anything else
+that gives such arrays when it is sliced. The model must be in eval mode. `figures.py` draws the results.
 """
 
 from __future__ import annotations
@@ -19,22 +18,26 @@ from torch import Tensor
 from tqdm import tqdm
 
 from alexnet import augment
-from alexnet.geometry import Step, sizes, step_of
-from alexnet.layers import SameMapNorm
-from alexnet.model import AlexNet, LocalResponseNorm
+from alexnet.geometry import Step, step_of
+from alexnet.model import LAYERS, AlexNet
 
 
-def batches(model: AlexNet, images: np.ndarray, doing: str = "", size: int = 64) -> Iterator[tuple[slice, Tensor]]:
-    """The central crops of (N, side, side, 3) uint8 as (n, 3, S, S) on the model's device, with their
-    rows; progress is shown under the name `doing`."""
-    rows = range(0, len(images), size)
-    for first in tqdm(rows, desc=doing, leave=False, disable=None if doing else True):
+def batches(model: AlexNet, images: np.ndarray, doing: str = "",
+            size: int = 64) -> Iterator[tuple[slice, Tensor]]:
+    """The central crops of (N, side, side, 3) uint8 as (n, 3, S, S) on the model's device, with their rows.
+    Progress is shown under the name `doing`, if there is one."""
+    for first in progress(range(0, len(images), size), doing):
         part = slice(first, min(first + size, len(images)))
-        crops = augment.centre(augment.as_batch(images[part]), model.image_size).contiguous(memory_format=torch.channels_last)
-        yield part, crops.to(model.mean.device)
+        crops = augment.centre(augment.as_batch(images[part]), model.image_size)
+        yield part, crops.contiguous(memory_format=torch.channels_last).to(model.mean.device)
 
 
-def features(model: AlexNet, images: np.ndarray, layer: str = "fc7", doing: str = "") -> Tensor:
+def progress(steps: range, doing: str) -> tqdm:
+    """A bar with the name `doing` on a terminal; none without a name."""
+    return tqdm(steps, desc=doing, leave=False, disable=None if doing else True)
+
+
+def layer_values(model: AlexNet, images: np.ndarray, layer: str = "fc7", doing: str = "") -> Tensor:
     """(N, values): a layer's values for every picture."""
     with torch.inference_mode():
         return torch.cat([model.activations(crops, [layer])[layer].flatten(1).cpu()
@@ -156,7 +159,8 @@ def strongest(model: AlexNet, images: np.ndarray, names: list[str], count: int,
     found = {}
     for name, (value, place, number) in best.items():
         width = step_of(model, name).shape[2]
-        found[name] = Strongest(*(entry.T.numpy() for entry in (number, place // width, place % width, value)))
+        entries = (number, place // width, place % width, value)
+        found[name] = Strongest(*(entry.T.numpy() for entry in entries))
     return found
 
 
@@ -177,7 +181,7 @@ def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60, seed
     reach, widest = max(1, field // 16), min(4.0, field / 12)
     extra = 10 * _blur(torch.randn(len(units), 3, size, size, generator=chance).to(device), 2.0)
     picks = torch.tensor(units, device=device)[:, None]
-    for step in tqdm(range(steps), desc=doing, leave=False, disable=None if doing else True):
+    for step in progress(range(steps), doing):
         shift = torch.randint(-reach, reach + 1, (2,), generator=chance).tolist()
         shifted = extra.roll(shift, (2, 3)).requires_grad_()
         values = model.activations((model.mean + shifted).clamp(0, 255), [name])[name]
@@ -215,13 +219,13 @@ def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: i
         return (some if torch.is_tensor(some) else torch.from_numpy(np.array(some))).flatten(1).float()
 
     asked = rows(queries)
-    centre = asked.mean(0)     # distances stay, and the products keep more digits
-    asked = asked - centre
+    mean = asked.mean(0)     # without it distances are the same, and the products keep more digits
+    asked = asked - mean
     squares = asked.square().sum(1, keepdim=True)
     wanted = min(len(bank), count + 8)
     near, which = torch.empty(len(asked), 0), torch.empty(len(asked), 0, dtype=torch.long)
-    for first in tqdm(range(0, len(bank), block), desc=doing, leave=False, disable=None if doing else True):
-        some = rows(bank[first:first + block]) - centre
+    for first in progress(range(0, len(bank), block), doing):
+        some = rows(bank[first:first + block]) - mean
         distance = squares + some.square().sum(1) - 2 * asked @ some.T
         number = torch.arange(first, first + len(some)).expand(distance.shape)
         near, which = torch.cat([near, distance], 1), torch.cat([which, number], 1)
@@ -258,8 +262,8 @@ class LayerHealth:
     name: str
     dead: float               # share of units that were never above 0 (after a ReLU they are always 0)
     always: float             # share of units that were never below 0 (for them the ReLU does nothing)
-    values: np.ndarray        # quantiles 0.01, 0.25, 0.5, 0.75, 0.99 before the nonlinearity
-    saturated: float          # share of values where a tanh or sigmoid is flat (slope below 1% of its largest)
+    values: np.ndarray        # their quantiles (QUANTILES) before the nonlinearity
+    saturated: float          # share of values where a tanh or sigmoid is flat: slope below 1% of its largest
     weights: float            # standard deviation of the weights
     gradients: float          # root mean square of the loss's gradient with respect to them
 
@@ -268,10 +272,10 @@ class LayerHealth:
 class Health:
     layers: list[LayerHealth]
     divisors: dict[str, np.ndarray]   # norm: quantiles of what it divides by, relative to its least (k^beta)
-    same: float               # fc7 (or the last hidden layer): share of its length that all pictures have in common
-    spread: float             # how far answers differ: mean distance of the probabilities from their mean, 0..1
-    loss: float               # cross-entropy, and what it would be if the network knew nothing
-    chance: float
+    same: float       # share of the length of fc7 (the last hidden layer) that all pictures have in common
+    spread: float     # how far answers differ: mean distance of the probabilities from their mean, 0..1
+    loss: float       # cross-entropy
+    chance: float     # the cross-entropy of chance level
     unusual: list[tuple[str, str, float]] = field(default_factory=list)   # kind, layer, number
 
 
@@ -283,14 +287,14 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> 
 
     `unusual` lists what is out of the ordinary: see `_unusual` for kinds and limits.
     """
-    layers = [step for step in sizes(model).values() if step.weights]
+    layers = [name for name in model.steps if name in LAYERS]
     norms = [name for name in model.steps if "norm" in name]
     before = dict(zip(model.steps[1:], model.steps))
-    last = next(name for name in ("relu7", "fc7") if name in before)   # what fc8 sees, but for dropout
-    weights = [getattr(model, layer.name).weight for layer in layers]
+    last = "relu7" if "relu7" in before else "fc7"   # what fc8 sees, but for dropout
+    weights = [getattr(model, name).weight for name in layers]
     slopes = [torch.zeros_like(weight) for weight in weights]
-    above, below = ({layer.name: torch.zeros(layer.shape[0], dtype=torch.bool) for layer in layers} for _ in range(2))
-    values: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    above, below = dict.fromkeys(layers, False), dict.fromkeys(layers, False)   # 0, for each unit
+    values: dict[str, list[Tensor]] = {name: [] for name in layers}
     divisors: dict[str, list[Tensor]] = {name: [] for name in norms}
     hidden, logits, loss = [], [], 0.0
     for first in range(0, len(crops), at_once):
@@ -304,32 +308,29 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> 
             total += slope
         loss += part.item()
         with torch.no_grad():
-            for layer in layers:
-                units = seen[layer.name].transpose(0, 1).flatten(1).cpu()
-                above[layer.name] |= (units > 0).any(1)
-                below[layer.name] |= (units < 0).any(1)
-                values[layer.name].append(_some(units))
+            for name in layers:
+                units = seen[name].transpose(0, 1).flatten(1).cpu()
+                above[name] |= (units > 0).any(1)
+                below[name] |= (units < 0).any(1)
+                values[name].append(_some(units))
             for name in norms:
                 ratio = seen[before[name]] / seen[name]
                 divisors[name].append(_some(ratio[ratio.isfinite()]))
             hidden.append(seen[last].flatten(1).cpu())
             logits.append(x.cpu())
     with torch.no_grad():
-        report = Health([], {}, 0.0, 0.0, loss, math.log(model.num_classes))
-        for layer, weight, slope in zip(layers, weights, slopes):
-            sample = torch.cat(values[layer.name])
-            report.layers.append(LayerHealth(
-                layer.name, 1 - above[layer.name].float().mean().item(), 1 - below[layer.name].float().mean().item(),
-                _quantiles(sample), _saturated(model, sample) if layer.name != "fc8" else 0.0,
-                weight.std(correction=0).item(), slope.square().mean().sqrt().item()))
-        for name in norms:
-            norm: LocalResponseNorm | SameMapNorm = getattr(model, name)
-            least = (norm.k if isinstance(norm, LocalResponseNorm) else 1.0) ** norm.beta
-            report.divisors[name] = _quantiles(torch.cat(divisors[name]) / least)
-        h = torch.cat(hidden)
-        report.same = (h.mean(0).square().sum() / h.square().sum(1).mean().clamp_min(1e-30)).item()
-        answers = torch.cat(logits).softmax(1)
-        report.spread = (answers - answers.mean(0)).abs().sum(1).mean().item() / 2
+        found = [LayerHealth(name, 1 - above[name].float().mean().item(),
+                             1 - below[name].float().mean().item(), _quantiles(values[name]),
+                             _saturated(model, name, values[name]), weight.std(correction=0).item(),
+                             slope.square().mean().sqrt().item())
+                 for name, weight, slope in zip(layers, weights, slopes)]
+        least = {name: getattr(getattr(model, name), "k", 1.0) ** getattr(model, name).beta for name in norms}
+        h, answers = torch.cat(hidden), torch.cat(logits).softmax(1)
+        report = Health(
+            found, {name: _quantiles(divisors[name], least[name]) for name in norms},
+            same=(h.mean(0).square().sum() / h.square().sum(1).mean().clamp_min(1e-30)).item(),
+            spread=(answers - answers.mean(0)).abs().sum(1).mean().item() / 2,
+            loss=loss, chance=math.log(model.num_classes))
     report.unusual = list(_unusual(model, report))
     return report
 
@@ -339,27 +340,29 @@ def _some(values: Tensor, most: int = 2 ** 18) -> Tensor:
     return values.flatten()[::-(-values.numel() // most) or 1].float().cpu()
 
 
-def _quantiles(values: Tensor) -> np.ndarray:
+def _quantiles(parts: list[Tensor], unit: float = 1.0) -> np.ndarray:
+    values = torch.cat(parts) / unit
     return np.quantile(values.numpy(), QUANTILES) if len(values) else np.ones(len(QUANTILES))
 
 
-def _saturated(model: AlexNet, values: Tensor) -> float:
-    """The share of values where a tanh or sigmoid is flat."""
-    if model.design.activation == "relu":
+def _saturated(model: AlexNet, name: str, parts: list[Tensor]) -> float:
+    """The share of values where a tanh or sigmoid is flat; fc8 has none."""
+    if model.design.activation == "relu" or name == "fc8":
         return 0.0
-    y = values.tanh() if model.design.activation == "tanh" else values.sigmoid()
-    slope = 1 - y * y if model.design.activation == "tanh" else 4 * y * (1 - y)
+    values = torch.cat(parts)
+    if model.design.activation == "tanh":
+        slope = 1 - values.tanh() ** 2
+    else:
+        slope = 4 * values.sigmoid() * (1 - values.sigmoid())
     return (slope < 0.01).float().mean().item()
 
 
 def _unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]:
     """(kind, layer, number) for what a network that trains does not show."""
-    numbers = [number for layer in report.layers for number in (layer.weights, layer.gradients, *layer.values)]
-    if not all(map(math.isfinite, numbers)):
-        broken = next(layer.name for layer in report.layers
-                      if not all(map(math.isfinite, (layer.weights, layer.gradients, *layer.values))))
-        yield "not finite", broken, math.nan
-        return
+    for layer in report.layers:
+        if not all(map(math.isfinite, (layer.weights, layer.gradients, *layer.values))):
+            yield "not finite", layer.name, math.nan
+            return
     if report.spread < 0.02:
         yield "same answer", "fc8", report.spread
     if report.same > 0.95:
@@ -372,14 +375,12 @@ def _unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]
         if layer.saturated > 0.5:
             yield "saturated", layer.name, layer.saturated
     still = [layer for layer in report.layers if layer.gradients < 1e-6 * layer.weights]
-    if still:   # at rate 0.01, a step in a hundred million
+    if still:   # at learning rate 0.01, a step in a hundred million
         yield "no gradient", ", ".join(layer.name for layer in still), max(
             layer.gradients / max(layer.weights, 1e-30) for layer in still)
     for layer in report.layers:
-        if layer.gradients > 10 * layer.weights:     # at rate 0.01 with momentum 0.9: all of it in ten steps
+        if layer.gradients > 10 * layer.weights:   # learning rate 0.01, momentum 0.9: all of it in ten steps
             yield "large gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
     for name, divisors in report.divisors.items():
         if divisors[-1] < 1.01:
             yield "idle norm", name, divisors[-1]
-
-

@@ -103,7 +103,8 @@ class Inputs:
     """The pictures that are looked at, the class asked about, and the data. What is costly is computed once,
     when it is first needed."""
 
-    def __init__(self, network: Network, images: list[str] | None, data: str | None, target: int | None) -> None:
+    def __init__(self, network: Network, images: list[str] | None, data: str | None,
+                 target: int | None) -> None:
         self.network, self.model, self.size = network, network.model, network.size
         self.places, self.data, self.target = images, data, target
 
@@ -145,8 +146,9 @@ class Inputs:
         if not self.places and self.has_data:
             images, labels = self.part("val", FEW)
             known = self.pack.classes == self.model.classes
-            return [Picture(f"val-{number}", images[index], self.pack.classes[labels[index]] if known else None)
-                    for index, number in enumerate(images.chosen.tolist())]
+            truths = [self.pack.classes[label] if known else None for label in labels]
+            return [Picture(f"val-{number}", image, truth)
+                    for number, image, truth in zip(images.chosen.tolist(), images, truths)]
         places = self.places or [str(SAMPLES)]
         side, inside = packed_side(self.size), middle(packed_side(self.size), self.size)
         pictures = []

@@ -190,7 +190,8 @@ def neighbours(model: AlexNet, pack: Pack, queries: int = 1000, count: int = 6) 
     stride = max(1, len(pack.labels["val"]) // queries)
     inside = augment.middle(pack.side, model.image_size)
     asked, bank = pack.images["val"][::stride, inside, inside], pack.images["train"][:, inside, inside]
-    spaces = {"fc7": (interpret.features(model, asked), interpret.features(model, bank)), "pixels": (asked, bank)}
+    spaces = {"fc7": (interpret.layer_values(model, asked), interpret.layer_values(model, bank)),
+              "pixels": (asked, bank)}
     wanted, found = pack.labels["val"][::stride, None], {}
     for name, (points, among) in spaces.items():
         nearest, _ = interpret.neighbours(points, among, count)
