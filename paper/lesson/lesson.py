@@ -369,10 +369,10 @@ kernels_before = trained.conv1.weight.detach().clone()
 losses = train(trained)
 
 # %% [markdown] en
-# The loss stays near 2.30 for a while, then falls: learning has started. Look how long the start takes.
+# The first steps make the loss larger than that of guessing; then it falls below 2.30, and learning has started.
 
 # %% [markdown] zh
-# 损失先在 2.30 附近停留一段，然后下降：学习开始了。看看开始要等多久。
+# 最初几步损失反而高于随机猜测；随后降到 2.30 以下，学习就开始了。
 
 # %%
 def show(curves):
@@ -410,15 +410,15 @@ print(f"top-1 error {error_of(trained):.1%}")
 # %% [markdown] en
 # ## 14 What it has learned (figure 3)
 #
-# The kernels of conv1 before and after, each with its own scale. The paper's kernels are edges and colours after 90 epochs
-# over 1.2 million images. After a few hundred steps most of ours still look like noise; some show stripes or blobs of
-# colour.
+# The 48 kernels of conv1 that changed most, before and after, each with its own scale. The paper's kernels are edges and
+# colours, after 90 epochs over 1.2 million images. After a few hundred steps ours show stripes and blobs of colour already;
+# those that are not shown changed less.
 
 # %% [markdown] zh
 # ## 14 它学到了什么（图 3）
 #
-# conv1 的卷积核，训练前和训练后，各用自己的尺度显示。论文的卷积核在 120 万张图上训练了 90 个轮次，成了边缘和色块。
-# 我们只走了几百步，大多数看上去还是噪声，有一些已经显出条纹或色块。
+# conv1 中变化最大的 48 个卷积核，训练前和训练后，各用自己的尺度显示。论文的卷积核在 120 万张图上训练了 90 个轮次，成了边缘和色块。
+# 我们只走了几百步，这些核已经显出条纹和色块；没有画出来的那些变化较小。
 
 # %%
 def picture(kernels):
