@@ -6,6 +6,7 @@
     python alexnet_visualization.py maps --layers conv1 norm1      before the ReLU, and between
     python alexnet_visualization.py training --runs results/runs/A results/runs/B
     python alexnet_visualization.py steps --out steps              one picture per idea; no network is needed
+    python alexnet_visualization.py explore                        explore.html, a page to play with
     python alexnet_visualization.py --list                         what there is to see
 """
 
@@ -29,6 +30,7 @@ NEAR = 6              # neighbours, as in figure 4
 ASKED = 500           # validation pictures whose neighbours are counted
 LAID_OUT = 1000       # validation pictures in the plane
 EXAMINED = 256        # training pictures over which health is measured
+EXPLORED = 400        # training pictures among which explore.html's strongest are found
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -43,7 +45,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--data", metavar="WHERE", help="training and validation pictures, as in train_alexnet.py (default: "
         "those that the network was trained on, if they are there)")
     add("--out", metavar="DIR", help="where the files go (default: inside/ beside the checkpoint)")
-    add("--language", choices=("en", "zh"), default="en", help="of index.html, and of the words in step pictures (default en)")
+    add("--language", choices=("en", "zh"), default="en",
+        help="of index.html, explore.html and the words in step pictures (default en)")
 
     add = parser.add_argument_group("choices").add_argument
     add("--layers", nargs="+", metavar="NAME", help="for maps, patches, gradcam, synthesis: conv1 is before "
@@ -89,7 +92,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet import figures, interpret, step_figures
+from alexnet import explore, figures, interpret, step_figures
 from alexnet.device import keep_memory
 from alexnet.geometry import sizes, step_of
 from alexnet.subject import FEW, Inputs, Network, evenly
@@ -105,7 +108,7 @@ def units_of(count: int, asked: list[int] | None) -> list[int]:
 # ------------------------------------------------------------------- what there is to see
 
 class Shown(NamedTuple):
-    """A PNG file that was written, with what one sees in it."""
+    """A file that was written, PNG or HTML, with what one sees in it."""
 
     file: str
     english: str
@@ -365,6 +368,15 @@ def health(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     yield Shown("health.png", *captions.HEALTH.filled(count=len(images), loss=loss, unusual=unusual))
 
 
+def explore_page(network: Network, inputs: Inputs, out: Path, language: str) -> Iterator[Shown]:
+    images, titles = zip(*((picture.image, network.title_of(picture)) for picture in inputs.pictures))
+    training = inputs.part("train", EXPLORED)[0] if inputs.has_data else None
+    trained_on = Path(str(network.facts.get("data") or "")).name
+    content = explore.contents(network.model, np.stack(images), list(titles), training, trained_on, language)
+    explore.write(out / "explore.html", content)
+    yield Shown("explore.html", *captions.EXPLORE)
+
+
 def training(network: Network, out: Path, folders: list[str] | None) -> Iterator[Shown]:
     runs = {folder.resolve().name: metrics(folder) for folder in map(Path, folders or [network.path.parent])}
     if len(runs) == 1:
@@ -410,8 +422,9 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
     sections = []
     for name, entries in shown.items():
         sections.append(f'<h2 id="{name}">{html.escape(choose(KINDS[name].heading))}</h2>')
-        sections += [captions.FIGURE.format(file=html.escape(entry.file), caption=html.escape(choose(entry)))
-                     for entry in entries]
+        for entry in entries:
+            form = captions.LINK if entry.file.endswith(".html") else captions.FIGURE
+            sections.append(form.format(file=html.escape(entry.file), caption=html.escape(choose(entry))))
     classes = captions.CLASSES.filled(count=len(network.classes), names=joined(network.classes[:20], COMMAS),
                                       end=captions.AND_MORE if len(network.classes) > 20 else "")
     write_text(out / "index.html", captions.PAGE.format(
@@ -461,6 +474,7 @@ def main(arguments: list[str] | None = None) -> None:
             "synthesis": lambda: synthesis(network, out, layers, units, target),
             "embedding": lambda: embedding(network, inputs, out),
             "health": lambda: health(network, inputs, out),
+            "explore": lambda: explore_page(network, inputs, out, options.language),
             "training": lambda: training(network, out, options.runs),
             "steps": lambda: steps(out, options.language),
         }
@@ -473,7 +487,7 @@ def main(arguments: list[str] | None = None) -> None:
                 raise UserError(f"{name}: {error}") from None
             write_page(network, out, options.language, drawn)   # after each: what was finished is not lost
             count = len(drawn[name])
-            say(f"{name}: {count} PNG file{'s' * (count != 1)}, {time.perf_counter() - start:.1f} s")
+            say(f"{name}: {count} file{'s' * (count != 1)}, {time.perf_counter() - start:.1f} s")
         print(out / "index.html")
 
 

@@ -69,6 +69,8 @@ KINDS = {
         "validation pictures laid out by the two principal components of fc7"),
     "health": Kind("data", Text("Health: does it train?", "健康检查：网络能否训练？"),
         "dead units, values, weights, gradients, what the norms divide by; in words what is unusual"),
+    "explore": Kind("pictures", Text("A page to play with", "交互页面"),
+        "explore.html: windows, kernels, feature maps, normalisation, pooling and dropout, to move and choose"),
     "training": Kind("run", Text("Training (section 5)", "训练过程（第 5 节）"),
         "curves of the run that made the checkpoint, or of several (--runs)"),
     "steps": Kind("", Text("Step pictures: one idea each", "分步图解：每张图一个想法"),
@@ -202,6 +204,9 @@ UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
         "{layer} 的除数处处几乎相同（最大值仅为最小值的 {number:.3f} 倍）：它不起作用"),
 }
 
+EXPLORE = Text("One page to play with, in English and Chinese; it needs no other file and no network connection.",
+               "一个可以动手操作的页面（中英文），不需要其他文件，也不需要联网。")
+
 TRAINING = Text("Loss and error by epoch; top-1 error on the validation part at the end: {ends}.",
                 "损失与错误率随训练轮数的变化；结束时验证集上的 top-1 错误率：{ends}。")
 
@@ -233,5 +238,6 @@ nav a {{ margin-right: .8rem; white-space: nowrap; }}
 </body>
 </html>
 """
+LINK = """<p><a href="{file}">{file}</a>: {caption}</p>"""
 FIGURE = """<figure><a href="{file}"><img src="{file}" loading="lazy" alt="{file}"></a>\
 <figcaption>{caption}</figcaption></figure>"""

@@ -1,10 +1,10 @@
 """A page to play with: what a network does with some pictures, as one HTML file.
 
-    explore.write(Path("explore.html"), explore.contents(model, pictures, training))
+    explore.write(Path("explore.html"), explore.contents(model, images, ["cat", "dog"], training))
 
-The file holds everything that it needs: it opens without a network connection. explore.html, explore.css and
-explore.js lie beside this file; the numbers go in as 8 bits each. The first layer, the normalisation, pooling
-and dropout are computed by explore.js, the other layers' feature maps here.
+The file needs nothing else, not even a server. It is made of explore.html, explore.css and explore.js, which lie
+beside this file, and of numbers in 8 bits each. explore.js computes the first layer, normalisation, pooling and
+dropout; the other layers' feature maps come from here.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,13 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import interpret
+from alexnet.augment import as_batch
 from alexnet.files import UserError, write_text
 from alexnet.geometry import Step, sizes, window
 from alexnet.images import packed_side
 from alexnet.layers import Dropout
 from alexnet.model import VARIANTS, AlexNet, Design, LocalResponseNorm
+from alexnet.predict import readable_names
 
 PATCHES = 3        # training pictures for each unit
 QUALITY = 60       # of the JPEG that holds them
@@ -37,43 +40,45 @@ BUILT_IN = {       # English and Chinese names
     "zigzag": ("zigzag", "锯齿纹")}
 
 
-class Picture(NamedTuple):
-    """A picture, as the network takes it."""
-
-    name: str
-    image: np.ndarray     # (S, S, 3) uint8
-
-
-def contents(model: AlexNet, pictures: Sequence[Picture], training: Any = None,
-             names: Mapping[str, tuple[str, str]] = BUILT_IN, trained_on: str = "",
+def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: Any = None, trained_on: str = "",
              language: str = "en") -> dict[str, Any]:
-    """All that explore.js needs to know, ready for JSON.
+    """All that explore.js needs to know, ready for JSON. UserError if the network's numbers are not finite.
 
-    training: what `interpret.strongest` looks through, (N, side, side, 3) uint8; without, no patches.
-    names: classes' names in English and in Chinese. UserError if the network's numbers are not finite.
+    images: (N, S, S, 3) uint8, each with its title. training: what `interpret.strongest` looks through,
+    (M, side, side, 3) uint8; without, the page shows no patches. trained_on: the name of the data set.
     """
-    crops = torch.from_numpy(np.stack([picture.image for picture in pictures])).permute(0, 3, 1, 2)
-    crops = crops.to(model.mean.device)
+    crops = as_batch(images).to(model.mean.device)
     steps = sizes(model)
     convolutions = [step for name, step in steps.items() if name.startswith("conv")]
     layers = [*convolutions, steps["fc6"], steps["fc7"]]
     with torch.inference_mode():
         values = model.activations(crops, [layer.name for layer in layers[1:]])   # the page has the first
         top = model(crops).softmax(1).topk(min(5, model.num_classes))
+    tops = [[[model.classes[index], round(share, 5)] for index, share in zip(*five)]
+            for five in zip(top.indices.tolist(), top.values.tolist())]
     return {
-        "language": language, "words": WORDS, "names": names, "trained_on": trained_on,
-        "variant": model.variant,
-        "classes": model.num_classes, "packed": packed_side(model.image_size),
+        "language": language, "words": WORDS,
+        "names": names(model.classes, {name for five in tops for name, _ in five}),
+        "variant": model.variant, "classes": model.num_classes, "trained_on": trained_on,
+        "packed": packed_side(model.image_size),
         "net": first_layer(model, convolutions[0]),
         "layers": [about(model, layer, values.get(layer.name)) for layer in layers],
-        "pictures": [{"name": picture.name, "pixels": text(picture.image),
-                      "top": [[model.classes[index], round(share, 5)] for index, share in zip(which, shares)]}
-                     for picture, which, shares in zip(pictures, top.indices.tolist(), top.values.tolist())],
+        "pictures": [{"name": title, "pixels": text(image), "top": five}
+                     for title, image, five in zip(titles, images, tops)],
         "patches": None if training is None else patches(model, training, convolutions),
         "lrn": {name: normalisation(design, model.design) for name, design in (
             ("paper", VARIANTS["as-written"]), ("code", VARIANTS["as-trained"]), ("own", model.design))},
         "pooling": pooling(model), "keep": Dropout.keep,
     }
+
+
+def names(classes: list[str], wanted: set[str]) -> dict[str, tuple[str, ...]]:
+    """What some classes of ImageNet or of the built-in set are called in English and in Chinese."""
+    try:
+        both = [readable_names(classes, language) for language in ("en", "zh")]
+    except UserError:   # they are not ImageNet's
+        return BUILT_IN
+    return {name: tuple(re.split("[,，]", of[name])[0] for of in both) for name in wanted if name in both[0]}
 
 
 def text(values: np.ndarray) -> str:

@@ -18,13 +18,15 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from alexnet import AlexNet, explore, interpret
+import alexnet_visualization
+from alexnet import AlexNet, checkpoint, demo, explore, interpret
 from alexnet.augment import centre
 from alexnet.files import UserError
 from alexnet.geometry import step_of
 from alexnet.images import packed_side
 from alexnet.model import VARIANTS, LocalResponseNorm
 from browser import PROGRAM, Browser
+from conftest import make_folder
 
 HERE = Path(explore.__file__).parent
 WIDTHS = (16, 64, 48, 48, 32)
@@ -58,8 +60,9 @@ def as_tensor(images: np.ndarray) -> Tensor:
 def shown(model: AlexNet, count: int = 3) -> tuple[np.ndarray, dict]:
     """Some pictures, and the page's contents for them, as they are read back from JSON."""
     images = pictures(count, model.image_size)
-    named = [explore.Picture(f"picture {number}", image) for number, image in enumerate(images)]
-    return images, json.loads(json.dumps(explore.contents(model, named, pictures(40, model.image_size, 1))))
+    titles = [f"picture {number}" for number in range(count)]
+    content = explore.contents(model, images, titles, pictures(40, model.image_size, 1))
+    return images, json.loads(json.dumps(content))
 
 
 def numbers(packed: dict) -> np.ndarray:
@@ -111,7 +114,7 @@ def test_numbers_are_the_networks_within_half_a_step(variant, changes):
 def test_patches_are_the_strongest_and_the_sheet_holds_their_pictures():
     model = small()
     training = pictures(40, packed_side(64), 1)
-    content = explore.contents(model, [explore.Picture("one", pictures(1, 64)[0])], training)["patches"]
+    content = explore.contents(model, pictures(1, 64), ["one"], training)["patches"]
     assert content["looked"] == 40
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(content["sheet"].split(",")[1]))))
     crops = centre(as_tensor(training), 64).permute(0, 2, 3, 1).numpy()
@@ -154,6 +157,27 @@ def test_the_page_needs_nothing_else_and_says_all_in_both_languages():
     for english, chinese in explore.WORDS.values():
         assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", chinese))
         assert not re.search("[一-鿿]", english)
+
+
+def test_the_command_writes_the_page_with_and_without_training_pictures(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = small(widths=(4, 8, 8, 8, 8))
+    make_folder(tmp_path / "set", {f"{part}/{name}": 3 for part in ("train", "val") for name in ("disc", "star")})
+    for data, language, looked in (("set", "zh", 6), ("gone", "en", None)):
+        checkpoint.save(tmp_path / "best.pt", model, {"data": str(tmp_path / data), "epoch": 1})
+        picture = ["--images", "set/val/star/1.png"]
+        alexnet_visualization.main(["explore", "--model", "best.pt", "--language", language, *picture, "--out", "."])
+        held = re.search('id="numbers">(.*)</script>', Path("explore.html").read_text())[1]
+        content = json.loads(held)
+        assert content["language"] == language and content["trained_on"] == data
+        assert len(content["pictures"]) == 1 and content["pictures"][0]["name"] == "star"
+        assert (content["patches"] or {}).get("looked") == looked
+        assert '<a href="explore.html">' in Path("index.html").read_text()
+
+
+def test_classes_have_names_in_both_languages():
+    assert explore.names(["n01440764", "n01443537", "mine"], {"n01440764", "mine"}) == {"n01440764": ("tench", "丁鲷")}
+    assert set(demo.CLASSES) <= set(explore.names(demo.CLASSES, {"star"}))
 
 
 # ------------------------------------------------------------------- the script's arithmetic
