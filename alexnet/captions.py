@@ -70,7 +70,7 @@ KINDS = {
     "health": Kind("data", Text("Health: does it train?", "健康检查：网络能否训练？"),
         "dead units, values, weights, gradients, what the norms divide by; in words what is unusual"),
     "explore": Kind("pictures", Text("A page to play with", "交互页面"),
-        "explore.html: windows, kernels, feature maps, normalisation, pooling and dropout, to move and choose"),
+        "a page to play with, explore.html: drag a window, choose kernels and feature maps, move sliders"),
     "training": Kind("run", Text("Training (section 5)", "训练过程（第 5 节）"),
         "curves of the run that made the checkpoint, or of several (--runs)"),
     "steps": Kind("", Text("Step pictures: one idea each", "分步图解：每张图一个想法"),

@@ -520,6 +520,7 @@ function choosing(id, cells, current, choose, cellAt = (share, count) => Math.fl
     const {top, left, width, height} = board.getBoundingClientRect(), [rows, columns] = cells();
     to(cellAt((clientY - top) / height, rows), cellAt((clientX - left) / width, columns));
   };
+  board.setAttribute("role", "application");
   board.setAttribute("aria-labelledby", `${id}_label`);
   board.onpointerdown = event => {
     follow(event);
