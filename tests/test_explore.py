@@ -436,6 +436,8 @@ def test_both_languages_fit_and_names_are_shown_as_they_are(opened, browser, wid
         text = browser.text("main")
         assert not re.search(r"undefined|NaN|{\w+}", text.replace("{b}", ""))
         assert bool(re.search("[一-鿿]", text.replace("中", ""))) == (language == "zh-CN")
+        assert browser.run("[...document.querySelectorAll('[data-say], label span, section button, figcaption')]"
+                           ".every(one => one.textContent)")
         smallest = browser.run("""Math.min(...[...document.querySelectorAll("p, figcaption, li, label")].map(
             one => parseFloat(getComputedStyle(one).fontSize)))""")
         assert smallest >= 14
