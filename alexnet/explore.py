@@ -2,9 +2,9 @@
 
     explore.write(Path("explore.html"), explore.contents(model, images, ["cat", "dog"], training))
 
-The file needs nothing else, not even a server. It is made of explore.html, explore.css and explore.js, which lie
-beside this file, and of numbers in 8 bits each. explore.js computes the first layer, normalisation, pooling and
-dropout; the other layers' feature maps come from here.
+The file needs nothing else, not even a server. It is made of explore.html, explore.css and explore.js, which
+lie beside this file, and of numbers in 8 bits each. explore.js computes the first layer, normalisation,
+pooling and dropout; the other layers' feature maps come from here.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ BUILT_IN = {       # English and Chinese names
     "zigzag": ("zigzag", "锯齿纹")}
 
 
-def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: Any = None, trained_on: str = "",
-             language: str = "en") -> dict[str, Any]:
+def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: Any = None,
+             trained_on: str = "", language: str = "en") -> dict[str, Any]:
     """All that explore.js needs to know, ready for JSON. UserError if the network's numbers are not finite.
 
     images: (N, S, S, 3) uint8, each with its title. training: what `interpret.strongest` looks through,
@@ -179,7 +179,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "a picture; all panels follow it. Red is positive, blue negative, white zero.",
         "网络：{variant}，输入 {size} × {size} 像素，{classes} 个类别{trained_on}。选择一张图片，各栏随"
         "之更新。红色为正，蓝色为负，白色为零。"),
-    "trained_on": (", trained on {name}", "，训练数据为 {name}"),
+    "trained_on": (", trained on {name}", "，训练数据：{name}"),
     "pictures": ("Pictures", "图片"),
     "open": ("Your own …", "自己的图片…"),
     "bad_file": (
@@ -197,7 +197,9 @@ WORDS: dict[str, tuple[str, str]] = {
         "自己的图片只经过第一层（第 1、2、3、4 栏）：其余各层的权重过大，没有放进本页。图片不会离开你的"
         "浏览器。"),
 
-    "convolution_title": ("1 · Convolution: window times kernel", "1 · 卷积：窗口乘以卷积核"),
+    "convolution_title": (
+        "1 · Convolution (section 3.5): window times kernel",
+        "1 · 卷积（论文第 3.5 节）：窗口乘以卷积核"),
     "convolution_do": (
         "Drag the window over the picture (or use the arrow keys) and choose a kernel. For each colour, "
         "the {kernel} × {kernel} values in the window are multiplied by the kernel's. The sum of all "
@@ -216,7 +218,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "kernels_label": (
         "the {maps} kernels of {layer}; chosen: {unit}",
         "{layer} 的 {maps} 个卷积核；当前：{unit}"),
-    "window": ("window, mean subtracted", "窗口（已减均值）"),
+    "window": ("window − mean", "窗口 − 均值"),
     "kernel": ("kernel", "卷积核"),
     "product": ("products", "乘积"),
     "sum": ("sum", "和"),
@@ -263,13 +265,13 @@ WORDS: dict[str, tuple[str, str]] = {
         "生成本页时没有提供训练图片（用 --data 指定）。"),
 
     "lrn_title": (
-        "3 · Response normalisation (LRN): neighbours compete",
-        "3 · 局部响应归一化（LRN）：相邻特征图相互竞争"),
+        "3 · Response normalisation (section 3.3): neighbours compete",
+        "3 · 局部响应归一化（论文第 3.3 节）：相邻特征图相互竞争"),
     "lrn_do": (
-        "Each bar is one kernel's value at the cell marked in panel 1: pale before, dark after. A value "
+        "Each bar is one kernel's value at the cell marked in panel 1: grey before, red after. A value "
         "with strong neighbours is divided by more. Move the sliders; choose a bar, and the frame shows "
         "the neighbours that its divisor sums over.",
-        "每根柱是一个卷积核在第 1 栏所标位置的值：浅色为归一化前，深色为归一化后。邻居越强，除数越大。移"
+        "每根柱是一个卷积核在第 1 栏所标位置的值：灰色为归一化前，红色为归一化后。邻居越强，除数越大。移"
         "动滑块；选一根柱，方框标出其除数求和所涉及的邻居。"),
     "paper": ("paper", "论文"),
     "code": ("2012 code (α ÷ n)", "2012 年代码（α ÷ n）"),
@@ -281,7 +283,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "beta": ("β", "β"),
     "cell": ("values of the marked cell", "所标位置的值"),
 
-    "pool_title": ("4 · Pooling: the largest of each window", "4 · 池化：取每个窗口的最大值"),
+    "pool_title": (
+        "4 · Pooling (section 3.4): the largest of each window",
+        "4 · 池化（论文第 3.4 节）：取每个窗口的最大值"),
     "pool_do": (
         "On the left is the feature map of panel 1, on the right its pooled form. Choose a cell on the "
         "right: the frame on the left is its window. If the stride is smaller than the size, windows "
@@ -294,7 +298,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "after_label": ("after: {side} × {side}", "池化后：{side} × {side}"),
     "largest": ("the largest of {count} values is {value}", "{count} 个值中最大的是 {value}"),
 
-    "dropout_title": ("5 · Dropout: one idea, two scales", "5 · 丢弃法：一个想法，两种缩放"),
+    "dropout_title": (
+        "5 · Dropout (section 4.2): one idea, two scales",
+        "5 · 丢弃法（论文第 4.2 节）：一个想法，两种缩放"),
     "dropout_do": (
         "The bars are {neurons} neurons of fc6 for this picture. In training a mask sets about half of "
         "them to 0; draw it again and again. In testing all take part, so the scale must be the same: "

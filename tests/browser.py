@@ -5,7 +5,6 @@ It speaks the DevTools protocol through a pipe: JSON, each message ended by a ze
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
@@ -22,6 +21,7 @@ SECONDS = 60
 
 class Browser:
     def __init__(self, profile: Path) -> None:
+        import fcntl   # Windows has none
         orders, self.orders = os.pipe()
         self.answers, answers = os.pipe()
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (orders, answers)]
