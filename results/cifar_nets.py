@@ -90,7 +90,8 @@ def raced(unit: Unit, place: Place, activation: str, rate: float, first: int,
         for index in range(batches * part // parts, batches * (part + 1) // parts):
             chosen = order[index * BATCH:(index + 1) * BATCH]
             tally.add(*step(net, optimizer, images[chosen], labels[chosen]), labels[chosen])
-        return {"epoch": (len(rows) + 1) / parts, "train_loss": tally.mean_loss, "train_top1_error": tally.error}
+        return {"epoch": (len(rows) + 1) / parts, "train_loss": tally.mean_loss,
+                "train_top1_error": tally.error}
 
     def enough(rows: list[dict[str, Any]]) -> bool:
         return bool(rows) and (rows[-1]["train_top1_error"] <= TARGET

@@ -34,7 +34,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -88,8 +88,9 @@ class Trials:
             print(f"WRONG: {what}", file=sys.stderr, flush=True)
         return right
 
-    def pick(self, choices: list[Any]) -> Any:
-        return choices[int(self.chance.integers(len(choices)))]
+
+def pick(choices: Sequence[Any], chance: np.random.Generator) -> Any:
+    return choices[int(chance.integers(len(choices)))]
 
 
 def pictures(folder: Path, counts: dict[str, int], first: int = 0) -> Path:
@@ -553,38 +554,51 @@ SIZES = (   # of formats that begin with their size: first bytes, its place, its
     (b"BM", 18, 4, "little"), (b"GIF8", 6, 2, "little"), (b"\x89PNG", 16, 4, "big"))
 
 
-def bits_flipped(raw: bytearray, chance: np.random.Generator, most: int) -> None:
-    for place in chance.integers(0, len(raw), 1 + int(chance.integers(most))):
+def bits_flipped(data: bytes, chance: np.random.Generator) -> bytes:
+    """1 to 64 of them."""
+    raw = bytearray(data)
+    for place in chance.integers(0, len(raw), 2 ** int(chance.integers(7))):
         raw[place] ^= 1 << int(chance.integers(8))
+    return bytes(raw)
 
 
-def said_to_be_huge(raw: bytearray) -> None:
+def cut_off(data: bytes, chance: np.random.Generator) -> bytes:
+    """The end, or less often the beginning."""
+    place = int(chance.integers(1, len(data)))
+    return data[:place] if chance.random() < 0.7 else data[place:]
+
+
+def garbage(data: bytes, chance: np.random.Generator) -> bytes:
+    """A block of random bytes, or less often of zeros."""
+    first, length = int(chance.integers(len(data))), int(chance.integers(1, min(len(data), 100_000)))
+    block = chance.bytes(length) if chance.random() < 0.7 else bytes(length)
+    return data[:first] + block + data[first + length:]
+
+
+def zeros_to_the_end(data: bytes, chance: np.random.Generator) -> bytes:
+    first = int(chance.integers(len(data)))
+    return data[:first] + bytes(len(data) - first)
+
+
+def other_header(data: bytes, chance: np.random.Generator) -> bytes:
+    """Random bytes among the first, which say how large the image is."""
+    raw = bytearray(data)
+    for place in chance.integers(0, 64, 4):
+        raw[place] = int(chance.integers(256))
+    return bytes(raw)
+
+
+def said_to_be_huge(data: bytes, chance: np.random.Generator) -> bytes:
+    raw = bytearray(data)
     for magic, place, length, order in SIZES:
         if raw.startswith(magic):
             raw[place:place + 2 * length] = (2 ** 16 - 1).to_bytes(length, order) * 2
     if raw.startswith(b"\x89PNG"):
         raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
-
-
-def damaged(data: bytes, chance: np.random.Generator) -> bytes:
-    """Bits flipped, a part cut off, a block of garbage, zeros at the end, another header, or a huge size."""
-    raw, way = bytearray(data), chance.integers(6)
-    if way == 0:
-        bits_flipped(raw, chance, 64)
-    elif way == 1:
-        raw = raw[:int(chance.integers(len(raw)))]
-    elif way == 2:
-        first, length = int(chance.integers(len(raw))), int(chance.integers(1, 2000))
-        raw[first:first + length] = chance.bytes(length)
-    elif way == 3:
-        first = int(chance.integers(len(raw)))
-        raw[first:] = bytes(len(raw) - first)
-    elif way == 4:   # the first bytes say how large it is
-        for place in chance.integers(0, 64, 4):
-            raw[place] = int(chance.integers(256))
-    else:
-        said_to_be_huge(raw)
     return bytes(raw)
+
+
+IMAGE_DAMAGES = (bits_flipped, cut_off, garbage, zeros_to_the_end, other_header, said_to_be_huge)
 
 
 def damaged_images(trials: Trials, folder: Path) -> int:
@@ -596,7 +610,7 @@ def damaged_images(trials: Trials, folder: Path) -> int:
             demo.draw((part, number)).resize((160, 120)).save(data, kind)
             path = folder / part / demo.CLASSES[number % 2] / f"{number}.{kind.lower()}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(damaged(data.getvalue(), trials.chance))
+            path.write_bytes(pick(IMAGE_DAMAGES, trials.chance)(data.getvalue(), trials.chance))
             made += 1
     return made
 
@@ -706,32 +720,11 @@ def replaced(content: Any, way: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-def bits_in_it_flipped(trials: Trials, good: bytes, *_: Any) -> bytes:
-    raw = bytearray(good)
-    bits_flipped(raw, trials.chance, 8)
-    return bytes(raw)
-
-
-def cut_off(trials: Trials, good: bytes, *_: Any) -> bytes:
-    chance = trials.chance
-    if chance.random() < 0.7:
-        return good[:int(chance.integers(len(good)))]
-    return good[int(chance.integers(1, len(good))):]
-
-
-def garbage(trials: Trials, good: bytes, *_: Any) -> bytes:
-    chance = trials.chance
-    first, length = int(chance.integers(len(good))), int(chance.integers(1, 100_000))
-    block = chance.bytes(length) if chance.random() < 0.7 else bytes(length)
-    return good[:first] + block + good[first + length:]
-
-
-def code_in_it(trials: Trials, good: bytes, content: dict[str, Any], canary: Path) -> bytes:
+def code_in_it(good: bytes, chance: np.random.Generator, content: dict[str, Any], canary: Path) -> bytes:
     """Code somewhere in a checkpoint, in four kinds of files."""
-    evil, chance, out = trials.pick(evil_values(canary)), trials.chance, io.BytesIO()
-    container = int(chance.integers(4))
+    evil, out, container = pick(evil_values(canary), chance), io.BytesIO(), int(chance.integers(4))
     if container < 2:   # the formats of torch.save, new and old
-        way = trials.pick(list(places_in(content)))
+        way = pick(list(places_in(content)), chance)
         bad = evil if chance.random() < 0.2 else replaced(content, way, evil)
         torch.save(bad, out, _use_new_zipfile_serialization=container == 0)
     elif container == 2:
@@ -744,19 +737,13 @@ def code_in_it(trials: Trials, good: bytes, content: dict[str, Any], canary: Pat
     return out.getvalue()
 
 
-def value_replaced(trials: Trials, good: bytes, content: dict[str, Any], canary: Path) -> bytes:
+def value_replaced(good: bytes, chance: np.random.Generator, content: dict[str, Any]) -> bytes:
     """Some value by another, mostly near the top or of the progress."""
-    ways = list(places_in(content))
-    if trials.chance.random() < 0.7:
+    ways, out = list(places_in(content)), io.BytesIO()
+    if chance.random() < 0.7:
         ways = [way for way in ways if len(way) <= 2 or way[0] == "progress"]
-    out = io.BytesIO()
-    torch.save(replaced(content, trials.pick(ways), trials.pick(hostile_values(trials.chance))), out)
+    torch.save(replaced(content, pick(ways, chance), pick(hostile_values(chance), chance)), out)
     return out.getvalue()
-
-
-DAMAGES: dict[str, Callable[..., bytes]] = {
-    "bits flipped": bits_in_it_flipped, "cut off": cut_off, "garbage": garbage, "code in it": code_in_it,
-    "a value replaced": value_replaced}
 
 
 def checkpoints(trials: Trials) -> None:
@@ -767,9 +754,12 @@ def checkpoints(trials: Trials) -> None:
     to_the_end(small_run(folder, pack))
     good, good_before = last.read_bytes(), previous.read_bytes()
     content, before = (torch.load(path, weights_only=True) for path in (last, previous))
+    damages = {"bits flipped": bits_flipped, "cut off": cut_off, "garbage": garbage,
+               "code in it": partial(code_in_it, content=content, canary=canary),
+               "a value replaced": partial(value_replaced, content=content)}
     for number in range(trials.count(500)):
-        kind = list(DAMAGES)[number % len(DAMAGES)]
-        raw = DAMAGES[kind](trials, good, content, canary)
+        kind = list(damages)[number % len(damages)]
+        raw = damages[kind](good, trials.chance)
         last.write_bytes(raw)
         previous.write_bytes(good_before)
         run = small_run(folder, pack, epochs=3)
@@ -784,7 +774,7 @@ def checkpoints(trials: Trials) -> None:
         wrong += ["code was run"] if canary.exists() else []
         trials.check(not wrong, f"{number}, {kind}: {', '.join(wrong)}")
         seen.update({(kind, "times"): 1, (kind, "right"): not wrong, (kind, "refused"): refused})
-    for kind in DAMAGES:
+    for kind in damages:
         times, right, refused = (seen[kind, what] for what in ("times", "right", "refused"))
         trials.row(f"checkpoints: {kind}", times, right,
                    f"{refused} refused with a line, and previous.pt taken up; {times - refused} taken, since "

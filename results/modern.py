@@ -24,9 +24,9 @@ from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
 from alexnet.training import DROPOUT, TrainingBatches, evaluate, generator
 from results import plots
 from results.ablations import BASE, EPOCHS, HELD_OUT, SIZE
-from results.pages import Text, fill, joined, percent, picture, row, say, table
+from results.pages import Text, fill, joined, percent, picture, row, say, table, texts
 from results.peers import Tally, step
-from results.units import CPU, Place, Unit, pieces
+from results.units import CPU, RESULTS, Place, Unit, pieces
 from results.verdicts import t_interval
 
 TITLE = Text("What 14 years were worth", "十四年的进步值多少")
@@ -231,21 +231,7 @@ def units() -> list[Unit]:
 
 # ------------------------------------------------------------------- the report
 
-LABELS = {   # of CHANGES, on the pages
-    "2012": Text("recipe of 2012", "2012 年的方法"),
-    "He init, divided pixels": Text("He initialisation, pixels / 58", "He 初始化，像素 / 58"),
-    "batch norm, no LRN": Text("batch normalisation, no LRN", "批归一化，不用 LRN"),
-    "inverted dropout": Text("inverted dropout", "反向缩放的丢弃法"),
-    "label smoothing 0.1": Text("label smoothing 0.1", "标签平滑 0.1"),
-    "RandomResizedCrop": Text("RandomResizedCrop", "RandomResizedCrop"),
-    "no colour noise": Text("no colour noise", "不加颜色噪声"),
-    "Nesterov momentum": Text("Nesterov momentum", "Nesterov 动量"),
-    "cosine schedule": Text("cosine schedule", "余弦学习率"),
-    "rate 0.03": Text("learning rate 0.03", "学习率 0.03"),
-    "EMA of the weights": Text("moving average of the weights", "权重的滑动平均"),
-    "AdamW, rate 0.0005": Text("AdamW, learning rate 0.0005", "AdamW，学习率 0.0005"),
-    "all together": Text("all changes at once", "全部改动一起"),
-}
+LABELS = texts(RESULTS / "modern" / "labels.json")   # of CHANGES, on the pages
 RECIPES_COMPARED = {OLD: LABELS["2012"], NEW: Text("kept changes", "保留的改动"), ALL: LABELS["all together"]}
 KEPT, DROPPED = Text("kept", "保留"), Text("dropped", "舍弃")
 
