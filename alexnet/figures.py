@@ -73,16 +73,22 @@ def letters_of(font: str) -> set[str]:
 said: set[str] = set()   # letters that were missing, and named in a warning
 
 
+ASIAN = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
+
+
+def liking(font: str) -> tuple[bool, bool, str]:
+    """Sorts font files: those that sound Asian first, and of these what is neither bold nor thin."""
+    name = Path(font).name.lower()
+    return not any(word in name for word in ASIAN), any(word in name for word in ("bold", "black", "thin")), font
+
+
 def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
     """The font families that together have these letters (none, where the usual one has all), and the letters
     that no installed font has: they would show as boxes. A warning names each of those once."""
     if "".join(letters).isascii() or not (missing := letters - letters_of(USUAL)):
         return [], set()
     families = ["DejaVu Sans"]
-    asian = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
-    # Found anew: matplotlib's own list may be older. Fonts that sound Asian are tried first.
-    for font in sorted(font_manager.findSystemFonts(),
-                       key=lambda path: (not any(word in Path(path).name.lower() for word in asian), path)):
+    for font in sorted(font_manager.findSystemFonts(), key=liking):   # matplotlib's own list may be older
         if missing & letters_of(font):
             missing -= letters_of(font)
             font_manager.fontManager.addfont(font)

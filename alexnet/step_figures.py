@@ -71,7 +71,7 @@ def without_axes(*panels: Axes) -> None:
 # ------------------------------------------------------------------- sections 2 and 4.1
 
 @step("4.1",
-      "Crops of 224 px from the stored 256 px: each time another place, every second one mirrored.",
+      "Crops of 224 px from the stored 256 px: each time another place, and about half are mirrored.",
       "从存储的 256 像素图像中取 224 像素的裁剪：每次位置不同，约一半左右翻转。")
 def crops(say: Callable[[str, str], str]) -> Figure:
     image, colours = photograph(), (BLUE, ORANGE, GREEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 
 import alexnet_visualization
-from alexnet import augment, step_figures, steps
+from alexnet import augment, exercises, step_figures, steps
 from alexnet.model import AlexNet
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
@@ -129,3 +130,32 @@ def test_every_step_picture_is_drawn_in_both_languages(tmp_path, language, capsy
         with Image.open(tmp_path / "steps" / file) as picture:
             assert picture.width >= 600 and len(np.unique(np.asarray(picture))) > 5
         assert sentence.isascii() == (language == "en")
+
+
+def test_numbers_worked_by_hand_in_the_guide_are_what_the_program_computes():
+    lone = [0.0, 0.0, 100.0, 0.0, 0.0]
+    w1, w2 = exercises.updated(1), exercises.updated(2)
+    v1 = w1 - 1
+    expected = {
+        "2": ["341 × 256", "85"], "3.1": [f"{1 - math.tanh(3) ** 2:.4f}", f"{(1 - math.tanh(3) ** 2) ** 2:.4f}"],
+        "3.2": [f"{exercises.weights('conv2'):,}", f"{2 * exercises.weights('conv2'):,}"],
+        "3.3": [f"{exercises.normalised(lone, 2, variant):.1f}" for variant in ("as-written", "as-trained")],
+        "3.5": [f"{exercises.parameters(name):,}" for name in ("conv1", "fc6")],
+        "4.1": [str(exercises.crops().value)], "4.2": [f"{exercises.dropout_scale().value:g}"],
+        "5": [f"{v1:.6f}", f"{w1:.6f}", f"{w2 - w1:.6f}", f"{w2:.6f}"]}
+    for page, begin in (("README.md", "The idea in brief"), ("README.zh-CN.md", "想法")):
+        text = (step_figures.ROOT / "paper" / page).read_text("utf-8")
+        for section, numbers in expected.items():
+            box = re.search(rf"^###? {re.escape(section)} [^\n]*\n\n<blockquote>\n\n\*\*{begin}\*\*(.+?)\n\n", text,
+                            re.MULTILINE | re.DOTALL)[1].replace("\n", " ")
+            assert all(number in box for number in numbers), (page, section)
+    assert round(500 * 256 / 375) == 341 and 341 - 256 == 85
+
+
+def test_published_step_pictures_are_those_of_today(tmp_path):
+    """In English: the fonts of Chinese ones differ from one machine to another."""
+    for name in ("windows", "pooling", "columns"):
+        step_figures.draw(name, tmp_path, "en")
+        drawn, published = (np.asarray(Image.open(folder / f"{name}.png").convert("RGB"), np.int16)
+                            for folder in (tmp_path, step_figures.ROOT / "results/figures/steps"))
+        assert drawn.shape == published.shape and np.abs(drawn - published).mean() < 3
