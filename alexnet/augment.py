@@ -78,7 +78,7 @@ def crop(images: np.ndarray, indices: np.ndarray, choice: Choice, size: int) -> 
 
 
 def as_batch(images: np.ndarray | list[np.ndarray]) -> Tensor:
-    """Images as they lie in a pack, (N, side, side, 3) uint8, to (N, 3, side, side) in channels_last order."""
+    """Images as a pack holds them, (N, side, side, 3) uint8, to (N, 3, side, side) in channels_last order."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 

@@ -41,7 +41,7 @@ def brief(error: Exception) -> str:
 
 # ------------------------------------------------------------------- whole or not at all
 
-BUSY, UNKNOWN, HELD = range(3)   # of a lock: another process has it; there are none here; we have it
+BUSY, UNKNOWN, HELD = range(3)   # a lock: another process has it; there are no locks here; we have it
 
 
 def short(name: str) -> str:
@@ -63,16 +63,17 @@ def writing(path: Path | str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in CANNOT_WRITE:
             raise
-        raise UserError(f"cannot write {path}: {error.strerror or error}. What was there before is kept") from None
+        reason = error.strerror or error
+        raise UserError(f"cannot write {path}: {reason}. What was there before is kept") from None
 
 
 @contextmanager
 def alone(path: Path | str, wait: str = "") -> Iterator[int]:
     """HELD if no other process is at work on `path`, and none will be while the block runs; else BUSY,
-    which is false. UNKNOWN, as true as HELD, where the system or the file system knows no locks.
+    which is false. UNKNOWN, as true as HELD, where the system or the file system has no locks.
 
-    wait: is said, and the other process waited for, instead of giving BUSY. The lock is on a file
-    beside `path`. The system gives it back when its process ends, however that ends.
+    wait: printed before waiting for the other process, instead of giving BUSY. The lock is on a file beside
+    `path`; the system gives it back when its process ends, however that ends.
     """
     path = Path(path)
     with writing(path):
@@ -103,13 +104,11 @@ def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
                 return BUSY, None
             print(wait, file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:   # a file system that knows no locks
+        except OSError:   # a file system that has no locks
             return UNKNOWN, file
-        try:
+        with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return HELD, file
-        except FileNotFoundError:
-            pass
         file.close()   # whoever had it before removed it: once more
 
 
@@ -117,15 +116,15 @@ def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
 def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the place of `path` when all went well.
 
-    Whoever reads `path` sees the old content or the new, never a part. What a process that died
-    had begun is removed; UserError if another is writing the same. keep: where the old content
-    goes.
+    Whoever reads `path` sees the old content or the new, never a part. What a process that died had begun is
+    removed; UserError if another is writing the same. keep: where the old content goes.
     """
     path = Path(path)
     temporary = beside(path, f"{os.getpid()}.part")
     with writing(path), alone(path) as held:
         if not held:
-            raise UserError(f"another process is writing {path} at this moment: let it finish, or name another file")
+            raise UserError(f"another process is writing {path} at this moment: let it finish, or name "
+                            "another file")
         clear(path, held)
         try:
             yield temporary
@@ -182,11 +181,8 @@ def sweep(folder: Path, names: str) -> None:
     left = {rest.stem.rpartition(".")[0][1:] for rest in left_beside(folder, names)}
     left |= {rest.stem[1:] for rest in folder.glob(f".{names}.lock")}
     for name in sorted(left):
-        try:
-            with alone(folder / name) as held:
-                clear(folder / name, held)
-        except (UserError, OSError):   # another person's
-            continue
+        with suppress(UserError, OSError), alone(folder / name) as held:   # they may be another person's
+            clear(folder / name, held)
 
 
 def sync(path: Path) -> None:
@@ -210,26 +206,26 @@ def read_json(path: Path | str) -> Any:
     """UserError if the file is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is not a JSON file ({error})") from None
 
 
 def read_csv(path: Path | str) -> list[dict[str, str]]:
-    """A dict a row, by the names in the first line."""
+    """One dict per row, by the names in the first line."""
     with open(path, encoding="utf-8-sig", newline="") as file:   # with or without a mark
         return list(csv.DictReader(file))
 
 
 def write_csv(path: Path | str, rows: list[dict[str, Any]]) -> None:
-    """One line a row, columns as in the first row."""
+    """One line per row, columns as in the first row."""
     text, names = io.StringIO(), list(rows[0]) if rows else []
-    lines = [names] + [[row.get(name, "") for name in names] for row in rows]
-    csv.writer(text, lineterminator="\n").writerows([map(cell, line) for line in lines])
+    lines = [names, *([row.get(name, "") for name in names] for row in rows)]
+    csv.writer(text, lineterminator="\n").writerows(map(cell, line) for line in lines)
     write_text(path, text.getvalue(), csv_encoding([text.getvalue()]))
 
 
 def csv_encoding(texts: Iterable[str]) -> str:
-    """UTF-8, with a mark at the beginning if a text is not ASCII: without one, Excel takes another encoding."""
+    """UTF-8, with a mark at the beginning if a text is not ASCII: else Excel takes another encoding."""
     return "utf-8" if all(text.isascii() for text in texts) else "utf-8-sig"
 
 

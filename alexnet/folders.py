@@ -89,7 +89,7 @@ class Folder:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()   # of a link to itself, is_dir raises
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()   # a link to itself: is_dir raises
 
 
 def holds_ours(path: str) -> bool:

@@ -1,7 +1,7 @@
 """From any image file to RGB to the square of section 2.
 
-The way of an image to conv1: `open_image` (a file, to RGB) and `square` (side x side pixels) here; pack.py keeps
-the squares; augment.py cuts `crop`s, or the `centre`, out of them; `AlexNet.prepare` subtracts the mean image.
+The way of an image to conv1: `open_image` (a file, to RGB) and `square` (side x side pixels) here; pack.py
+keeps the squares; augment.py cuts crops, or the centre, out of them; `AlexNet.prepare` subtracts the mean.
 """
 
 from __future__ import annotations
@@ -235,7 +235,8 @@ def from_array(pixels: np.ndarray | Tensor) -> Image.Image:
     shape, kind, high = pixels.shape, pixels.dtype, pixels.max(initial=0)
     axis = next((axis for axis in axes if len(shape) == 3 and shape[axis] in (1, 3, 4)), None)
     if not pixels.size or len(shape) != 2 and axis is None:
-        raise ValueError(f"an array of {' x '.join(map(str, shape))} is no image: give H x W x 3 or 3 x H x W")
+        text = " x ".join(map(str, shape))
+        raise ValueError(f"an array of {text} is no image: give H x W x 3 or 3 x H x W")
     if kind.kind != "f" and kind not in (bool, np.uint8, np.uint16):
         raise TypeError(f"pixels of {kind}: give uint8 (0..255) or floating point (0..1 or 0..255)")
     if kind.kind == "f" and 1.1 < high < 16:

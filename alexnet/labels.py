@@ -82,8 +82,8 @@ class Finder:
                     self.alike[alike(end)].append(file)
 
     def find(self, name: str) -> list[Path]:
-        """The files that it may mean: none, one, or several, those whose paths have the longest end in common
-        with it. A list may lie higher or lower than the images: its paths may be longer or shorter than ours."""
+        """The files that it may mean, those whose paths have the longest end in common with it: none, one, or
+        several. A list may lie higher or lower than the images, so its paths may be longer or shorter."""
         name = name.replace("\\", "/").removeprefix("./")
         last = name.rpartition("/")[2]
         spellings = [name]
@@ -169,9 +169,12 @@ def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, 
         # no column is, unless there is but one: they may be ages, boxes, or a number for each class.
         again = [one for one in others if len(others) == 1 or len(set(columns[one])) < len(columns[one])]
         likely = titled or (again if titles[image] not in IMAGE or len(others) == 1 else [])
-        cells = columns[likely[0]] if likely else ()
-        return next(iter(likely), None), first_words(cells) if likely and titles[likely[0]] == BOXES else list(cells)
-    by_name, by_number = {name: name for name in classes}, {str(index): name for index, name in enumerate(classes)}
+        if not likely:
+            return None, []
+        cells = columns[likely[0]]
+        return likely[0], first_words(cells) if titles[likely[0]] == BOXES else list(cells)
+    by_name = {name: name for name in classes}
+    by_number = {str(index): name for index, name in enumerate(classes)}
     beside = [one for one in (image + 1, image - 1) if one in others][:1]   # others may be any numbers
     readings = [(one, list(columns[one]), by_name) for one in titled + others]
     readings += [(one, first_words(columns[one]), by_name) for one in titled + others]
@@ -181,7 +184,8 @@ def label_column(columns: list[tuple[str, ...]], titles: list[str], image: int, 
     far = [key for key in keys if key and key not in by_number]
     if meaning is by_number and far:
         raise UserError(f"{path} has the number {far[0]} for a class: numbers must be those of the "
-                        f"{len(by_name)} class folders in sorted order, from 0; names are safer (data/README.md)")
+                        f"{len(by_name)} class folders in sorted order, from 0; names are safer "
+                        "(data/README.md)")
     return label, [meaning.get(key, "") for key in keys]
 
 

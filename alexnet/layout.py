@@ -59,8 +59,8 @@ def by_name(files: list[Path], known: Collection[str] = ()) -> ByClass:
 
 
 def before_number(files: list[Path], number: str) -> ByClass:
-    """The files by what is left of their names without a date, or else without what the pattern `number` finds;
-    those of which no letter is left, or everything, are left out."""
+    """The files by what is left of their names without a date, or else without what the pattern `number`
+    finds; those of which no letter is left, or everything, are left out."""
     classes: ByClass = {}
     for path in files:
         name = re.sub(DATE, "", path.stem)
@@ -86,8 +86,8 @@ def parts_in(folder: Folder) -> dict[str, Folder]:
     families = [parts for more, parts in found.items() if len(parts) > 1 or not more]
     if len(families) > 1 and "" not in found:
         names = ", ".join(inner.name for parts in families[:2] for inner in parts.values())
-        raise UserError(f"{folder.path} holds parts of several classes or sets ({names} ...): put the parts above "
-                        "the classes (train/cat, val/cat), or give one of the sets")
+        raise UserError(f"{folder.path} holds parts of several classes or sets ({names} ...): put the parts "
+                        "above the classes (train/cat, val/cat), or give one of the sets")
     return found.get("") or next(iter(families), {})
 
 
@@ -102,8 +102,8 @@ def look_through(folder: Folder) -> Folder:
 
 
 def by_class(folder: Folder, known: Collection[str] = ()) -> tuple[ByClass, Counter[str]]:
-    """Images by class, of class folders or of a flat folder with names like cat.0.jpg, dog_12.png; and how many
-    other files lie there."""
+    """Images by class, of class folders or of a flat folder with names like cat.0.jpg, dog_12.png; and how
+    many other files lie there."""
     classes, others = by_folder(folder.folders)
     if any(classes.values()):
         return classes, others
@@ -158,8 +158,8 @@ def check_depth(train: Path, classes: ByClass, sure: bool) -> list[str]:
     if alike and not sure and not years:
         raise in_doubt(f"{listed(inside)} in {train} hold the same folders, {listed(same)}: if those are "
                        f"the classes, give one, --data {shlex.quote(str(train / first))}", inside)
-    return [f"class {name} holds images in {len(names)} subfolders ({', '.join(sorted(names)[:3])} ...), which "
-            f"count as one class: if they are the classes, give --data {shlex.quote(str(train / name))}"
+    return [f"class {name} holds images in {len(names)} subfolders ({', '.join(sorted(names)[:3])} ...), "
+            f"which count as one class: if they are the classes, give --data {shlex.quote(str(train / name))}"
             for name, names in inside.items() if len(names) > 1]
 
 

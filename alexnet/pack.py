@@ -3,7 +3,7 @@
     pack = packed(source, image_size=128)      # of sources.find_source
     pack.images["train"][0]                    # (side, side, 3) uint8
 
-It is section 2 of the paper: every image as `images.square` makes it, and the mean image over the training set.
+It is section 2 of the paper: each image as `images.square` makes it, and the mean image of the training part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from alexnet.layout import PARTS
 from alexnet.sources import Item, Source
 from alexnet.threads import in_order
 
-FORMAT = 2           # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
+FORMAT = 2   # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
 
 
 @dataclass
@@ -65,8 +65,8 @@ class Pack:
         for part, images in self.images.items():
             mapped = getattr(images, "_mmap", None)   # numpy's map of the file
             if mapped is not None and mapped.size() < len(mapped):
-                raise UserError(f"{self.folder / part}.npy was cut short while it was used: delete {self.folder}, "
-                                "and the images are packed anew")
+                raise UserError(f"{self.folder / part}.npy was cut short while it was used: delete "
+                                f"{self.folder}, and the images are packed anew")
 
 
 def short_digest(image: np.ndarray) -> str:
@@ -95,7 +95,8 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
     if need > free:
         raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "
                         f"{free / 2**30:.1f} GiB free; --cache names another folder")
-    with alone(folder, wait=f"another process is packing {source.name} into {folder}: waiting for it") as held:
+    wait = f"another process is packing {source.name} into {folder}: waiting for it"
+    with alone(folder, wait) as held:
         if pack := usable(folder, source, strict, say=True):   # the other has just made it
             return pack
         with whole_folder(folder, held) as temporary:
@@ -158,11 +159,12 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     total, product = np.zeros((side, side, 3)), np.zeros((3, 3))   # of the training images
     good: dict[str, list[Opened]] = {part: [] for part in PARTS}
     skipped: list[str] = []
+    read = partial(open_item, source, side)
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
                     disable=True if quiet else None, leave=False)
     for part in PARTS:
         with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
-            for opened in in_order(partial(open_item, source, side), source.parts[part], threads, 4 * threads):
+            for opened in in_order(read, source.parts[part], threads, 4 * threads):
                 progress.update()
                 if opened.error:
                     check_error(opened, source, strict)
@@ -193,10 +195,11 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
 def what_looks_odd(good: dict[str, list[Opened]]) -> list[str]:
     """Validation images that are training images, too; and dim ones."""
     findings, trained_on = [], {opened.digest: opened.item for opened in good["train"]}
-    twins = [opened for opened in good["val"] if opened.digest in trained_on]
+    twins = [f"{opened.item} = {trained_on[opened.digest]}" for opened in good["val"]
+             if opened.digest in trained_on]
     if twins:
-        findings.append(f"{len(twins)} validation image(s) are in the training part, too (such as "
-                        f"{twins[0].item} = {trained_on[twins[0].digest]}): the errors will look better than they are")
+        findings.append(f"{len(twins)} validation image(s) are in the training part, too "
+                        f"(such as {twins[0]}): the errors will look better than they are")
     if dim := [str(opened.item) for part in PARTS for opened in good[part] if opened.dim]:
         findings.append(dim_text(dim))
     return findings
@@ -223,12 +226,13 @@ def open_item(source: Source, side: int, item: Item) -> Opened:
 
 
 def check_error(opened: Opened, source: Source, strict: bool) -> None:
-    """UserError for an image that cannot be read, if it is `strict`, or if the rest may fail, too: Pillow's own
-    errors have no number, the system's have."""
+    """UserError for an image that cannot be read, if it is `strict`, or if the rest may fail, too: Pillow's
+    own errors have no number, the system's have."""
     number = getattr(opened.error, "errno", None)
     if number not in (None, errno.EACCES, errno.EPERM, errno.EISDIR):
-        raise UserError(f"{opened.item} was there a moment ago, and cannot be read now ({opened.error.strerror}). "
-                        f"Start again when nothing changes the files of {source.place} and its disk is connected")
+        raise UserError(f"{opened.item} was there a moment ago and cannot be read now "
+                        f"({opened.error.strerror}): start again when its disk is connected and nothing "
+                        f"changes the files of {source.place}")
     if strict:
         raise UserError(f"{opened.item} cannot be read ({opened.error}); without --strict it is left out")
 

@@ -133,12 +133,13 @@ def open_batches(model: AlexNet, pictures: Picture | Iterable[Picture], batch_si
     side, dim = packed_side(model.image_size), []
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() first")
+    nothing = torch.empty(0, 3, side, side, dtype=torch.uint8)
     threads = threads or os.cpu_count() or 1
     coming = in_order(partial(open_picture, side=side), each(pictures), threads, batch_size + threads)
     while batch := list(islice(coming, batch_size)):
         dim += [name_of(opened.picture) or "one in memory" for opened in batch if opened.dim]
         squares = [opened.square for opened in batch if not opened.error]
-        yield batch, augment.as_batch(squares or np.empty((0, side, side, 3), np.uint8)).to(model.mean.device)
+        yield batch, (augment.as_batch(squares) if squares else nothing).to(model.mean.device)
     if dim:
         print(printable(f"warning: {dim_text(dim)}"), file=sys.stderr)
 
@@ -185,7 +186,7 @@ def classify(model: AlexNet, pictures: Picture | Iterable[Picture], top: int = 5
 def features(model: AlexNet, pictures: Picture | Iterable[Picture], layer: str, batch_size: int = 128,
              threads: int | None = None,
              dtype: torch.dtype | None = None) -> Iterator[tuple[Picture, Tensor | Exception]]:
-    """Each picture with the values of a layer (any name of `model.activations`), in order, or with its error."""
+    """Each picture, in order, with the values of a layer (any name of `model.activations`) or its error."""
     dtype = dtype or choose_precision("auto", model.mean.device)
     for batch, squares in open_batches(model, pictures, batch_size, threads):
         with torch.inference_mode(), precision(squares.device, dtype):
@@ -210,8 +211,8 @@ def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtyp
 
 
 def in_their_order(batch: list[Opened], found: Tensor) -> Iterator[tuple[Picture, Tensor | Exception]]:
-    """Each picture of a batch with its row of what the network found for those that could be read, or with its
-    error. A row that holds NaN or infinity counts as an error."""
+    """Each picture of a batch with its row of what the network found for those that could be read, or with
+    its error. A row that holds NaN or infinity counts as an error."""
     rows = iter(found.cpu())
     for opened in batch:
         row = opened.error or next(rows)

@@ -56,7 +56,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     """
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise UserError(f"--val-fraction must lie between 0 and 1, not {val_fraction:g}")
-    folder = Path(where).expanduser()
+    folder, with_val = Path(where).expanduser(), val_fraction is None
     if labels and (where == "demo" or not folder.is_dir()):
         raise UserError("--labels needs --data FOLDER; " + (
             "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else
@@ -65,7 +65,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
         source = Source("demo", list(demo.CLASSES), {part: demo.items(part) for part in PARTS},
                         lambda key, side: demo.draw(key), "demo", f"version {demo.VERSION}")
     elif folder.is_dir():
-        source = listed_source(folder, Path(labels)) if labels else folder_source(folder, val_fraction is None)
+        source = listed_source(folder, Path(labels)) if labels else folder_source(folder, with_val)
     elif Path(where).exists():
         more = f", or for a list of labels --data FOLDER --labels {where}" if folder.suffix in LISTS else ""
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders{more}")
@@ -107,9 +107,12 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
         raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures "
                        "what is there", there)
     train, val = parts.get("train", top), parts.get("val") or parts.get("test")
-    inner = {} if parts else parts_in_classes(top)   # cat/train, cat/val
-    held, _ = by_folder({name: each.get("val") or each["test"] for name, each in inner.items() if len(each) > 1})
-    found, others = by_folder({name: each["train"] for name, each in inner.items()}) if inner else by_class(train)
+    found, others = by_class(train)
+    held: ByClass = {}
+    if not parts and (inner := parts_in_classes(top)):   # cat/train, cat/val
+        found, others = by_folder({name: each["train"] for name, each in inner.items()})
+        held, _ = by_folder({name: each.get("val") or each["test"] for name, each in inner.items()
+                             if len(each) > 1})
     classes = {name: found[name] for name in sorted(found) if found[name]}
     if not classes:
         raise no_classes(folder, train, others)
@@ -118,8 +121,8 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     if beside := parts and unused(top, parts):
         findings.append(f"{listed(beside)} beside {train.name}/ are left alone")
     if stray := sorted(set(train.images).difference(*classes.values())):
-        findings.append(f"{len(stray)} picture(s) in {train.path} belong to no class, such as {stray[0].name}: "
-                        "left out (a class is a folder, or what stands before the number in cat.0.jpg)")
+        findings.append(f"{len(stray)} picture(s) in {train.path} belong to no class, such as {stray[0].name}"
+                        ": left out (a class is a folder, or what stands before the number in cat.0.jpg)")
     findings += check_depth(train.path, classes, sure=bool(parts or held))
     if with_val and val:
         held, more = by_class(val, names)
@@ -137,8 +140,8 @@ def no_classes(folder: Path, train: Folder, others: Counter[str]) -> UserError:
         return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "")
                          + ": it must hold train/ and val/ with a folder for each class, or class folders, "
                          "or files named like cat.0.jpg (data/README.md)")
-    found = (f"{len(files)} image(s) in {train.path} have no classes: they lie in no class folders, and their "
-             f"names ({files[0].name}) give none, as cat.0.jpg would")
+    found = (f"{len(files)} image(s) in {train.path} have no classes: they lie in no class folders, and "
+             f"their names ({files[0].name}) give none, as cat.0.jpg would")
     if lists:
         return UserError(f"{found}. If a list says what they are, add --labels {shlex.quote(str(lists[0]))}")
     return UserError(found) if train.path == folder else in_doubt(found, Folder(folder).folders)
@@ -165,8 +168,9 @@ def val_items(folder: Folder, val: Folder, classes: ByClass, names: list[str], f
                         f"({', '.join(missing[:3])})")
     items = numbered(classes, names)
     if not items:
-        raise UserError(f"{val.path} has no image of a class that {known} has ({', '.join(names[:3])}): its "
-                        "folders must be named like these, or a list of labels must lie beside it (data/README.md)")
+        raise UserError(f"{val.path} has no image of a class that {known} has ({', '.join(names[:3])}): "
+                        "its folders must be named like these, or a list of labels must lie beside it "
+                        "(data/README.md)")
     return items
 
 
@@ -209,9 +213,11 @@ def lost_in(found: Listed, files: list[Path], folder: Path, path: Path, why: str
     """Which images a list leaves out, and which of its lines fit nothing."""
     findings = []
     if lost := len(files) - len(found.labels):
-        findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or {why}: left out")
+        findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or {why}: "
+                        "left out")
     if found.lost:
-        findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {', '.join(found.lost[:3])}")
+        some = ", ".join(found.lost[:3])
+        findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {some}")
     return findings
 
 
@@ -254,9 +260,10 @@ def by_list(top: Folder, path: Path, findings: list[str]) -> tuple[ByClass, ByCl
     if not parts["train"]:
         raise UserError(f"--labels {path} has no image of a training part, only of "
                         f"{', '.join(sorted(set(found.parts.values()))[:3])}")
-    names = sorted(parts["train"], key=lambda name: (0, int(name), name) if name.isdecimal() else (1, 0, name))
-    held = parts["val"] or parts["test"]
-    return {name: parts["train"][name] for name in names}, {name: held.get(name, []) for name in names}, others
+    train, held = parts["train"], parts["val"] or parts["test"]
+    numbers = sorted(filter(str.isdecimal, train), key=lambda name: (int(name), name))
+    names = [*numbers, *sorted(train.keys() - {*numbers})]
+    return {name: train[name] for name in names}, {name: held.get(name, []) for name in names}, others
 
 
 # ------------------------------------------------------------------- measuring
@@ -303,8 +310,8 @@ def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findi
             files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
                          f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     if lost:
-        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?), "
-                        "and are left out")
+        findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?)"
+                        ", and are left out")
         parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
     return Source(short(folder.resolve().name), names, parts, open_image,
                   str(folder.resolve()), files.hexdigest(), findings)
@@ -360,7 +367,8 @@ def examine(source: Source) -> None:
 
 
 def where_classes_are(image: Any) -> str:
-    """Advice to a person who gave a folder of one class: perhaps a level too high or too low, or a list is near."""
+    """Advice to a person who gave a folder of one class: perhaps it is a level too high or too low, or a list
+    is near."""
     places = [image.parent, image.parent.parent] if isinstance(image, Path) else []
     for place in places:
         if several_classes(Folder(place)):

@@ -26,7 +26,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
     def start() -> None:
         """Such a thread computes alone, like those of torch's loader: with helpers of its own there would be
         more threads than cores, and the network's would wait for each other asleep, at half the speed."""
-        torch.get_num_threads()   # torch sets a thread up when it is first asked, with the number last set by any
+        torch.get_num_threads()   # when first asked, torch sets a thread up with the number last set by any
         torch.set_num_threads(1)
         ready.wait()
 

@@ -32,9 +32,9 @@ def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
     elif "split" in options:
         choices = {"train": [{"split": split} for split in ("train", "trainval")],
                    "val": [{"split": split} for split in VAL_NAMES]}
-    shared = {"download": download} if "download" in options else {}
+    shared: dict[str, Any] = {"root": str(root)} | ({"download": download} if "download" in options else {})
     try:
-        sets = {part: first_of(kind, root, [{**choice, **shared} for choice in choices[part]]) for part in choices}
+        sets = {part: first_of(kind, choices[part], shared) for part in choices}
     except (RuntimeError, FileNotFoundError) as error:
         advice = "check the network" if download else "--download fetches it"
         raise UserError(f"{name} is not in {root}: {advice} ({str(error).splitlines()[0]})") from None
@@ -49,11 +49,11 @@ def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
     return sets
 
 
-def first_of(kind: type, root: Path, choices: list[dict[str, Any]]) -> Any:
-    """The data set with the first of these arguments that it takes, or None."""
+def first_of(kind: type, choices: list[dict[str, Any]], shared: dict[str, Any]) -> Any:
+    """The data set with the first choice of arguments that it takes, or None."""
     for choice in choices:
         try:
-            return kind(str(root), **choice)
+            return kind(**choice, **shared)
         except ValueError:   # torchvision's word for a split that does not exist
             continue
     return None
