@@ -123,7 +123,7 @@ def join_world(device: torch.device) -> World:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return World()
     # Its functions take the group of the moment as a default: imported by DDP, after the group is made, they
-    # keep it, and its threads, past destroy_process_group, and now and then such a thread aborts Python's end.
+    # keep it, and its threads, past destroy_process_group; now and then such a thread aborts Python's end.
     importlib.import_module("torch.distributed.nn")
     # The others wait while the first process packs the images: hours, for ImageNet.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))
@@ -155,8 +155,8 @@ def meet(world: World) -> None:
 
 @contextmanager
 def processes() -> Iterator[None]:
-    """Around a main() that torchrun may have started several times: of what the processes raise, a person sees only
-    the first error, and the group ends."""
+    """Around a main() that torchrun may have started several times: of what the processes raise, a person
+    sees only the first error, and the group ends."""
     try:
         yield
     except Exception:
@@ -165,7 +165,7 @@ def processes() -> Iterator[None]:
         raise
     finally:
         if dist.is_initialized():
-            time.sleep(0.2)   # gloo's threads need Python's lock to let go of their last tensors: in torch 2.6
+            time.sleep(0.2)   # gloo's threads need Python's lock to let go of their tensors: in torch 2.6
             dist.destroy_process_group()   # this call would hold it and wait for them
 
 

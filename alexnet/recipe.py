@@ -101,7 +101,7 @@ def highest_rate(model: AlexNet, momentum: float, bias_rate: float) -> float:
         return math.inf
     activation = ACTIVATIONS[design.activation]()
     height = activation(torch.tensor(float(design.bias[6]))).item()
-    if design.dropout == "mask":    # leaves half of h in each image: the mean over the batch is h / 2. Inverted: h
+    if design.dropout == "mask":   # leaves half of h in each image: the batch's mean is h / 2. Inverted: h
         height *= Dropout.keep
     curvature = (design.hidden * height ** 2 + bias_rate) / model.num_classes
     return 2 * (1 + momentum) / curvature

@@ -1,8 +1,7 @@
-"""Training: batches, the loop, evaluation, and a run's folder, from which it goes on.
+"""Training: the loop, evaluation, and a run's folder, from which it goes on.
 
-Everything that chance decides follows from the run's seed, the epoch and the batch. So a run that
-was stopped goes on as if it had not been, any number of loader threads gives the same batches, and
-several processes draw together what one would have drawn.
+Every random number follows from the run's seed, the epoch and the batch (batches.py). So a run that was
+stopped goes on as if it had not been, and several processes compute together what one would have computed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import math
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -21,110 +20,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet import augment, checkpoint, figures
-from alexnet.augment import Choice
+from alexnet.batches import DROPOUT, Batch, TrainingBatches, generator
 from alexnet.device import World, choose_precision, compute_ready, precision
 from alexnet.files import UserError, brief, printable, write_csv
 from alexnet.layers import Dropout
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
+from alexnet.progress import COLUMNS, Progress, Sums, number, progress_of
 from alexnet.recipe import RECIPES, SCHEDULES, Plan, freeze, make_optimizer, set_rates
 from alexnet.settings import Settings
-from alexnet.threads import in_order
 
-ORDER, AUGMENT, DROPOUT = range(3)  # what a random number is for
 UNSCALED = torch.amp.GradScaler(enabled=False)   # for bf16 and fp32: steps are the optimiser's own
-
-
-def generator(device: torch.device | str, *key: int) -> torch.Generator:
-    """A generator whose numbers follow from the key."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1
-    return torch.Generator(device).manual_seed(seed)
-
-
-# ------------------------------------------------------------------- batches
-
-@dataclass
-class Batch:
-    images: Tensor    # (n, 3, S, S), this process's part
-    labels: Tensor    # (n,)
-    total: int        # images in the whole batch, of all processes
-    index: int        # which batch of the epoch
-
-
-class TrainingBatches:
-    """The training images of one epoch, cropped, mirrored and coloured, from batch `first` on.
-
-    Threads make the next batches while the step runs (section 4.1: augmentation costs nothing);
-    `waited` counts the seconds that the step had to wait all the same. mean: the network's mean
-    image (3, S, S), on the device where the batches are wanted. noise: whether colours vary.
-    """
-
-    def __init__(self, pack: Pack, settings: Settings, epoch: int, mean: Tensor, world: World = World(),
-                 threads: int = 1, first: int = 0, noise: bool = True) -> None:
-        self.pack, self.settings, self.epoch, self.world = pack, settings, epoch, world
-        self.threads, self.first, self.waited = threads, first, 0.0
-        self.device, self.noise = mean.device, settings.color_noise if noise else 0.0
-        self.mean = mean if RECIPES[settings.variant].colour == "release" else None
-        self.deviations = torch.from_numpy(augment.components(pack.covariance))
-        self.order = self.draw_order().numpy()
-        self.count = math.ceil(len(self.order) / settings.batch_size)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def draw_order(self) -> Tensor:
-        """Every image once; or, balanced, as many images, each class equally often."""
-        labels = torch.from_numpy(self.pack.labels["train"])
-        chance = generator("cpu", self.settings.seed, self.epoch, ORDER)
-        if not self.settings.balance:
-            return torch.randperm(len(labels), generator=chance)
-        weights = (1 / labels.bincount().double())[labels]
-        return torch.multinomial(weights, len(labels), replacement=True, generator=chance)
-
-    def draw(self, count: int, room: int, chance: torch.Generator) -> Choice:
-        """The crops, mirror images and colours of a batch; see augment.py."""
-        if self.settings.augmentation == "resized":
-            return augment.choose_resized(count, room, chance, self.settings.image_size)
-        return augment.choose(count, room, chance)
-
-    def prepare(self, index: int) -> Batch:
-        self.pack.check()
-        settings = self.settings
-        chosen = self.order[index * settings.batch_size:(index + 1) * settings.batch_size]
-        total, rows = len(chosen), self.world.rows(len(chosen))
-        chance = generator("cpu", settings.seed, self.epoch, index, AUGMENT)
-        choice = self.draw(total, self.pack.side - settings.image_size, chance)[rows]
-        images = augment.crop(self.pack.images["train"], chosen[rows], choice, settings.image_size)
-        labels = torch.from_numpy(self.pack.labels["train"][chosen[rows]])
-        if self.device.type == "cuda":
-            images, labels = images.pin_memory(), labels.pin_memory()
-        images = images.to(self.device, non_blocking=True)
-        labels = labels.to(self.device, non_blocking=True)
-        if self.noise:
-            images = augment.colour_noise(images, choice, self.deviations, self.noise, self.mean)
-        return Batch(images, labels, total, index)
-
-    def __iter__(self) -> Iterator[Batch]:
-        coming = in_order(self.prepare, range(self.first, self.count), self.threads, self.threads + 1)
-        while True:
-            start = time.perf_counter()
-            batch = next(coming, None)
-            self.waited += time.perf_counter() - start
-            if batch is None:
-                return
-            yield batch
 
 
 # ------------------------------------------------------------------- one step
 
 @contextmanager
-def masks(model: nn.Module, *key: int, rows: slice = slice(0, None), total: int | None = None) -> Iterator[None]:
+def masks(model: nn.Module, *key: int, rows: slice = slice(0, None),
+          total: int | None = None) -> Iterator[None]:
     """In this block dropout's masks follow from the key. With `total` they are drawn for so many images, of
     which this process has `rows`: several processes draw what one would have drawn."""
     dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
-    for number, dropout in enumerate(dropouts):
-        dropout.generator = generator(next(model.parameters()).device, *key, DROPOUT, number)
+    for index, dropout in enumerate(dropouts):
+        dropout.generator = generator(next(model.parameters()).device, *key, DROPOUT, index)
         dropout.rows, dropout.batch = rows, total
     try:
         yield
@@ -146,123 +65,6 @@ def train_step(net: nn.Module, optimizer: torch.optim.SGD, batch: Batch, dtype: 
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
     return loss.detach(), logits.detach()
-
-
-# ------------------------------------------------------------------- evaluation
-
-def sums_on(device: torch.device, values: list[float]) -> Tensor:
-    """Numbers to add to on a device, so that nothing waits for it; MPS has no float64."""
-    return torch.tensor(values, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-
-
-@torch.inference_mode()
-def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, views: int = 1,
-             batch_size: int = 128, world: World = World(), part: str = "val",
-             labels: np.ndarray | None = None,
-             progress: Callable[[int], Any] = lambda count: None) -> dict[str, float]:
-    """Loss and top-1 and top-5 error (fractions) on a part of a pack.
-
-    views: 1 is the central crop; 10 are averaged after the softmax (ten-crop, section 4.1). Every image counts once,
-    for any batch size and number of processes. `progress` is told how many images are done after each
-    batch. The model is left in eval mode.
-    """
-    device = model.mean.device
-    labels = pack.labels[part] if labels is None else labels
-    sums = sums_on(device, [0.0, 0.0, 0.0, 0.0])   # losses, top-1 errors, top-5 errors, images
-    model.eval()
-    mine = np.arange(len(labels))[world.rows(len(labels))]
-    for first in range(0, len(mine), batch_size):
-        pack.check()
-        chosen = mine[first:first + batch_size]
-        stored = pack.images[part][chosen[0]:chosen[-1] + 1]
-        squares = augment.as_batch(stored).to(device)
-        found = probabilities(model, squares, views, dtype)
-        right = found.gather(1, torch.from_numpy(labels[chosen]).to(device)[:, None])
-        sums[0] -= right.clamp_min(1e-30).log().sum()
-        sums[1] += misses(found, right, 1)
-        sums[2] += misses(found, right, 5)
-        sums[3] += len(chosen)
-        progress(len(chosen))
-    loss, top1, top5, count = world.sum(sums).tolist()
-    return {"loss": loss / count, "top1_error": top1 / count, "top5_error": top5 / count,
-            "images": int(count), "views": views}
-
-
-def misses(found: Tensor, right: Tensor, k: int) -> Tensor:
-    """How many images do not have the right class among their k most probable ones; found: (N, classes), right:
-    (N, 1). Classes that are equally probable share the places they take (the release does so,
-    layer_kernels.cu:96). What is not a number is equal to nothing, so it is never right."""
-    above, equal = (found > right).sum(1), (found == right).sum(1)
-    return (1 - ((k - above) / equal).clamp(0, 1) * (equal > 0)).nan_to_num(1.0).sum()
-
-
-# ------------------------------------------------------------------- how far a run is
-
-@dataclass
-class Sums:
-    """Of an epoch so far."""
-
-    parts: list[list[float]] = field(default_factory=list)   # of each process: losses, wrong answers
-    seen: int = 0            # images
-    seconds: float = 0.0
-    waited: float = 0.0      # seconds of these, for batches
-
-    @property
-    def loss(self) -> float:
-        return sum(loss for loss, _ in self.parts)
-
-    @property
-    def wrong(self) -> int:
-        return round(sum(wrong for _, wrong in self.parts))
-
-    def part(self, world: World) -> list[float]:
-        """What this process goes on from; the first takes all where their number has changed."""
-        if len(self.parts) == world.size:
-            return self.parts[world.rank]
-        return [0.0, 0.0] if world.rank else [self.loss, self.wrong]
-
-
-@dataclass
-class Progress:
-    """How far a run is: everything besides weights and momentum that it needs to go on."""
-
-    epoch: int = 0                                         # epochs finished
-    batch: int = 0                                         # batches of the next one that are done
-    sums: Sums = field(default_factory=Sums)
-    rows: list[dict[str, Any]] = field(default_factory=list)  # of metrics.csv
-    best: float = math.inf                                 # lowest validation error
-    skipped: int = 0                                       # steps whose gradients overflowed (fp16)
-
-    def errors(self) -> list[float]:
-        return [row["val_top1_error"] for row in self.rows]
-
-
-COLUMNS = ("epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error",
-           "images_per_second", "seconds", "seconds_waiting")   # of metrics.csv
-
-
-def progress_of(content: dict[str, Any]) -> Progress:
-    """What a checkpoint says about how far its run is. Any exception if something else than a number
-    stands in the place of one."""
-    sums = content["sums"]
-    if not all(type(content[name]) is int and content[name] >= 0 for name in ("epoch", "batch")):
-        raise TypeError("epoch or batch is no count")
-    rows = [{name: number(row[name]) for name in COLUMNS} for row in content["rows"]]
-    if len(rows) != content["epoch"] or [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
-        raise ValueError(f"{len(rows)} rows for {content['epoch']} epochs")
-    parts = [[number(loss), number(wrong)] for loss, wrong in sums["parts"]]
-    seconds, waited = number(sums["seconds"]), number(sums["waited"])
-    if not math.isfinite(sum(map(sum, parts)) + seconds + waited) or type(sums["seen"]) is not int:
-        raise ValueError("a sum is not a finite number")
-    return Progress(content["epoch"], content["batch"], Sums(parts, sums["seen"], seconds, waited), rows,
-                    number(content["best"]), number(content.get("skipped", 0)))
-
-
-def number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{type(value).__name__} in the place of a number")
-    float(value)   # OverflowError for a whole number that is too large
-    return value
 
 
 # ------------------------------------------------------------------- a run
@@ -308,7 +110,8 @@ class Run:
         if settings.freeze:
             freeze(self.model, settings.freeze)
         self.net = compute_ready(self.model, device, world)
-        recipe = replace(RECIPES[settings.variant], momentum=settings.momentum, weight_decay=settings.weight_decay)
+        recipe = replace(RECIPES[settings.variant], momentum=settings.momentum,
+                         weight_decay=settings.weight_decay)
         self.optimizer = make_optimizer(self.model, recipe, settings.head_lr)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         if self.scaler.is_enabled():
@@ -403,7 +206,8 @@ class Run:
             return stop, due
         if self.device.type != "cpu" and self.progress.batch % 20 and not last:
             return False, False
-        stops, dues = self.world.sum(torch.tensor([stop, due], dtype=torch.float32, device=self.device)).tolist()
+        both = torch.tensor([stop, due], dtype=torch.float32, device=self.device)
+        stops, dues = self.world.sum(both).tolist()
         return stops > 0, dues > 0
 
     def stop_in_evaluation(self, _: int) -> None:
@@ -412,7 +216,7 @@ class Run:
             raise Stopped
 
     def collect(self, started: float, waited: float) -> None:
-        """Brings the epoch's sums up to date, of all processes; UserError if the loss is no longer a number."""
+        """Brings the epoch's sums of all processes up to date; UserError if the loss is not finite."""
         parts = self.totals.new_zeros(self.world.size, 2)
         parts[self.world.rank] = self.totals
         sums = self.progress.sums
@@ -430,8 +234,8 @@ class Run:
                 f"--warmup 200. What was finished before is in {self.folder}")
 
     def end_epoch(self, rate: float, result: dict[str, float]) -> None:
-        """The epoch's row, and everything that it leaves in the folder. What is no checkpoint comes last: it can be
-        written again from these."""
+        """The epoch's row, and everything that it leaves in the folder. What is no checkpoint comes last: it
+        can be written again from these."""
         self.check(result["loss"], "validation loss")
         progress, sums, error = self.progress, self.progress.sums, result["top1_error"]
         progress.rows.append(dict(zip(COLUMNS, (
@@ -444,7 +248,7 @@ class Run:
         if error < progress.best or not best.exists():
             with self.going_on(best):
                 self.save("best.pt")
-                progress.best = min(error, progress.best)   # else the next that is better than what lies there follows
+                progress.best = min(error, progress.best)   # if it could not be written, a later one is
         self.save()   # after best.pt: a run that dies before this line does the epoch again, and all of it
         self.report()
 
@@ -462,9 +266,10 @@ class Run:
         if name == "best.pt":
             checkpoint.save(self.folder / name, self.model, facts)
             return
-        checkpoint.save(self.folder / name, self.model, facts, self.folder / "previous.pt" if self.good else None,
-                        optimizer=self.optimizer.state_dict(), progress=asdict(self.progress),
-                        processes=self.world.size, scaler=self.scaler.state_dict())
+        keep = self.folder / "previous.pt" if self.good else None
+        checkpoint.save(self.folder / name, self.model, facts, keep, optimizer=self.optimizer.state_dict(),
+                        progress=asdict(self.progress), processes=self.world.size,
+                        scaler=self.scaler.state_dict())
         self.good = True
 
     def report(self) -> None:
@@ -506,20 +311,23 @@ class Run:
                 continue
             source = path
             if content["processes"] != self.world.size:
-                warnings.append(f"{content['processes']} process(es) trained before, now {self.world.size} do: the same "
+                before = content["processes"]
+                warnings.append(f"{before} process(es) trained before, now {self.world.size} do: the same "
                                 "batches, but sums in another order, so not the same bits")
         if warnings and not source:
-            raise UserError(f"{warnings[0]}; nothing else is there to go on from: a new run needs another --out")
+            raise UserError(f"{warnings[0]}; nothing else is there to go on from: a new run needs another "
+                            "--out")
         for warning in warnings if self.world.rank == 0 else ():
             print(f"warning: {printable(warning)}; going on from {source.name}", file=sys.stderr)
         places = torch.zeros(self.world.size, 2, device=self.device)   # exact up to 2^24
         places[self.world.rank] = torch.tensor([self.progress.epoch, self.progress.batch])
         if (self.world.sum(places) != places[0]).any():
-            raise UserError(f"the processes do not see the same checkpoints in {self.folder}: it must be one folder for all")
+            raise UserError(f"the processes do not see the same checkpoints in {self.folder}: it must be one "
+                            "folder for all")
         return source is not None
 
     def take_up(self, content: dict[str, Any], path: Path) -> None:
-        """Takes over weights, momentum and progress from a checkpoint; UserError if it does not fit this run."""
+        """Takes over weights, momentum and progress from a checkpoint; UserError if it does not fit."""
         if content["classes"] != self.pack.classes:
             raise UserError(f"{path} was trained on other classes ({', '.join(content['classes'][:3])} ...)")
         try:
@@ -528,9 +336,10 @@ class Run:
             progress = progress_of(content["progress"])
             seen = min(progress.batch * self.settings.batch_size, len(self.pack.labels["train"]))
             if progress.sums.seen != seen:
-                raise ValueError(f"{progress.sums.seen} images in {progress.batch} batches, now {seen}; were some "
-                                 "added or removed?")
-            optimizer, scaler = self.optimizer_state(content["optimizer"]), self.scaler_state(content.get("scaler"))
+                raise ValueError(f"{progress.sums.seen} images in {progress.batch} batches, now {seen}; were "
+                                 "some added or removed?")
+            optimizer = self.optimizer_state(content["optimizer"])
+            scaler = self.scaler_state(content.get("scaler"))
             self.model.load_state_dict(content["model"])
             self.optimizer.load_state_dict(optimizer)
             self.scaler.load_state_dict(scaler)
@@ -556,3 +365,51 @@ class Run:
         if own and not 0 < state["scale"] < math.inf:
             raise ValueError(f"a loss scale of {state['scale']}")
         return state
+
+
+# ------------------------------------------------------------------- evaluation
+
+def sums_on(device: torch.device, values: list[float]) -> Tensor:
+    """Numbers to add to on a device, so that nothing waits for it; MPS has no float64."""
+    return torch.tensor(values, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+
+
+@torch.inference_mode()
+def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, views: int = 1,
+             batch_size: int = 128, world: World = World(), part: str = "val",
+             labels: np.ndarray | None = None,
+             progress: Callable[[int], Any] = lambda count: None) -> dict[str, float]:
+    """Loss and top-1 and top-5 error (fractions) on a part of a pack.
+
+    views: 1 is the central crop; 10 are averaged after the softmax (ten-crop, section 4.1). Every image
+    counts once, for any batch size and number of processes. `progress` is told after each batch how many
+    images it had. The model is left in eval mode.
+    """
+    device = model.mean.device
+    labels = pack.labels[part] if labels is None else labels
+    sums = sums_on(device, [0.0, 0.0, 0.0, 0.0])   # losses, top-1 errors, top-5 errors, images
+    model.eval()
+    mine = np.arange(len(labels))[world.rows(len(labels))]
+    for first in range(0, len(mine), batch_size):
+        pack.check()
+        chosen = mine[first:first + batch_size]
+        stored = pack.images[part][chosen[0]:chosen[-1] + 1]
+        squares = augment.as_batch(stored).to(device)
+        found = probabilities(model, squares, views, dtype)
+        right = found.gather(1, torch.from_numpy(labels[chosen]).to(device)[:, None])
+        sums[0] -= right.clamp_min(1e-30).log().sum()
+        sums[1] += misses(found, right, 1)
+        sums[2] += misses(found, right, 5)
+        sums[3] += len(chosen)
+        progress(len(chosen))
+    loss, top1, top5, count = world.sum(sums).tolist()
+    return {"loss": loss / count, "top1_error": top1 / count, "top5_error": top5 / count,
+            "images": int(count), "views": views}
+
+
+def misses(found: Tensor, right: Tensor, k: int) -> Tensor:
+    """How many images do not have the right class among their k most probable ones. found: (N, classes);
+    right: (N, 1), of the right class. Classes that are equally probable share the places they take (the
+    release does so, layer_kernels.cu:96). What is not a number is equal to nothing, so it is never right."""
+    above, equal = (found > right).sum(1), (found == right).sum(1)
+    return (1 - ((k - above) / equal).clamp(0, 1) * (equal > 0)).nan_to_num(1.0).sum()

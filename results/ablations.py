@@ -17,12 +17,13 @@ import numpy as np
 import torch
 
 from alexnet import augment, interpret
+from alexnet.batches import TrainingBatches
 from alexnet.pack import Pack
 from alexnet.model import AlexNet
 from alexnet.predict import probabilities
 from alexnet.recipe import Plan
 from alexnet.settings import Settings
-from alexnet.training import Run, TrainingBatches, evaluate
+from alexnet.training import Run, evaluate
 from results.units import CPU, Place, Unit
 
 SIZE, EPOCHS, RATE_EPOCHS = 64, 12, 6

@@ -29,6 +29,7 @@ import torch
 import torch.nn.functional as F
 
 from alexnet.augment import as_batch
+from alexnet.batches import TrainingBatches
 from alexnet.cli import typed_path
 from alexnet.device import World, choose_precision, compute_ready, keep_memory, precision
 from alexnet.files import UserError
@@ -37,7 +38,7 @@ from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
 from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
-from alexnet.training import TrainingBatches, masks
+from alexnet.training import masks
 from results import units as running
 from results.ablations import BASE
 from results.pages import Text, fill, joined, percent, row, say, table

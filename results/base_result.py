@@ -21,11 +21,12 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from alexnet.batches import generator
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
-from alexnet.training import evaluate, generator
+from alexnet.training import evaluate
 from results import plots
 from results.ablations import BASE, Case, curve_of, trained
 from results.pages import Text, fill, percent, picture, row, say, table

@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from alexnet import checkpoint, demo
+from alexnet.batches import Batch, TrainingBatches
 from alexnet.cli import typed_path
 from alexnet.device import World, choose_device, choose_precision, compute_ready, keep_memory, precision
 from alexnet.files import UserError, write_json
@@ -47,7 +48,7 @@ from alexnet.model import AlexNet, LocalResponseNorm
 from alexnet.pack import Pack, open_pack, packed
 from alexnet.recipe import RECIPES, make_optimizer, set_rates
 from alexnet.sources import find_source
-from alexnet.training import EPOCH_DONE, Batch, Run, TrainingBatches, train_step
+from alexnet.training import EPOCH_DONE, Run, train_step
 from results import benchmark_page, units
 from results.ablations import BASE
 from results.peers import NORMALIZE, examples_sgd, imagefolder, step as usual_step

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from alexnet.augment import as_batch
+from alexnet.batches import TrainingBatches, generator
 from alexnet.pack import Pack
 from alexnet.model import ACTIVATIONS, LocalResponseNorm
 from alexnet.recipe import steps
-from alexnet.training import TrainingBatches, generator
 from results.ablations import BASE
 from results.peers import Tally, step
 from results.units import Place, Unit, part_of, pieces

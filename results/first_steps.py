@@ -18,11 +18,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.batches import Batch, TrainingBatches
 from alexnet.pack import Pack
 from alexnet.device import World, choose_precision, compute_ready
 from alexnet.model import LAYERS, VARIANTS, AlexNet
 from alexnet.recipe import RECIPES, Recipe, make_optimizer, set_rates
-from alexnet.training import Batch, TrainingBatches, masks, train_step
+from alexnet.training import masks, train_step
 from results.ablations import BASE
 from results.names import named
 from results.pages import Text, joined, row, say

@@ -36,8 +36,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alexnet.batches import Batch
 from alexnet.layers import Dropout
-from alexnet.training import Batch, masks
+from alexnet.training import masks
 from results.first_steps import BATCH, Steps, data_for, firing, steps_of
 from results.names import named
 from results.pages import Text, joined, row

@@ -18,9 +18,10 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
+from alexnet.batches import TrainingBatches
 from alexnet.model import VARIANTS
 from alexnet.recipe import Plan
-from alexnet.training import TrainingBatches, evaluate
+from alexnet.training import evaluate
 from results import ablations
 from results.ablations import BASE, HELD_OUT, Case, curve_of, guessing
 from results.names import named

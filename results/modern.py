@@ -17,11 +17,12 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from alexnet.batches import DROPOUT, TrainingBatches, generator
 from alexnet.device import World, choose_precision, compute_ready
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
-from alexnet.training import DROPOUT, TrainingBatches, evaluate, generator
+from alexnet.training import evaluate
 from results import plots
 from results.ablations import BASE, EPOCHS, HELD_OUT, SIZE
 from results.pages import Text, fill, joined, percent, picture, row, say, table, texts

@@ -31,9 +31,10 @@ import numpy as np
 import torch
 
 from alexnet.augment import as_batch, middle
+from alexnet.batches import TrainingBatches
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.training import TrainingBatches, evaluate
+from alexnet.training import evaluate
 from results import ablations
 from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, PIECE, RATE, Difference, Steps, alive_at, dead,
                                  firing, some_classes)

@@ -24,9 +24,8 @@ import torch
 import alexnet_inference
 import alexnet_visualization
 import train_alexnet
-from alexnet import AlexNet, checkpoint, cli, load, model, recipe, weights
+from alexnet import AlexNet, checkpoint, cli, load, model, recipe, settings, weights
 from alexnet.files import UserError
-from alexnet.sources import find_source
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -56,10 +55,19 @@ def train(capsys, folder, place, *more):
 @pytest.mark.parametrize("data, images, epochs, schedule", [
     ("demo", 3_000, 16, "steps"), ("folder", 900, 30, "steps"), ("folder", 199_999, 30, "steps"), ("folder", 200_000, 90, "release")])
 def test_a_run_is_as_long_as_help_says(data, images, epochs, schedule):
-    options = train_alexnet.parse(["--data", data])
     pack = SimpleNamespace(labels={"train": range(images)}, classes=list("abcdefghij"), name=data)
-    settings = train_alexnet.settle(options, pack, 64, train_alexnet.World(), None)
-    assert (settings.epochs, settings.schedule) == (epochs, schedule)
+    chosen = settings.Settings.new({"data": data}, pack, 64)
+    assert (chosen.epochs, chosen.schedule) == (epochs, schedule)
+
+
+def test_help_names_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        train_alexnet.parse(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert (f"default {settings.EPOCHS}; demo {settings.DEMO_EPOCHS}; {settings.LARGE_EPOCHS} from "
+            f"{settings.LARGE:,} images") in said
+    assert (f"default {recipe.Recipe().batch_size}; demo {settings.DEMO_BATCH}; fewer than {settings.SMALL:,} images "
+            f"{settings.SMALL_BATCH}") in said
 
 
 def test_train_evaluate_and_resume(capsys, folder, place):
@@ -69,15 +77,15 @@ def test_train_evaluate_and_resume(capsys, folder, place):
     assert len(lines) == 2 and re.search(
         r"loss [\d.]+ train, [\d.]+ val  error [\d.]+% train, [\d.]+% val  learning rate 0.0037  "
         r"\d+ images/s, [\d.]+% waiting  .* left", lines[0])
-    assert f"--evaluate {place / 'run'}/best.pt" in out and "rate 0.0037 instead of 0.01" in out
+    assert f"--evaluate {place / 'run'}/best.pt" in out and "learning rate 0.0037 instead of 0.01" in out
     config = json.loads((place / "run/config.json").read_text())
     assert config["settings"]["lr"] == 0.0037 and config["images"] == {"train": 48, "val": 11}
     assert config["surroundings"]["torch"] == torch.__version__
 
     status, out, err = call(capsys, "--evaluate", place / "run/last.pt", "--data", folder, "--cache", place / "cache")
-    one, ten = re.findall(r"^(one view|ten views): top-1 error ([\d.]+)%$", out, re.M)
+    one, ten = re.findall(r"^(one crop|ten-crop): top-1 error ([\d.]+)%$", out, re.M)
     rows = list(csv.DictReader(open(place / "run/metrics.csv")))
-    assert one == ("one view", f"{100 * float(rows[-1]['val_top1_error']):.2f}") and ten[0] == "ten views"
+    assert one == ("one crop", f"{100 * float(rows[-1]['val_top1_error']):.2f}") and ten[0] == "ten-crop"
     stored = json.loads((place / "run/evaluation.json").read_text())
     assert [result["views"] for result in stored["results"]] == [1, 10] and stored["trained"]["epoch"] == 2
 
@@ -139,10 +147,10 @@ def test_labels_from_a_list_are_trained_on_kept_and_evaluated(capsys, folder, pl
 def test_a_folder_called_demo_is_one(capsys, monkeypatch, tmp_path):
     make_folder(tmp_path / "demo", {"star": 4, "stripes": 4})
     monkeypatch.chdir(tmp_path)
-    options = train_alexnet.parse(["--data", "./demo", "--quiet"])
-    pack = train_alexnet.load_data(lambda: find_source(options.data), 36, options, train_alexnet.World())
+    images = train_alexnet.Images(train_alexnet.World(), tmp_path / "packed", quiet=True)
+    pack = images.packed(36, images.find, "./demo")
     assert pack.classes == ["star", "stripes"]
-    assert train_alexnet.settle(options, pack, 64, train_alexnet.World(), None).epochs == train_alexnet.EPOCHS
+    assert settings.Settings.new({"data": "./demo"}, pack, 64).epochs == settings.EPOCHS
     capsys.readouterr()
     train_alexnet.say_findings(pack, "demo", train_alexnet.World())
     assert "the folder of that name is --data ./demo" in capsys.readouterr().err
@@ -364,7 +372,7 @@ def test_torchrun_trains_and_evaluates_with_two_processes(folder, place):
     alone = subprocess.run([sys.executable, str(ROOT / "train_alexnet.py"), *data, "--evaluate", str(place / "run/last.pt"),
                             "--device", "cpu"], capture_output=True, text=True).stdout
     lines = [[line for line in text.splitlines() if "view" in line] for text in (alone, both)]
-    assert "one view: top-1 error" in alone and lines[0] == lines[1] and len(lines[0]) == 2
+    assert "one crop: top-1 error" in alone and lines[0] == lines[1] and len(lines[0]) == 2
     assert json.loads((place / "run/evaluation.json").read_text())["results"][0]["images"] == 11
 
 

@@ -17,6 +17,7 @@ import torch.distributed.nn   # before a group is made: device.join_world says w
 import torch.nn.functional as F
 
 from alexnet import AlexNet, augment, checkpoint, load, training
+from alexnet.batches import Batch, TrainingBatches
 from alexnet.threads import in_order
 from alexnet.pack import packed
 from alexnet.sources import find_source
@@ -24,7 +25,7 @@ from alexnet.device import World, choose_precision
 from alexnet.files import UserError, read_json
 from alexnet.recipe import RECIPES, SCHEDULES, Plan, Recipe, default_rate, highest_rate, make_optimizer, set_rates
 from alexnet.settings import Settings
-from alexnet.training import BATCH_DONE, Run, Stopped, TrainingBatches, evaluate
+from alexnet.training import BATCH_DONE, Run, Stopped, evaluate
 from conftest import make_folder
 
 SIZE = 36  # the smallest image
@@ -374,7 +375,7 @@ def test_a_step_on_a_gpu_mixes_no_devices(pack, monkeypatch):
         noisy = augment.colour_noise(images, augment.Choice(*[torch.zeros(4)] * 3, torch.zeros(4, 3)),
                                      torch.eye(3, dtype=torch.float64), 0.1, torch.zeros(3, SIZE, SIZE, device=gpu))
         assert noisy.device == gpu
-        batch = training.Batch(noisy, torch.zeros(4, dtype=torch.long, device=gpu), 4, 0)
+        batch = Batch(noisy, torch.zeros(4, dtype=torch.long, device=gpu), 4, 0)
         monkeypatch.setattr(Run, "batches", lambda run, plan: type("Batches", (list,), {"waited": 0.0})([batch]))
         monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)  # asks for a real GPU
         run.minutes = -1   # a checkpoint is due after each batch

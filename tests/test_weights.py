@@ -33,7 +33,7 @@ from alexnet.layers import Dropout
 from alexnet.model import VARIANTS
 from alexnet.predict import CLASS_NAMES
 from alexnet.recipe import Recipe, freeze, highest_head_rate, make_optimizer
-from alexnet.settings import Settings
+from alexnet.settings import Settings, default_head
 from alexnet.training import Run
 from alexnet.foreign import CAFFE_MEAN, Hints
 from conftest import make_folder, save_picture
@@ -779,8 +779,8 @@ def test_the_default_rate_of_a_new_fc8_is_lowered_where_its_first_steps_allow_le
     pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
     start = weights.read(data / "old.pt")
     limits = iter((0.02, 0.002, 0.002))
-    monkeypatch.setattr(train_alexnet, "highest_head_rate", lambda *_: next(limits))
-    assert [train_alexnet.default_head({**start, "classes": classes}, pack, 0.9, 2, 0.003)
+    monkeypatch.setattr("alexnet.settings.highest_head_rate", lambda *_: next(limits))
+    assert [default_head({**start, "classes": classes}, pack, 0.9, 2, 0.003)
             for classes in (["a", "b"], ["a", "b"], pack.classes)] == [1.0, 0.33, 1.0]
 
 
