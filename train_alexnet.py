@@ -49,8 +49,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--evaluate", metavar="CHECKPOINT", help="only measure (all images of another --data, or of its "
         "val or test part); --out FILE.json takes the numbers")
     add("--part", choices=("train", "val", "test"), help="with --evaluate: this part of the data")
-    add("--views", type=int, choices=(1, 10),
-        help="with --evaluate: only one crop, or ten-crop (default both)")
+    add("--views", type=int, choices=(1, 10), help="with --evaluate: one crop, or ten (default both)")
 
     add = parser.add_argument_group("recipe").add_argument
     add("--epochs", type=int, metavar="N", help="default 30; demo 16; 90 from 200,000 images")
@@ -59,7 +58,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--lr", type=float, metavar="RATE", help="default 0.01, less for few classes")
     add("--momentum", type=float, metavar="M", help="default 0.9")
     add("--weight-decay", type=float, metavar="D", help="default 0.0005; torchvision 0.0001")
-    add("--warmup", type=int, metavar="STEPS", help="raise the learning rate from 0 over so many (default 0)")
+    add("--warmup", type=int, metavar="STEPS", help="in which the learning rate rises from 0 (default 0)")
     add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
     add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
     add("--augmentation", choices=("shifts", "resized"),
@@ -73,8 +72,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--weights", metavar="FILE", help="begin with the network in any file, or with pretrained")
     add("--freeze", choices=LAYERS[:-1], metavar="LAYER",
         help="conv1 up to this one (conv5, fc7) stay as they are")
-    add("--head-lr", type=float, metavar="F",
-        help="learning rate of a new fc8, times the others' (default 1)")
+    add("--head-lr", type=float, metavar="F", help="learning rate of fc8, times the others' (default 1)")
 
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
@@ -117,13 +115,13 @@ def check(options: argparse.Namespace) -> None:
     for given in filter(None, (options.evaluate, options.weights)):
         find(given)
     check_data(options.data)
-    if options.resume and options.out and not options.evaluate:
-        raise UserError("--resume goes on in the run's own folder; leave --out out")
     if options.resume and not (Path(options.resume) / "config.json").is_file():
         folder = Path(options.resume).parent   # of last.pt, if that was given
         advice = f"; --resume takes the folder, {shlex.quote(str(folder))}"
         raise UserError(f"{options.resume} is not a run: it has no config.json"
                         + (advice if (folder / "config.json").is_file() else ""))
+    if options.resume and options.out and not options.evaluate:
+        raise UserError("--resume goes on in the run's own folder; leave --out out")
 
 
 if __name__ == "__main__" and "RANK" not in os.environ:   # torchrun's first have to know of each other
