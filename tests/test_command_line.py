@@ -371,7 +371,7 @@ def test_torchrun_trains_and_evaluates_with_two_processes(folder, place):
                           capture_output=True, text=True).stdout
     alone = subprocess.run([sys.executable, str(ROOT / "train_alexnet.py"), *data, "--evaluate", str(place / "run/last.pt"),
                             "--device", "cpu"], capture_output=True, text=True).stdout
-    lines = [[line for line in text.splitlines() if "view" in line] for text in (alone, both)]
+    lines = [[line for line in text.splitlines() if "top-1 error" in line] for text in (alone, both)]
     assert "one crop: top-1 error" in alone and lines[0] == lines[1] and len(lines[0]) == 2
     assert json.loads((place / "run/evaluation.json").read_text())["results"][0]["images"] == 11
 
