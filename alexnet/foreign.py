@@ -6,7 +6,6 @@ the kind of file, or `Hints` say it.
 
 from __future__ import annotations
 
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_t
 from alexnet.cli import say
 from alexnet.files import UserError, brief, read_csv, read_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe
-from alexnet.predict import CLASS_NAMES
+from alexnet.predict import CLASS_NAMES, as_people_sort
 from alexnet.text import lines_of
 
 CAFFE_MEAN = (122.68, 116.67, 104.01)   # RGB; the mean of Caffe's ilsvrc_2012_mean.npy over the pixels
@@ -30,8 +29,8 @@ NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "weights"
 NAMED = "classes", "class_names", "class_to_idx", "label2id", "id2label", "idx_to_class", "label_names"
 HUB = "model.safetensors", "pytorch_model.bin"   # the Hugging Face hub's names, beside a config.json
 
-Content = tuple[dict[str, Any], list[str]]   # the dict of a checkpoint, and warnings about it
-Layers = list[tuple[Tensor, Tensor]]         # weight and bias of conv1 ... fc8
+Opened = tuple[dict[str, Any], list[str] | None]   # a checkpoint's dict, and warnings: None for our own files
+Layers = list[tuple[Tensor, Tensor]]               # weight and bias of conv1 ... fc8
 
 
 @dataclass(frozen=True)
@@ -69,13 +68,13 @@ def find_state(content: Any, path: Path) -> dict[str, Tensor]:
     return state
 
 
-def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str, about: Any) -> Content:
+def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str, about: Any) -> Opened:
     """From five convolutions and three fully-connected layers, which are conv1 ... fc8 in the order of their
     numbers. about: what may give the classes' names. UserError if there are others."""
     ours = {"mean", *(f"{name}.weight" for name in LAYERS)} <= set(state) and state["mean"].shape[2:] > (1, 1)
     mean = state["mean"] if ours else None
     names = sorted((name for name in state if state[name].ndim in (2, 4) and bias_of(name) in state),
-                   key=lambda name: (-state[name].ndim, numbers_as_numbers(name)))
+                   key=lambda name: (-state[name].ndim, as_people_sort(Path(name))))   # 3 before 10
     others = sorted(set(state) - set(names) - set(map(bias_of, names)) - {"mean" if ours else ""})
     left_out = [name for name in others if names and lies_beside(name, state, names)]
     if [state[name].ndim for name in names] != [4] * 5 + [2] * 3 or left_out != others:
@@ -95,12 +94,6 @@ def bias_of(name: str) -> str:
     return name.removesuffix("weight") + "bias"
 
 
-def numbers_as_numbers(name: str) -> list[tuple[bool, int, str]]:
-    """A key by which features.3 comes before features.10."""
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part)
-            for part in re.split(r"(\d+)", name)]
-
-
 def lies_beside(name: str, state: dict[str, Tensor], layers: list[str]) -> bool:
     """Whether a tensor that is no layer's has no part in the network: a criterion's weight for each class, or
     what is neither among the layers (their containers' names tell) nor called like a normalisation's."""
@@ -114,7 +107,7 @@ def lies_beside(name: str, state: dict[str, Tensor], layers: list[str]) -> bool:
 # ------------------------------------------------------------------- from layers to a checkpoint
 
 def from_layers(layers: Layers, path: Path, hints: Hints, kind: str, changes: dict[str, Any] = {},
-                about: Any = None, mean: Tensor | None = None) -> Content:
+                about: Any = None, mean: Tensor | None = None) -> Opened:
     """changes: to the variant, as far as the file says. about: what may name the classes. mean: an image,
     which only our own networks have."""
     if not all(is_whole(tensor) for layer in layers for tensor in layer):
@@ -189,31 +182,30 @@ def class_names(count: int, path: Path, hints: Hints, about: Any = None) -> list
     """From --classes, the file or the config.json beside it, or ImageNet's WordNet ids for a thousand (their
     sorted order is everybody's order of the outputs), or numbers."""
     if hints.classes:
+        option = f"--classes {hints.classes}"
         try:
-            lines = lines_of(hints.classes.read_bytes(), f"--classes {hints.classes}")
+            names = [line.strip() for line in lines_of(hints.classes.read_bytes(), option)]
         except OSError as error:
-            raise UserError(f"--classes {hints.classes} cannot be read ({error})") from None
-        names = [line.strip() for line in lines]
-        if len(names) != count or len(set(names)) != count:
-            raise UserError(f"--classes {hints.classes} has {len(set(names))} different names, "
-                            f"{path} has {count} classes")
+            raise UserError(f"{option} cannot be read ({error})") from None
+        if not len(names) == len(set(names)) == count:
+            raise UserError(f"{option} has {len(set(names))} different names, {path} has {count} classes")
         return names
     for said in (about, config_beside(path)):
         for name in NAMED if isinstance(said, dict) else ():
             if name in said and (names := names_in_order(said[name], count)):
                 return names
             if name in said:
-                say(f"warning: {path}: what {name} gives are not {count} different names, "
-                    "so they are left out")
+                say(f"warning: {path}: what {name} gives are not {count} different names: left out")
     if count == 1000:
         return [row["wordnet_id"] for row in read_csv(CLASS_NAMES)]
     return [str(index) for index in range(count)]
 
 
 def config_beside(path: Path) -> Any:
+    """The hub's config.json, if there is one that can be read."""
     try:
         return read_json(path.with_name("config.json")) if path.name in HUB else None
-    except (UserError, OSError):   # it is not needed
+    except (UserError, OSError):
         return None
 
 

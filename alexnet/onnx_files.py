@@ -11,7 +11,7 @@ import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from alexnet import checkpoint
 from alexnet.checkpoint import FORMAT
 from alexnet.files import UserError, brief, whole_file
-from alexnet.foreign import Content, Hints, from_layers
+from alexnet.foreign import Hints, Opened, from_layers
 from alexnet.geometry import Step, sizes
 from alexnet.layers import Dropout
 from alexnet.model import LAYERS, VARIANTS, AlexNet
@@ -138,37 +138,39 @@ def onnx_step(step: Step, model: AlexNet) -> tuple[str, dict[str, Any]]:
 
 # ------------------------------------------------------------------- in
 
-def open_onnx(path: Path, hints: Hints) -> tuple[dict[str, Any], list[str] | None]:
+def open_onnx(path: Path, hints: Hints) -> Opened:
     """One of our exports, or Caffe's AlexNet as the model zoo has it."""
-    onnx = package("onnx")
+    load = package("onnx").load_model_from_string   # looks into no other file
     try:
-        with open(path, "rb") as file:
-            found = onnx.load_model_from_string(file.read())   # looks into no other file
+        found = load(path.read_bytes())
     except Exception as error:  # protobuf's own classes of errors
         raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
-    arrays = {tensor.name: tensor for tensor in found.graph.initializer}
-
-    def tensor(name: str) -> Tensor:
-        if name not in arrays or arrays[name].data_location == onnx.TensorProto.EXTERNAL:
-            raise UserError(f"{path} has no weights {name} inside: it must be one file")
-        try:
-            return torch.from_numpy(onnx.numpy_helper.to_array(arrays[name]).copy())
-        except Exception as error:  # a shape that its bytes do not fill, a type that torch lacks
-            raise UserError(f"{path} is damaged: {name} ({brief(error)})") from None
-
     for entry in found.metadata_props:
         if entry.key == FORMAT:
-            model = {name: tensor(name) for name in arrays if name == "mean" or name.split(".")[0] in LAYERS}
+            names = [array.name for array in found.graph.initializer]
+            model = {name: tensor(found.graph, name, path) for name in names
+                     if name == "mean" or name.split(".")[0] in LAYERS}
             return {**parse(entry.value, path), "model": model}, None
     try:
-        return from_zoo(found.graph, tensor, path, hints)
+        return from_zoo(found.graph, path, hints)
     except (TypeError, ValueError, LookupError) as error:   # attributes of other types, missing parts
         raise UserError(f"{path} is not Caffe's AlexNet ({brief(error)})") from None
 
 
-def from_zoo(graph: Any, tensor: Callable[[str], Tensor], path: Path, hints: Hints) -> Content:
+def tensor(graph: Any, name: str, path: Path) -> Tensor:
+    onnx = package("onnx")
+    array = next((array for array in graph.initializer if array.name == name), None)
+    if array is None or array.data_location == onnx.TensorProto.EXTERNAL:
+        raise UserError(f"{path} has no weights {name} inside: it must be one file")
+    try:
+        return torch.from_numpy(onnx.numpy_helper.to_array(array).copy())
+    except Exception as error:  # a shape that its bytes do not fill, a type that torch lacks
+        raise UserError(f"{path} is damaged: {name} ({brief(error)})") from None
+
+
+def from_zoo(graph: Any, path: Path, hints: Hints) -> Opened:
     """Caffe's AlexNet, or one with its steps in another order (CaffeNet), from a graph whose every attribute
-    is compared with ours. tensor: the weights of a name."""
+    is compared with ours."""
     skipped = ("Dropout", "Softmax", "Constant", "Identity")
     nodes = [node for node in graph.node if node.op_type not in skipped]
     steps = steps_of(nodes, path)
@@ -180,9 +182,10 @@ def from_zoo(graph: Any, tensor: Callable[[str], Tensor], path: Path, hints: Hin
         if node.op_type in ("Conv", "Gemm"):
             if len(node.input) != 3:
                 raise UserError(f"{path}: {node.op_type} without a bias is not Caffe's")
-            weight = tensor(node.input[1])
-            turned = node.op_type == "Gemm" and not attributes_of(node).get("transB") and weight.ndim == 2
-            layers.append((weight.T.contiguous() if turned else weight, tensor(node.input[2])))
+            weight, bias = (tensor(graph, name, path) for name in node.input[1:])
+            if node.op_type == "Gemm" and not attributes_of(node).get("transB") and weight.ndim == 2:
+                weight = weight.T.contiguous()
+            layers.append((weight, bias))
     if [weight.ndim for weight, _ in layers] != [4] * 5 + [2] * 3:
         raise UserError(f"{path} is not Caffe's AlexNet: its weights have other shapes")
     norm = {"alpha": 1e-4, "bias": 1.0, **attributes_of(nodes[steps.index("norm1")])}

@@ -22,15 +22,13 @@ from alexnet import checkpoint
 from alexnet.checkpoint import FORMAT
 from alexnet.cli import PRETRAINED, CommandLine, say, shell
 from alexnet.files import UserError, brief, printable, whole_file
-from alexnet.foreign import HUB, Hints, find_state, from_state
+from alexnet.foreign import HUB, Hints, Opened, find_state, from_state
 from alexnet.model import LAYERS, VARIANTS, AlexNet
 from alexnet.onnx_files import open_onnx, package, parse, save_onnx
 
 LARGEST = 4 * 2 ** 30   # bytes of a file; an AlexNet with momentum has half a gigabyte
 TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features.10",   # conv1 ... fc8
                "classifier.1", "classifier.4", "classifier.6")
-
-Opened = tuple[dict[str, Any], list[str] | None]   # a checkpoint's dict; warnings, None for what is ours
 
 
 # ------------------------------------------------------------------- in

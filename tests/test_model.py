@@ -68,7 +68,7 @@ def test_computed_sizes_are_those_of_the_tensors(variant, size):
 def test_receptive_fields_are_those_of_the_gradient(variant):
     rows = {row.name: row for row in measured(variant, 416)}
     assert rows["conv1"].field == 11 and rows["conv2"].field == 51
-    assert rows["pool5"].field == (227 if variant == "as-trained" else 195)   # the same-map norm looks round, too
+    assert rows["pool5"].field == (227 if variant == "as-trained" else 195)   # SameMapNorm, too
     model = AlexNet(2, 416, variant, widths=(4, 4, 4, 4, 4), hidden=2).double().eval()
     for name, row in rows.items():
         if name.startswith("conv"):  # averages keep every pixel alive, where a maximum would not
@@ -197,8 +197,9 @@ def test_norm_per_column_does_not_look_across():
     assert not torch.allclose(LocalResponseNorm().double()(x), expected)
 
 
-@pytest.mark.parametrize("norm", [LocalResponseNorm(alpha=0.3, columns=2), LocalResponseNorm(beta=0.6, alpha=0.2),
-                                  SameMapNorm(alpha=2.0)], ids=["lrn", "lrn, other beta", "same map"])
+@pytest.mark.parametrize("norm", [
+    LocalResponseNorm(alpha=0.3, columns=2), LocalResponseNorm(beta=0.6, alpha=0.2), SameMapNorm(alpha=2.0)],
+    ids=["lrn", "lrn, other beta", "same map"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_norms_have_the_right_gradient(norm, layout):
     torch.manual_seed(0)
@@ -230,7 +231,7 @@ def test_norm_under_autocast_computes_in_32_bits():
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_norms_keep_their_bits(layout):
-    """Checkpoints written before have bit-equal logits: the same operations on each value, in the same order."""
+    """Checkpoints written before have bit-equal logits: the same operations on each value, in this order."""
     torch.manual_seed(0)
     x = (torch.randn(3, 16, 6, 5) * 30).contiguous(memory_format=layout).requires_grad_()
     gradient = torch.randn(3, 16, 6, 5)
@@ -246,7 +247,8 @@ def test_norms_keep_their_bits(layout):
         rows = nn.functional.avg_pool2d(values, (5, 1), 1, (2, 0), divisor_override=1)
         return nn.functional.avg_pool2d(rows, (1, 5), 1, (0, 2), divisor_override=1)
 
-    for norm, window, alpha, k in ((LocalResponseNorm(columns=2), across, 1e-4, 2.0), (SameMapNorm(), within, 1e-3 / 25, 1.0)):
+    for norm, window, alpha, k in ((LocalResponseNorm(columns=2), across, 1e-4, 2.0),
+                                   (SameMapNorm(), within, 1e-3 / 25, 1.0)):
         y = norm(x)
         back, = torch.autograd.grad(y, x, gradient)
         with torch.no_grad():
@@ -268,7 +270,8 @@ norms.kernels_for = lambda x: kernels   # as on a GPU
 torch.manual_seed(0)
 tolerances = {torch.float32: 1e-6, torch.bfloat16: 6e-3, torch.float16: 8e-4}
 for module in LocalResponseNorm(columns=2), LocalResponseNorm(n=3, beta=0.6, over_n=True), SameMapNorm():
-    for shape, dtypes in (((2, 16, 5, 7), tolerances), ((3, 6, 1, 1), [torch.bfloat16]), ((1, 2, 3, 1), [torch.float32])):
+    for shape, dtypes in (((2, 16, 5, 7), tolerances), ((3, 6, 1, 1), [torch.bfloat16]),
+                          ((1, 2, 3, 1), [torch.float32])):
         for dtype in dtypes:
             values, gradient = (scale * torch.randn(shape).to(dtype) for scale in (100, 1))
             results = []
@@ -278,7 +281,8 @@ for module in LocalResponseNorm(columns=2), LocalResponseNorm(n=3, beta=0.6, ove
                 y = module(x)
                 results.append((y, *torch.autograd.grad(y, x, gradient.to(kind))))
             for own, exact in zip(*results):
-                assert own.dtype == dtype and (own.double() - exact).norm() < tolerances[dtype] * exact.norm(), (module, shape, dtype)
+                apart = (own.double() - exact).norm() / exact.norm()
+                assert own.dtype == dtype and apart < tolerances[dtype], (module, shape, dtype)
 
 cpu = torch.device("cpu")
 assert norms.kernels_on(cpu) is kernels
@@ -289,14 +293,17 @@ kernels.normalise_backward = broken
 with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
     assert norms.kernels_on(cpu) is None and norms.kernels_on(cpu) is None
-assert [str(one.message) for one in said] == ["Triton does not work here (RuntimeError: no compiler): the normalisations take longer, with the same results"]
+one, = said
+assert str(one.message) == ("Triton does not work here (RuntimeError: no compiler): "
+                            "the normalisations take longer, with the same results")
 """
 
 
 def test_the_kernels_for_a_gpu_compute_the_same_and_are_tried_both_ways():
     """On this processor, as Triton interprets them; on a GPU: test_gpu.py."""
     pytest.importorskip("triton")
-    subprocess.run([sys.executable, "-c", KERNELS], check=True, cwd=ROOT, env={**os.environ, "TRITON_INTERPRET": "1"})
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    subprocess.run([sys.executable, "-c", KERNELS], check=True, cwd=ROOT, env=environment)
 
 
 def test_without_triton_there_are_no_kernels_and_no_warning(monkeypatch, recwarn):
@@ -313,8 +320,8 @@ def lively(variant: str, **changes) -> AlexNet:
     model = AlexNet(5, 64, variant, **{"widths": (16, 32, 32, 32, 32), "hidden": 32, **changes}).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            inputs = parameter[0].numel()
-            parameter.copy_(torch.randn_like(parameter) * ((2 / inputs) ** 0.5 if parameter.ndim > 1 else 0.3))
+            std = (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.3
+            parameter.copy_(torch.randn_like(parameter) * std)
     return model
 
 
@@ -327,7 +334,8 @@ def assert_same(ours: torch.Tensor, theirs) -> None:
     assert (ours - torch.as_tensor(theirs)).abs().max() <= 1e-5 * ours.abs().max()
 
 
-NETWORKS = [*((name, {}) for name in VARIANTS), ("as-trained", {"columns": 1, "lrn": "all", "pooling": "2x2"})]
+NETWORKS = [*((name, {}) for name in VARIANTS),
+            ("as-trained", {"columns": 1, "lrn": "all", "pooling": "2x2"})]
 
 
 def onnx_logits(path, images: torch.Tensor) -> np.ndarray:
@@ -338,7 +346,8 @@ def onnx_logits(path, images: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.filterwarnings("ignore")   # of the exporters', about themselves
 @pytest.mark.parametrize("variant,changes", NETWORKS, ids=str)
-def test_traced_and_exported_networks_give_the_same_logits_for_any_number_of_images(tmp_path, variant, changes):
+def test_traced_and_exported_networks_give_the_same_logits_for_any_number_of_images(
+        tmp_path, variant, changes):
     model, few, many = lively(variant, **changes), pictures(2), pictures(5)
     with torch.no_grad():
         ours = model(many)
@@ -347,8 +356,8 @@ def test_traced_and_exported_networks_give_the_same_logits_for_any_number_of_ima
     assert_same(ours, torch.jit.load(tmp_path / "x.pt")(many))
     exported = torch.export.export(model, (few,), dynamic_shapes=({0: torch.export.Dim("N")},))
     assert_same(ours, exported.module()(many))
-    names = {"input_names": ["images"], "output_names": ["logits"]}
-    torch.onnx.export(model, (few,), tmp_path / "x.onnx", dynamo=False, dynamic_axes={"images": {0: "N"}}, **names)
+    torch.onnx.export(model, (few,), tmp_path / "x.onnx", dynamo=False, dynamic_axes={"images": {0: "N"}},
+                      input_names=["images"], output_names=["logits"])
     assert_same(ours, onnx_logits(tmp_path / "x.onnx", many))
 
 
@@ -356,7 +365,8 @@ def test_traced_and_exported_networks_give_the_same_logits_for_any_number_of_ima
 def test_the_default_exporter_to_onnx_gives_the_same_logits(tmp_path):
     pytest.importorskip("onnxscript")
     model, few, many = lively("as-trained"), pictures(2), pictures(5)
-    torch.onnx.export(model, (few,), tmp_path / "x.onnx", dynamo=True, dynamic_shapes=({0: torch.export.Dim("N")},))
+    torch.onnx.export(model, (few,), tmp_path / "x.onnx", dynamo=True,
+                      dynamic_shapes=({0: torch.export.Dim("N")},))
     with torch.no_grad():
         assert_same(model(many), onnx_logits(tmp_path / "x.onnx", many))
 
@@ -380,7 +390,8 @@ def test_transforms_of_functions_give_the_same_logits_and_gradients(variant, cha
         assert_same(along.detach(), torch.autograd.forward_ad.unpack_dual(dual).tangent.detach())
 
 
-@pytest.mark.parametrize("norm", [LocalResponseNorm(alpha=0.3, columns=2), SameMapNorm(alpha=2.0)], ids=["lrn", "same map"])
+@pytest.mark.parametrize("norm", [LocalResponseNorm(alpha=0.3, columns=2), SameMapNorm(alpha=2.0)],
+                         ids=["lrn", "same map"])
 def test_norms_have_the_right_second_derivatives_and_gradients_in_batches(norm):
     torch.manual_seed(0)
     x = torch.randn(2, 6, 3, 4, dtype=torch.float64, requires_grad=True)
@@ -438,7 +449,7 @@ def test_initial_weights_are_the_sources(variant, std, bias):
 
 
 def test_steps_stand_in_the_order_of_the_sources():
-    assert AlexNet(2, 64).design.steps()[:9] == "conv1 norm1 pool1 relu1 conv2 relu2 norm2 mapnorm2 pool2".split()
+    assert describe().steps()[:9] == "conv1 norm1 pool1 relu1 conv2 relu2 norm2 mapnorm2 pool2".split()
     assert describe("as-written").steps()[:8] == "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2".split()
     assert describe("torchvision").steps()[-8:] == "flatten drop6 fc6 relu6 drop7 fc7 relu7 fc8".split()
     assert describe().steps()[-8:] == "flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8".split()
@@ -469,8 +480,13 @@ def test_activations_are_what_forward_computes(variant):
 def test_nothing_works_in_place():
     model = AlexNet(5, 64, hidden=64)
     outputs, copies = [], []
+
+    def keep(layer, inputs, y):
+        y.retain_grad()
+        outputs.append(y)
+        copies.append(y.detach().clone())
     for layer in model.children():
-        layer.register_forward_hook(lambda layer, inputs, y: (y.retain_grad(), outputs.append(y), copies.append(y.detach().clone())) and None)
+        layer.register_forward_hook(keep)
     model(torch.rand(2, 3, 64, 64) * 255).sum().backward()
     assert len(outputs) == len(model.steps)
     assert all(torch.equal(output, copy) for output, copy in zip(outputs, copies))
@@ -496,10 +512,11 @@ def test_smallest_size_works_and_a_smaller_one_is_refused_with_it(variant):
 
 
 @pytest.mark.parametrize("change,shape", [
-    ({"columns": 1}, (256, 96, 5, 5)), ({"columns": "half"}, (128, 48, 5, 5)), ({"lrn": "none"}, (256, 48, 5, 5)),
-    ({"pooling": "2x2"}, (256, 48, 5, 5)), ({"without": "conv1"}, (256, 3, 5, 5)), ({"dropout": "none"}, (256, 48, 5, 5)),
-    ({"activation": "tanh"}, (256, 48, 5, 5)), ({"activation": "sigmoid"}, (256, 48, 5, 5)),
-    *[({"without": f"conv{i}"}, (256, 48, 5, 5)) for i in (3, 4, 5)]])
+    ({"columns": 1}, (256, 96, 5, 5)), ({"columns": "half"}, (128, 48, 5, 5)),
+    ({"without": "conv1"}, (256, 3, 5, 5)),
+    *[(change, (256, 48, 5, 5)) for change in (
+        {"lrn": "none"}, {"pooling": "2x2"}, {"dropout": "none"}, {"activation": "tanh"},
+        {"activation": "sigmoid"}, {"without": "conv3"}, {"without": "conv4"}, {"without": "conv5"})]])
 def test_ablations_of_the_paper_run(change, shape):
     model = AlexNet(3, 224, hidden=16, **change)
     assert tuple(model.conv2.weight.shape) == shape
@@ -509,7 +526,8 @@ def test_ablations_of_the_paper_run(change, shape):
     if change.get("without") != "conv5":
         assert sizes(model)["pool5"].shape == (256, 6, 6)
     assert change.get("without") not in dict(model.named_children())
-    assert not (change.get("lrn") == "none" and {"norm1", "norm2", "mapnorm2"} & set(dict(model.named_children())))
+    if change.get("lrn") == "none":
+        assert not {"norm1", "norm2", "mapnorm2"} & set(dict(model.named_children()))
 
 
 @pytest.mark.parametrize("arguments,message", [
