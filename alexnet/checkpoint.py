@@ -24,6 +24,7 @@ from alexnet.model import AlexNet
 FORMAT = "alexnet"
 VERSION = 1
 LARGEST = torch.finfo(torch.float32).max
+FACTS = {"data": str, "labels": str, "images": dict, "sample": list, "val_fraction": float, "split": float}
 OTHERS = {   # what an archive is that has such a name inside, and Python for its state dict
     "/code/": ("TorchScript, a program", "torch.jit.load({!r}).state_dict()"),
     "/archive_format": ("a program of torch.export", "torch.export.load({!r}).state_dict"),
@@ -138,25 +139,21 @@ def read(path: Path | str) -> dict[str, Any]:
 
 
 def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The same dict; UserError if its tensors are not those of the network that it describes. No
-    memory is taken before that is known."""
+    """The same dict; UserError if its tensors are not those of the network that it describes. No memory is
+    taken before that is known."""
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of this project")
     try:
-        classes = content["classes"]
+        classes, facts, found = content["classes"], content["facts"], content["model"].items()
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            raise TypeError("classes that are no names")
+            raise TypeError("classes must be a list of names")
         if len(classes) < 2:
             raise ValueError("one class: its probability is always 1")
-        with torch.device("meta"):
-            model = AlexNet(len(classes), content["image_size"], content["variant"], **content["changes"])
-        expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        found = content["model"].items()
-        facts = content["facts"]
         json.dumps(facts)   # plain values
-        kinds = {"data": str, "labels": str, "images": dict, "sample": list, "val_fraction": float, "split": float}
-        if not all(facts.get(name) is None or isinstance(facts[name], kind) for name, kind in kinds.items()):
-            raise TypeError("facts that are none")
+        for name, kind in FACTS.items():
+            if not isinstance(facts.get(name), kind | None):
+                raise TypeError(f"{name} among its facts is {facts[name]!r}")
+        expected = {name: tuple(tensor.shape) for name, tensor in described(content).state_dict().items()}
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project ({brief(error)})") from None
     given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
@@ -169,6 +166,13 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
             raise UserError(f"{path} cannot be used: {name} holds NaN or infinity (damaged, or its training "
                             "diverged: take an earlier checkpoint, or train with a lower --lr)")
     return content
+
+
+def described(content: dict[str, Any]) -> AlexNet:
+    """The network that a checkpoint's dict describes, on `meta`: shapes without memory."""
+    with torch.device("meta"):
+        return AlexNet(len(content["classes"]), content["image_size"], content["variant"],
+                       **content["changes"])
 
 
 def is_whole(tensor: Any) -> bool:
@@ -184,11 +188,10 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
 
 def build(content: dict[str, Any]) -> AlexNet:
     """The network that a checkpoint's dict describes, with its weights, in eval mode."""
-    with torch.device("meta"):   # to draw 61 million initial weights would take longer than to read these
-        model = AlexNet(len(content["classes"]), content["image_size"], content["variant"],
-                        **content["changes"])
-    model.load_state_dict({name: tensor.detach().to(torch.float32, memory_format=torch.contiguous_format, copy=True)
-                           for name, tensor in content["model"].items()}, assign=True)
+    model = described(content)   # to draw 61 million initial weights would take longer than to read these
+    weights = {name: tensor.detach().to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+               for name, tensor in content["model"].items()}
+    model.load_state_dict(weights, assign=True)
     model.classes = list(content["classes"])
     return model.eval()
 
