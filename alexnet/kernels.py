@@ -99,7 +99,6 @@ def normalise_backward(x: Tensor, gradient: Tensor, axes: list[int], *constants:
     return result
 
 
-
 def work_on(device: torch.device) -> bool:
     """Whether both ways work on the device, tried on one number; a warning says why not."""
     one, rest = torch.ones(1, 1, 1, 1, device=device), ([1, 1, 0, 1, 1, 0], 1.0, 1.0, 1.0)

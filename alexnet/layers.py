@@ -85,4 +85,4 @@ class FarEdgeConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         far = (self.kernel_size[0] - int(x.shape[-1])) % self.stride[0]   # int: a constant for who traces
-        return super().forward(F.pad(x, (0, far, 0, far)))
+        return super().forward(F.pad(x, (0, far, 0, far)) if far else x)
