@@ -29,7 +29,8 @@ OTHERS = {   # what an archive is that has such a name inside, and Python for it
     "/code/": ("TorchScript, a program", "torch.jit.load({!r}).state_dict()"),
     "/archive_format": ("a program of torch.export", "torch.export.load({!r}).state_dict"),
     "serialized_exported_program": ("a program of torch.export", "torch.export.load({!r}).state_dict"),
-    ".npy": ("numpy's archive", "{{name: torch.from_numpy(array) for name, array in numpy.load({!r}).items()}}")}
+    ".npy": ("numpy's archive",
+             "{{name: torch.from_numpy(array) for name, array in numpy.load({!r}).items()}}")}
 
 
 def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
@@ -41,14 +42,15 @@ def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def digest(model: AlexNet) -> str:
-    """Twelve hexadecimal digits that follow from all that decides the network's answers, wherever its file lies."""
+    """Twelve hexadecimal digits that follow from all that decides the network's answers, wherever it lies."""
     found = hashlib.sha256(json.dumps({**about(model, {}), "version": 0}, sort_keys=True).encode())
     for tensor in model.state_dict().values():
         found.update(tensor.cpu().contiguous().numpy())
     return found.hexdigest()[:12]
 
 
-def save(path: Path | str, model: AlexNet, facts: dict[str, Any], keep: Path | None = None, **more: Any) -> None:
+def save(path: Path | str, model: AlexNet, facts: dict[str, Any], keep: Path | None = None,
+         **more: Any) -> None:
     """Writes a checkpoint, whole or not at all. `more` goes beside what every checkpoint has; the file
     that was there before goes to `keep`."""
     with whole_file(path, keep) as temporary:
@@ -74,15 +76,15 @@ class Inert:
 
 
 def load_tensors(path: Path) -> Any:
-    """torch.load with weights_only; what else the file mentions (a training script's options, numpy's numbers,
-    a network's class) becomes an `Inert` of a class of that name."""
+    """torch.load with weights_only; what else the file mentions (a training script's options, numpy's
+    numbers, a network's class) becomes an `Inert` of a class of that name."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         if not zipfile.is_zipfile(path):
             given = f"torch.load({str(path)!r}, weights_only=False)"
-            raise UserError(f"{path} is damaged, or holds more than tensors in torch's old form; if you trust it, "
-                            f"{advice(given)}") from None
+            raise UserError(f"{path} is damaged, or holds more than tensors in torch's old form; "
+                            f"if you trust it, {advice(given)}") from None
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         with torch.serialization.safe_globals([(type(name, (Inert,), {}), name) for name in names]):
             return torch.load(path, map_location="cpu", weights_only=True)

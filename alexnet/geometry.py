@@ -1,5 +1,4 @@
-"""The sizes of a network that is built (on `meta`, too), read from its modules: what each step gives, what it
-costs, and which part of the image one of its values sees."""
+"""Sizes of a built network (also on `meta`), read from its modules: results, costs, receptive fields."""
 
 from __future__ import annotations
 
