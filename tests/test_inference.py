@@ -74,7 +74,8 @@ def test_an_answer_is_the_softmax_of_the_central_crop(model_file, folder):
     for answer in prediction.top:
         assert answer.probability == pytest.approx(expected[answer.index].item(), rel=1e-4)
         assert answer.name == CLASSES[answer.index]
-    assert [a.probability for a in prediction.top] == sorted((a.probability for a in prediction.top), reverse=True)
+    found = [answer.probability for answer in prediction.top]
+    assert found == sorted(found, reverse=True)
 
 
 def test_answers_do_not_depend_on_batch_workers_or_order(model_file, folder):
@@ -113,7 +114,8 @@ def test_a_turned_photograph_is_the_same_for_every_way_in(model_file, folder, tm
 
 def same(one, two) -> bool:
     """The same classes in the same order, as probable but for the rounding of a larger batch."""
-    return [a[:2] for a in one] == [b[:2] for b in two] and all(math.isclose(a[2], b[2], abs_tol=1e-6) for a, b in zip(one, two))
+    close = all(math.isclose(a[2], b[2], abs_tol=1e-6) for a, b in zip(one, two))
+    return close and [a[:2] for a in one] == [b[:2] for b in two]
 
 
 def test_whatever_holds_a_picture_is_classified_alone_or_in_a_list(model_file, folder):
@@ -123,29 +125,37 @@ def test_whatever_holds_a_picture_is_classified_alone_or_in_a_list(model_file, f
     tensor = torch.from_numpy(array).permute(2, 0, 1)
     answer, = classify(model, path)
     assert answer.path == str(path) and answer.error is None
-    forms = [str(path), path, path.read_bytes(), io.BytesIO(path.read_bytes()), image, array, array / 255, array.astype(np.float16),
-             array.astype(np.uint16) * 257, np.moveaxis(array, 2, 0), np.dstack([array, np.full_like(array[..., 0], 255)]), tensor, tensor / 255, tensor.float().requires_grad_(),
-             (tensor / 255).half(), torch.from_numpy(array)]
+    forms = [str(path), path, path.read_bytes(), io.BytesIO(path.read_bytes()), image, array, array / 255,
+             array.astype(np.float16), array.astype(np.uint16) * 257, np.moveaxis(array, 2, 0),
+             np.dstack([array, np.full_like(array[..., 0], 255)]), tensor, tensor / 255,
+             tensor.float().requires_grad_(), (tensor / 255).half(), torch.from_numpy(array)]
     for form in forms:
         alone, = classify(model, form)
         assert same(alone.top, answer.top), type(form)
         assert alone.path == (str(path) if isinstance(form, (str, Path)) else "")
         form.seek(0) if isinstance(form, io.BytesIO) else None
-    for several in (forms, tuple(forms), iter(forms), (form for form in forms), np.stack([array] * 3), torch.stack([tensor] * 2)):
+    for several in (forms, tuple(forms), iter(forms), (form for form in forms), np.stack([array] * 3),
+                    torch.stack([tensor] * 2)):
         answers = list(classify(model, several))
         assert len(answers) > 1 and all(same(one.top, answer.top) for one in answers)
-    assert from_array(tensor[:, :8, :4]).size == from_array(array[:8, :4]).size == from_array(array[:4, :4]).size[:1] + (8,)
+    assert from_array(tensor[:, :8, :4]).size == from_array(array[:8, :4]).size == (4, 8)
+    assert from_array(array[:4, :4]).size[0] == 4
     (_, row), = features(model, array, "fc7")
     assert row.shape == (16,)
     grey = array[..., 1]
-    assert len({next(classify(model, form)).top for form in (grey, grey[..., None], grey[None] / 255, Image.fromarray(grey))}) == 1
+    assert len({next(classify(model, form)).top
+                for form in (grey, grey[..., None], grey[None] / 255, Image.fromarray(grey))}) == 1
 
 
 def test_what_is_no_picture_gets_a_clear_error(model_file, folder):
-    for wrong, words in ((5, "int is no image"), (None, "NoneType is no image"), (np.zeros((4, 4), np.int64), "int64"),
-                         (np.float32([[-1, 1]]), "from -1 to 1"), (np.float32([[0, 2.6]]), "white is 1 or 255"),
-                         (torch.zeros(3, 8), None), (np.zeros((5, 7, 2)), "5 x 7 x 2"), (np.zeros((0, 3, 3)), "0 x 3 x 3"),
-                         ([folder], "Is a directory"), ([[1]], "list is no image"), ("http://a/b.jpg", "No such file")):
+    for wrong, words in ((5, "int is no image"), (None, "NoneType is no image"),
+                         (np.zeros((4, 4), np.int64), "int64"),
+                         (np.float32([[-1, 1]]), "from -1 to 1"),
+                         (np.float32([[0, 2.6]]), "white is 1 or 255"),
+                         (torch.zeros(3, 8), None), (np.zeros((5, 7, 2)), "5 x 7 x 2"),
+                         (np.zeros((0, 3, 3)), "0 x 3 x 3"),
+                         ([folder], "Is a directory"), ([[1]], "list is no image"),
+                         ("http://a/b.jpg", "No such file")):
         prediction, = classify(load(model_file), wrong)
         assert bool(words) == bool(prediction.error) and (words or "") in (prediction.error or ""), wrong
 
@@ -166,7 +176,8 @@ def test_dim_deep_pictures_are_said_once(capsys, model_file, tmp_path):
 # ------------------------------------------------------------------- networks that do not compute
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_weights_that_are_no_numbers_are_refused_when_they_are_read(capsys, model_file, folder, tmp_path, value):
+def test_weights_that_are_no_numbers_are_refused_when_they_are_read(
+        capsys, model_file, folder, tmp_path, value):
     model = load(model_file)
     with torch.no_grad():
         model.conv3.bias[5] = value
@@ -188,7 +199,8 @@ def test_what_overflows_is_an_error_of_the_image_and_json_stays_json(capsys, mod
     entries = json.loads((tmp_path / "a.json").read_text(), parse_constant=lambda word: pytest.fail(word))
     assert len(entries) == 15 and all(entry["error"] and not entry["predictions"] for entry in entries)
     assert {row["class_1"] for row in read_csv(tmp_path / "a.csv")} == {""}
-    assert all(isinstance(values, ValueError) for _, values in features(load(tmp_path / "large.pt"), [folder / "disc/1.png"], "fc8"))
+    assert all(isinstance(values, ValueError)
+               for _, values in features(load(tmp_path / "large.pt"), [folder / "disc/1.png"], "fc8"))
 
 
 def test_one_output_is_refused(tmp_path):
@@ -211,7 +223,8 @@ def test_truth_gives_the_errors_of_evaluate(capsys, model_file, folder, tmp_path
     pack = packed(find_source(str(folder)), 36, tmp_path / "cache", quiet=True)
     model = load(model_file)
     numbers = np.array([CLASSES.index(name) for name in pack.classes])
-    parts = [evaluate(model, pack, views=views, part=part, labels=numbers[pack.labels[part]]) for part in ("train", "val")]
+    parts = [evaluate(model, pack, views=views, part=part, labels=numbers[pack.labels[part]])
+             for part in ("train", "val")]
     wrong = [sum(part[what] * part["images"] for part in parts) / 15 for what in ("top1_error", "top5_error")]
     status, out, _ = call(capsys, folder, "--model", model_file, "--truth", "--views", views,
                           "--output", tmp_path / "a.csv")
@@ -233,20 +246,22 @@ def test_the_fifth_answer_counts_for_top_5_and_the_sixth_does_not(capsys, tmp_pa
     checkpoint.save(tmp_path / "m.pt", model, {})
     folder = make_folder(tmp_path / "set", {"a": 1, "e": 2, "f": 4})
     for top in (1, 5):
-        assert call(capsys, folder, "--model", tmp_path / "m.pt", "--truth", "--top", top, "--output", tmp_path / "o.csv")[0] == 0
+        assert call(capsys, folder, "--model", tmp_path / "m.pt", "--truth", "--top", top,
+                    "--output", tmp_path / "o.csv")[0] == 0
         about = json.loads((tmp_path / "truth.json").read_text())
         assert about["top1_error"] == pytest.approx(6 / 7) and about["top5_error"] == pytest.approx(4 / 7)
         assert [about["classes"][name]["not_among_five"] for name in "aef"] == [0, 0, 4]
 
 
-def test_the_truth_is_the_nearest_folder_of_a_class_from_wherever_it_is_named(capsys, monkeypatch, model_file, tmp_path):
+def test_the_truth_is_the_nearest_folder_of_a_class_from_wherever_it_is_named(
+        capsys, monkeypatch, model_file, tmp_path):
     save_picture(tmp_path / "star/moon or not/1.png", 0)
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked/disc").symlink_to(tmp_path / "star/moon or not")
     (tmp_path / "linked/other").symlink_to(tmp_path / "star/moon or not")
     monkeypatch.chdir(tmp_path / "star/moon or not")
-    for place, name in ((".", "star"), ("1.png", "star"), (tmp_path / "star", "star"), (tmp_path / "linked/disc", "disc"),
-                        (tmp_path / "linked/other", "star")):
+    for place, name in ((".", "star"), ("1.png", "star"), (tmp_path / "star", "star"),
+                        (tmp_path / "linked/disc", "disc"), (tmp_path / "linked/other", "star")):
         status, out, _ = call(capsys, place, "--model", model_file, "--truth", "--output", tmp_path / "a.csv")
         counts = json.loads((tmp_path / "truth.json").read_text())["classes"]
         assert status == 0 and [one for one, about in counts.items() if about["pictures"]] == [name]
@@ -283,7 +298,8 @@ def test_features_are_the_activations_in_order(capsys, model_file, folder, tmp_p
     model = load(model_file)
     for row, (_, values) in zip(content["features"], features(model, pictures, "fc7", batch_size=1)):
         np.testing.assert_allclose(row, values, rtol=1e-4, atol=1e-5)
-    status, _, err = call(capsys, folder, "--model", model_file, "--features", "fc9", "--output", tmp_path / "g.npz")
+    status, _, err = call(capsys, folder, "--model", model_file, "--features", "fc9",
+                          "--output", tmp_path / "g.npz")
     assert status == 2 and "fc9" in err and "fc7" in err and not (tmp_path / "g.npz").exists()
 
 
@@ -299,10 +315,12 @@ def test_csv_json_and_json_lines_say_the_same(capsys, model_file, folder, tmp_pa
     assert list(rows[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2", "error"]
     assert len(rows) == len(whole) == 15
     for row, entry in zip(rows, whole):
-        assert set(entry) == {"path", "predictions", "error"} and entry["error"] is None and row["error"] == ""
+        assert set(entry) == {"path", "predictions", "error"} and entry["error"] is None
+        assert row["error"] == ""
         assert row["path"] == entry["path"]
         for number, answer in enumerate(entry["predictions"], 1):
-            assert set(answer) == {"index", "class", "probability"} and CLASSES[answer["index"]] == answer["class"]
+            assert set(answer) == {"index", "class", "probability"}
+            assert CLASSES[answer["index"]] == answer["class"]
             assert row[f"class_{number}"] == answer["class"]
             assert float(row[f"probability_{number}"]) == answer["probability"]
     status, out, _ = call(capsys, folder, "--model", model_file, "--output", "-", "--top", 2)
@@ -335,8 +353,10 @@ def test_a_list_on_standard_input_and_what_is_missing_from_it(capsys, monkeypatc
 
 
 @pytest.mark.parametrize("kind, encode", [
-    ("utf-8 with a mark", lambda text: text.encode("utf-8-sig")), ("PowerShell's utf-16", lambda text: text.encode("utf-16")),
-    ("utf-16 without a mark", lambda text: text.encode("utf-16-le")), ("utf-32", lambda text: text.encode("utf-32")),
+    ("utf-8 with a mark", lambda text: text.encode("utf-8-sig")),
+    ("PowerShell's utf-16", lambda text: text.encode("utf-16")),
+    ("utf-16 without a mark", lambda text: text.encode("utf-16-le")),
+    ("utf-32", lambda text: text.encode("utf-32")),
     ("Windows' line ends", lambda text: text.replace("\n", "\r\n").encode()),
     ("find -print0", lambda text: text.replace("\n", "\0").encode())])
 def test_lists_of_every_kind_are_read(monkeypatch, tmp_path, kind, encode):
@@ -359,15 +379,19 @@ def test_an_image_in_the_place_of_a_list_gets_one_line(capsys, monkeypatch, mode
     Image.fromarray(noise_image(20, 30)).save(buffer, kind)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(buffer.getvalue())))
     status, _, err = call(capsys, "-", "--model", model_file)
-    assert status == 2 and "standard input" in err and "not a text but binary data" in err and err.count("\n") == 1
+    assert status == 2 and "standard input" in err and "not a text but binary data" in err
+    assert err.count("\n") == 1
 
 
 def test_wrong_calls_get_a_line(capsys, monkeypatch, model_file, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, words in (
-            (("nowhere", "--model", model_file), "nowhere"), ((tmp_path / "empty", "--model", model_file), "no picture"),
-            ((folder, "--model", tmp_path / "none.pt"), "none.pt"), ((folder, "--model", model_file, "--output", "a.txt"), ".csv"),
-            ((folder, "--model", model_file, "--resume"), "jsonl"), ((folder, "--model", model_file, "--top", 0), "--top"),
+            (("nowhere", "--model", model_file), "nowhere"),
+            ((tmp_path / "empty", "--model", model_file), "no picture"),
+            ((folder, "--model", tmp_path / "none.pt"), "none.pt"),
+            ((folder, "--model", model_file, "--output", "a.txt"), ".csv"),
+            ((folder, "--model", model_file, "--resume"), "jsonl"),
+            ((folder, "--model", model_file, "--top", 0), "--top"),
             ((folder, "--model", model_file, "--features", "fc7"), ".npz"),
             ((folder, "--model", model_file, "--names", "zh"), "ImageNet")):
         status, _, err = call(capsys, *arguments)
@@ -396,8 +420,8 @@ def test_a_killed_run_leaves_valid_lines_and_resume_completes_them(model_file, t
     for number in range(1500):
         os.link(source, tmp_path / "many" / f"{number}.png")
     out = tmp_path / "out.jsonl"
-    command = [sys.executable, str(ROOT / "alexnet_inference.py"), str(tmp_path / "many"), "--model", str(model_file),
-               "--batch-size", "16", "--output", str(out)]
+    command = [sys.executable, str(ROOT / "alexnet_inference.py"), str(tmp_path / "many"),
+               "--model", str(model_file), "--batch-size", "16", "--output", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (out.exists() and out.stat().st_size > 20_000):
         assert process.poll() is None
@@ -420,12 +444,14 @@ def test_resume_of_a_finished_file_still_says_what_could_not_be_read(capsys, mod
     save_picture(tmp_path / "in" / "good.png", 0)
     (tmp_path / "in" / "bad.png").write_bytes(b"nothing")
     for more in ([], ["--resume"]):
-        status, _, err = call(capsys, tmp_path / "in", "--model", model_file, "--output", tmp_path / "out.jsonl", *more)
+        status, _, err = call(capsys, tmp_path / "in", "--model", model_file,
+                              "--output", tmp_path / "out.jsonl", *more)
         assert status == 1
     assert "2 of 2 pictures are in" in err and "1 of these could not be read" in err
 
 
-def test_resume_is_refused_where_anything_differs_that_decides_an_answer(capsys, model_file, folder, tmp_path):
+def test_resume_is_refused_where_anything_differs_that_decides_an_answer(
+        capsys, model_file, folder, tmp_path):
     out, copy = tmp_path / "out.jsonl", shutil.copy(model_file, tmp_path / "moved.pt")
     other, changed = load(model_file), load(model_file)
     other.classes = CLASSES[::-1]
@@ -435,15 +461,22 @@ def test_resume_is_refused_where_anything_differs_that_decides_an_answer(capsys,
     common = ("--output", out, "--device", "cpu", "--precision")
     assert call(capsys, folder / "star", "--model", model_file, *common, "fp32")[0] == 0
     before = out.read_bytes()
-    for more, word in ((["fp32", "--views", 10], "views 1 (now 10)"), (["fp32", "--top", 2], "top 5 (now 2)"), (["bf16"], "(now bfloat16)"),
-                       (["fp32", "--model", tmp_path / "names.pt"], "model "), (["fp32", "--model", tmp_path / "mean.pt"], "model ")):
+    for more, word in ((["fp32", "--views", 10], "views 1 (now 10)"), (["fp32", "--top", 2], "top 5 (now 2)"),
+                       (["bf16"], "(now bfloat16)"),
+                       (["fp32", "--model", tmp_path / "names.pt"], "model "),
+                       (["fp32", "--model", tmp_path / "mean.pt"], "model ")):
         status, _, err = call(capsys, folder, "--model", model_file, "--resume", *common, *more)
         assert status == 2 and word in err and err.count("\n") == 1 and out.read_bytes() == before
-    status, _, err = call(capsys, folder / "disc", "--model", copy, "--resume", *common, "fp32")   # the same network elsewhere
-    assert status == 0 and out.read_bytes().startswith(before) and out.read_bytes().count(b"\n") == 12 and "warning" not in err
-    out.write_text(json.dumps({key: value for key, value in json.loads(before.splitlines()[0]).items() if key != "made_with"}) + "\n")
-    status, _, err = call(capsys, folder / "star", "--model", model_file, "--resume", *common, "fp32", "--top", 1)
-    assert status == 0 and "warning: " in err and "does not say with which model" in err   # a file from before goes on, too
+    # the same network elsewhere
+    status, _, err = call(capsys, folder / "disc", "--model", copy, "--resume", *common, "fp32")
+    assert status == 0 and out.read_bytes().startswith(before) and out.read_bytes().count(b"\n") == 12
+    assert "warning" not in err
+    out.write_text(json.dumps({key: value for key, value in json.loads(before.splitlines()[0]).items()
+                               if key != "made_with"}) + "\n")
+    status, _, err = call(capsys, folder / "star", "--model", model_file, "--resume", *common, "fp32",
+                          "--top", 1)
+    # a file from before goes on, too
+    assert status == 0 and "warning: " in err and "does not say with which model" in err
 
 
 # ------------------------------------------------------------------- bad and odd files
@@ -514,7 +547,8 @@ def test_bad_and_odd_files_never_stop_it(capsys, model_file, tmp_path):
         assert by_name[name]["error"] is None and len(by_name[name]["predictions"]) == 5, name
     for name in bad:
         assert by_name[name]["error"] and not by_name[name]["predictions"], name
-        assert "\n" not in by_name[name]["error"] and f"{tmp_path / 'odd' / name}: {by_name[name]['error']}" in err
+        assert "\n" not in by_name[name]["error"]
+        assert f"{tmp_path / 'odd' / name}: {by_name[name]['error']}" in err
     heif = importlib.util.find_spec("pillow_heif")
     assert by_name["empty.jpg"]["error"] == "the file is empty"
     assert ("not an image" if heif else "pip install pillow-heif") in by_name["photo.heic"]["error"]
@@ -537,7 +571,8 @@ def test_a_name_in_another_encoding_is_written(capsys, model_file, tmp_path):
 def test_the_list_of_classes_has_no_gap_and_no_double():
     rows = list(csv.DictReader(open(CLASS_NAMES, encoding="utf-8")))
     assert [int(row["index"]) for row in rows] == list(range(1000))
-    assert [row["wordnet_id"] for row in rows] == sorted({row["wordnet_id"] for row in rows})  # the folders' order
+    # the folders' order
+    assert [row["wordnet_id"] for row in rows] == sorted({row["wordnet_id"] for row in rows})
     assert {int(row["ilsvrc_id"]) for row in rows} == set(range(1, 1001))
     for language in ("english", "chinese"):
         assert len({row[language] for row in rows}) == 1000 and all(row[language].strip() for row in rows)
@@ -562,11 +597,13 @@ def test_json_adds_the_readable_name_and_csv_has_it_instead(capsys, folder, tmp_
     model = AlexNet(2, 36, hidden=8)
     model.classes = ["n01440764", "n02102040"]
     checkpoint.save(tmp_path / "m.pt", model, {})
-    assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--names", "zh", "--output", tmp_path / "o.json")[0] == 0
+    assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--names", "zh",
+                "--output", tmp_path / "o.json")[0] == 0
     answers = json.loads((tmp_path / "o.json").read_text())[0]["predictions"]
     assert {(answer["class"], answer["name"]) for answer in answers} == {
         ("n01440764", "丁鲷"), ("n02102040", "英国史宾格犬")}
-    assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--names", "zh", "--output", tmp_path / "o.csv")[0] == 0
+    assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--names", "zh",
+                "--output", tmp_path / "o.csv")[0] == 0
     assert {row[f"class_{k}"] for row in read_csv(tmp_path / "o.csv") for k in (1, 2)} == {"丁鲷", "英国史宾格犬"}
 
 
@@ -583,17 +620,21 @@ def test_letters_without_a_font_are_said_once(monkeypatch, capsys):
     assert figures.choose_fonts(set("plain words, déjà vu")) == ([], set()) and not capsys.readouterr().err
     for _ in range(2):
         assert figures.choose_fonts(set("a丁鲷\udcff"))[1] == set("丁鲷\udcff")
-    assert re.fullmatch("warning: no installed font has 丁 鲷, drawn as .*fonts-noto-cjk.*\n", capsys.readouterr().err)
+    assert re.fullmatch("warning: no installed font has 丁 鲷, drawn as .*fonts-noto-cjk.*\n",
+                        capsys.readouterr().err)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_a_panel_of_any_class_names_is_drawn(capsys, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "said", set())
     model = AlexNet(3, 36, hidden=8)
-    model.classes = ["\U000E0041 tag", "a name " * 50, "$x_{$"]   # a letter that no font has, one of 350, no formula
+    # a letter that no font has, one of 350, no formula
+    model.classes = ["\U000E0041 tag", "a name " * 50, "$x_{$"]
     checkpoint.save(tmp_path / "m.pt", model, {})
-    status, _, err = call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--panel", tmp_path / "p.png", "--output", tmp_path / "o.csv")
-    assert status == 0 and Image.open(tmp_path / "p.png").width > 800 and err.count("warning: no installed font has") == 1
+    status, _, err = call(capsys, folder / "moon", "--model", tmp_path / "m.pt",
+                          "--panel", tmp_path / "p.png", "--output", tmp_path / "o.csv")
+    assert status == 0 and Image.open(tmp_path / "p.png").width > 800
+    assert err.count("warning: no installed font has") == 1
 
 
 def test_a_table_with_names_that_are_not_ascii_opens_in_excel_and_is_read_again(capsys, folder, tmp_path):
@@ -601,22 +642,27 @@ def test_a_table_with_names_that_are_not_ascii_opens_in_excel_and_is_read_again(
     for classes, mark in ((["ant", "bee"], b""), (["猫", "狗"], codecs.BOM_UTF8)):
         model.classes = classes
         checkpoint.save(tmp_path / "m.pt", model, {})
-        assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--output", tmp_path / "o.csv")[0] == 0
+        assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt",
+                    "--output", tmp_path / "o.csv")[0] == 0
         assert (tmp_path / "o.csv").read_bytes().startswith(mark + b"path,class_1")
-        assert {row["class_1"] for row in read_csv(tmp_path / "o.csv")} <= set(classes) and "path" in read_csv(tmp_path / "o.csv")[0]
+        assert {row["class_1"] for row in read_csv(tmp_path / "o.csv")} <= set(classes)
+        assert "path" in read_csv(tmp_path / "o.csv")[0]
 
 
-def test_a_name_as_long_as_may_be_is_written_and_a_longer_one_in_a_list_is_one_error(capsys, folder, model_file, tmp_path, monkeypatch):
+def test_a_name_as_long_as_may_be_is_written_and_a_longer_one_in_a_list_is_one_error(
+        capsys, folder, model_file, tmp_path, monkeypatch):
     out = tmp_path / ("n" * 250 + ".csv")
     monkeypatch.setattr(sys, "stdin", io.StringIO("k" * 300 + "\n" + str(next((folder / "moon").iterdir()))))
     status, _, err = call(capsys, "-", "--model", model_file, "--output", out)
-    assert status == 1 and err.startswith("kkk") and [bool(row["error"]) for row in read_csv(out)] == [True, False]
+    assert status == 1 and err.startswith("kkk")
+    assert [bool(row["error"]) for row in read_csv(out)] == [True, False]
     assert list(tmp_path.iterdir()) == [out]
 
 
 @pytest.mark.filterwarnings("error:Glyph")
 @pytest.mark.parametrize("fonts", [True, False])
-def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(tmp_path, monkeypatch, capsys, fonts):
+def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(
+        tmp_path, monkeypatch, capsys, fonts):
     monkeypatch.setattr(figures, "said", set())
     if not fonts:
         monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])

@@ -70,7 +70,8 @@ def test_gradients_agree_with_finite_differences(variant):
 
 def test_noise_is_averaged_over_and_repeats():
     model, images = small(), as_tensor(pictures(1, 64))
-    one, again, other = (interpret.gradient(model, images, torch.tensor([0]), 20, 4, seed) for seed in (0, 0, 1))
+    one, again, other = (interpret.gradient(model, images, torch.tensor([0]), 20, 4, seed)
+                         for seed in (0, 0, 1))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
     assert not np.array_equal(one, interpret.gradient(model, images, torch.tensor([0])))
 
@@ -189,7 +190,8 @@ def test_neighbours_are_those_of_brute_force(tmp_path):
 
 
 def test_the_plane_is_that_of_the_singular_values():
-    values = torch.randn(40, 100, generator=torch.Generator().manual_seed(0)) * torch.linspace(3, 0.1, 100) + 5
+    values = torch.randn(40, 100, generator=torch.Generator().manual_seed(0))
+    values = values * torch.linspace(3, 0.1, 100) + 5
     places, shares = interpret.plane(values)
     centred = (values - values.mean(0)).double().numpy()
     u, s, _ = np.linalg.svd(centred, full_matrices=False)
@@ -212,7 +214,8 @@ def test_health_names_what_is_wrong():
     with torch.no_grad():
         healthy.fc8.weight.mul_(5)
     assert kinds(healthy) == set()
-    assert kinds(small()) == {"same answer", "same features", "always on", "idle norm"}   # biases of 1, untrained
+    # biases of 1, untrained
+    assert kinds(small()) == {"same answer", "same features", "always on", "idle norm"}
     dead = small()
     nn.init.constant_(dead.fc6.bias, -1e6)
     assert {"dead", "same answer", "no gradient"} <= kinds(dead)
@@ -241,7 +244,8 @@ def test_health_counts_dead_units_and_divisors():
     assert layers["conv3"].weights == pytest.approx(0.03, rel=0.02)
     with torch.no_grad():   # by hand, over all values: k^beta is the least that norm1 divides by
         x = model.activations(as_tensor(pictures(8, 64)), ["conv1"])["conv1"].double().numpy()
-    squares = np.stack([(x[:, max(i // 48 * 48, i - 2):min(i // 48 * 48 + 48, i + 3)] ** 2).sum(1) for i in range(96)], 1)
+    squares = np.stack([(x[:, max(i // 48 * 48, i - 2):min(i // 48 * 48 + 48, i + 3)] ** 2).sum(1)
+                        for i in range(96)], 1)
     divisors = ((2 + 1e-4 / 5 * squares) / 2) ** 0.75
     assert report.divisors["norm1"] == pytest.approx(np.quantile(divisors, interpret.QUANTILES), rel=1e-3)
 
@@ -266,7 +270,8 @@ def place(tmp_path_factory):
     checkpoint.save(run / "best.pt", small(classes=2, widths=WIDTHS), {"data": str(root / "set"), "epoch": 2})
     names = ["epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error"]
     rows = [[1, 0.01, 0.7, 0.5, 0.6, 0.4, 0.0], [2, 0.001, 0.6, 0.4, 0.5, 0.3, 0.0]]
-    (run / "metrics.csv").write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    (run / "metrics.csv").write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)])
+                                     + "\n")
     return root
 
 
@@ -317,7 +322,8 @@ def test_the_same_inputs_give_the_same_bytes(place, capsys, monkeypatch, tmp_pat
     monkeypatch.chdir(tmp_path)
     what = ["filters", "maps", "gradient", "synthesis", "embedding", "health"]
     for out in ("one", "two"):
-        call(capsys, *what, "--model", place / "run", "--images", place / "star", "--layers", "conv1", "--out", out, *QUICK)
+        call(capsys, *what, "--model", place / "run", "--images", place / "star", "--layers", "conv1",
+             "--out", out, *QUICK)
     files = sorted(path.name for path in Path("one").glob("*.png"))
     assert len(files) >= 9
     assert all(Path("one", name).read_bytes() == Path("two", name).read_bytes() for name in files)
@@ -395,7 +401,9 @@ def test_neighbours_leave_the_query_itself_out(place, capsys, monkeypatch, tmp_p
                         lambda entries, path, title: rows.append(entries))
     source = packed(find_source(str(place / "set")), 64)
     assert len(source.images["train"]) == 16
-    call(capsys, "neighbours", "--model", place / "as-trained.pt", "--images", place / "set" / "train" / "star" / "3.png", "--out", "look")
+    call(capsys, "neighbours", "--model", place / "as-trained.pt",
+         "--images", place / "set" / "train" / "star" / "3.png", "--out", "look")
     for (entry,) in rows:   # fc7, pixels
-        assert len(entry.near) == 6 and all(not np.array_equal(image, entry.query) for image, _, _ in entry.near)
+        assert len(entry.near) == 6
+        assert all(not np.array_equal(image, entry.query) for image, _, _ in entry.near)
         assert all((name.split("\n")[0] == "star") == same for _, name, same in entry.near)
