@@ -25,7 +25,6 @@ from typing import Any, Iterator
 from alexnet.cli import CommandLine, find, say, shell
 from alexnet.files import UserError, alone, csv_encoding, writing
 
-SAMPLES = Path(__file__).resolve().parent / "data" / "samples"
 FEW = 20          # pictures whose answers are all shown on a terminal
 
 
@@ -106,7 +105,8 @@ from alexnet.checkpoint import digest
 from alexnet.pack import FORMAT
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
-from alexnet.predict import Prediction, class_above, classify, features, find_pictures, readable_names
+from alexnet.predict import (SAMPLES, Prediction, class_above, classify, features, find_pictures,
+                             readable_names)
 from alexnet.folders import kinds
 from alexnet.text import lines_of
 from alexnet.weights import load

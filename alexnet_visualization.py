@@ -145,8 +145,8 @@ def filters(network: Network, out: Path, most: str) -> Iterator[Shown]:
             chosen = list(range(page, len(kernels), pages))
             file = f"filters-{name}.png" if wanted == 1 else f"filters-{name}-{page + 1}.png"
             title = (f"{name}: {len(chosen)} of {len(kernels)} kernels (every {pages}th from {page}), each "
-                     f"for its {kernels.shape[1]} input maps; red positive, blue negative, by the kernel's own "
-                     f"largest value ({network.title})")
+                     f"for its {kernels.shape[1]} input maps; red positive, blue negative, by the kernel's "
+                     f"own largest value ({network.title})")
             figures.kernel_page(kernels[chosen].numpy(), chosen, out / file, title)
             yield Shown(file, *captions.KERNEL_PAGE.filled(
                 layer=name, side=kernels.shape[2], inputs=kernels.shape[1], shown=len(chosen),
@@ -436,10 +436,10 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
 # ------------------------------------------------------------------- the job
 
 def possible(network: Network, inputs: Inputs, runs: bool) -> list[str]:
-    """The kinds of pictures that the inputs allow. runs: whether runs were named."""
+    """The kinds of pictures that the inputs allow, without step pictures. runs: whether runs were named."""
     has_run = runs or (network.path.parent / "metrics.csv").is_file()
-    return [name for name, kind in KINDS.items()
-            if (kind.needs != "data" or inputs.has_data) and (kind.needs != "run" or has_run) and name != "steps"]
+    return [name for name, kind in KINDS.items() if name != "steps"
+            and (kind.needs != "data" or inputs.has_data) and (kind.needs != "run" or has_run)]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -74,7 +74,8 @@ KINDS = {
     "training": Kind("run", Text("Training (section 5)", "训练过程（第 5 节）"),
         "curves of the run that made the checkpoint, or of several (--runs)"),
     "steps": Kind("", Text("Step pictures: one idea each", "分步图解：每张图一个想法"),
-        "one picture per idea of the paper, from crops to momentum; made without a network, so only if named"),
+        "one picture per idea of the paper, from crops to momentum; made without a network, so only if "
+        "named"),
 }
 
 ARCHITECTURE = Text(

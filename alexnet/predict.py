@@ -35,7 +35,8 @@ from alexnet.model import AlexNet
 from alexnet.layout import alike
 from alexnet.threads import in_order
 
-CLASS_NAMES = Path(__file__).resolve().parent.parent / "data" / "imagenet_classes.csv"
+DATA = Path(__file__).resolve().parent.parent / "data"
+SAMPLES, CLASS_NAMES = DATA / "samples", DATA / "imagenet_classes.csv"
 
 Picture = os.PathLike | str | bytes | IO[bytes] | Image.Image | np.ndarray | Tensor
 

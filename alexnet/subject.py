@@ -18,10 +18,9 @@ from alexnet.figures import Attribution
 from alexnet.files import UserError
 from alexnet.images import packed_side
 from alexnet.pack import Pack, packed
-from alexnet.predict import class_above, find_pictures, open_picture, readable_names, reason
+from alexnet.predict import SAMPLES, class_above, find_pictures, open_picture, readable_names, reason
 from alexnet.sources import find_source
 
-SAMPLES = Path(__file__).resolve().parent.parent / "data" / "samples"
 FEW = 8   # pictures where many could be taken, as in figure 4
 
 

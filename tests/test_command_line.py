@@ -68,8 +68,8 @@ def test_help_names_the_defaults(capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert (f"default {settings.EPOCHS}; demo {settings.DEMO_EPOCHS}; {settings.LARGE_EPOCHS} from "
             f"{settings.LARGE:,} images") in said
-    assert (f"default {recipe.Recipe().batch_size}; demo {settings.DEMO_BATCH}; fewer than {settings.SMALL:,} images "
-            f"{settings.SMALL_BATCH}") in said
+    assert (f"default {recipe.Recipe().batch_size}; demo {settings.DEMO_BATCH}; "
+            f"fewer than {settings.SMALL:,} images {settings.SMALL_BATCH}") in said
 
 
 def test_train_evaluate_and_resume(capsys, folder, place):
