@@ -205,8 +205,9 @@ UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
         "{layer} 的除数处处几乎相同（最大值仅为最小值的 {number:.3f} 倍）：它不起作用"),
 }
 
-EXPLORE = Text("One page to play with, in English and Chinese; it needs no other file and no network connection.",
-               "一个可以动手操作的页面（中英文），不需要其他文件，也不需要联网。")
+EXPLORE = Text(
+    "One page to play with, in English and Chinese; it needs no other file and no network connection.",
+    "一个可以动手操作的页面（中英文），不需要其他文件，也不需要联网。")
 
 TRAINING = Text("Loss and error by epoch; top-1 error on the validation part at the end: {ends}.",
                 "损失与错误率随训练轮数的变化；结束时验证集上的 top-1 错误率：{ends}。")

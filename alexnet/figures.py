@@ -79,7 +79,8 @@ ASIAN = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
 def liking(font: str) -> tuple[bool, bool, str]:
     """Sorts font files: those that sound Asian first, and of these what is neither bold nor thin."""
     name = Path(font).name.lower()
-    return not any(word in name for word in ASIAN), any(word in name for word in ("bold", "black", "thin")), font
+    odd = any(word in name for word in ("bold", "black", "thin"))
+    return not any(word in name for word in ASIAN), odd, font
 
 
 def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
