@@ -83,7 +83,7 @@ def as_batch(images: np.ndarray | list[np.ndarray]) -> Tensor:
 
 
 def centre(images: Tensor, size: int) -> Tensor:
-    """(..., side, side) to the central (..., size, size); a view."""
+    """(..., side, side) to the central (..., size, size), without a copy."""
     inside = middle(images.shape[-1], size)
     return images[..., inside, inside]
 

@@ -345,7 +345,7 @@ def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
 # ------------------------------------------------------------------- a look before hours are spent
 
 def examine(source: Source) -> None:
-    """Adds what looks wrong to `source.findings`; UserError where training makes no sense."""
+    """Adds warnings to `source.findings`; UserError if training makes no sense."""
     counts = Counter(label for _, label in source.parts["train"])
     if len(source.classes) < 2:
         raise UserError(f"only one class in {source.name} ({source.classes[0]}): there is nothing to tell "

@@ -159,7 +159,7 @@ def guessing(pack: Pack) -> dict[str, float]:
 # ------------------------------------------------------------------- the base, looked at
 
 def more_of(model: AlexNet, pack: Pack) -> dict[str, Any]:
-    """Ten views (C14), what averaging needs (C4), colours of conv1 (C23), neighbours (C25)."""
+    """Ten-crop (C14), what averaging needs (C4), colours of conv1 (C23), neighbours (C25)."""
     return {"ten_views_top1_error": evaluate(model, pack, views=10)["top1_error"],
             "probabilities": as_text(all_probabilities(model, pack)), "classes": len(pack.classes),
             "labels": as_text(pack.labels["val"]),
@@ -170,7 +170,7 @@ def more_of(model: AlexNet, pack: Pack) -> dict[str, Any]:
 
 @torch.inference_mode()
 def all_probabilities(model: AlexNet, pack: Pack, at_once: int = 128) -> np.ndarray:
-    """(N, classes) of the validation part, one view."""
+    """(N, classes) of the validation part, one crop."""
     images = pack.images["val"]
     return np.concatenate([
         probabilities(model, augment.as_batch(images[first:first + at_once]), 1, torch.float32).numpy()

@@ -7,7 +7,7 @@ stays as it is. A network learns them in three ways, from the same initial weigh
     weights    the same; an image's loss counts N / (C n) times, n being the size of its class
     sampling   each image of an epoch is drawn: first a class, all alike, then one of its images
 
-The measure is the mean of the per-class errors of the last network, one view; a run whose loss is no number counts
+The measure is the mean of the per-class errors of the last network, one crop; a run whose loss is no number counts
 as chance. RULE, fixed before the runs: `--balance` means whichever of weights and sampling has the lower mean over
 the seeds; where the 95% t interval of their paired differences holds 0, it means sampling, which changes neither
 the loss nor its reading. It is worth an option at all if it is better than plain.
@@ -104,7 +104,7 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
 
 @torch.inference_mode()
 def errors_by_class(model: AlexNet, pack: Pack) -> list[float]:
-    """Top-1 error on the validation images of each class, one view, in float32."""
+    """Top-1 error on the validation images of each class, one crop, in float32."""
     labels, wrong = torch.from_numpy(pack.labels["val"]), []
     for first in range(0, len(labels), BATCH):
         squares = as_batch(pack.images["val"][first:first + BATCH])

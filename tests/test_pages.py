@@ -8,6 +8,7 @@ A number that is quoted from results/ has a comment behind it that says where it
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib
 import json
@@ -320,6 +321,73 @@ def test_numbers_are_those_of_the_results(page):
 def test_both_languages_quote_the_same_results(english, chinese):
     assert Counter(quoted(english)) == Counter(quoted(chinese))
     assert len(quoted(english)) >= {"paper/README.md": 5, "paper/faq.md": 15}.get(english, 0)
+
+
+# ------------------------------------------------------------------- plain words
+
+# What the pages, the messages and --help no longer say, and what they say instead. Options, JSON keys and names in code are excepted.
+PHRASES = {
+    r"off the ground|comes alive|\balive\b": "starts learning",
+    r"\bguessing\b": "chance level",
+    r"\blook: ": "warning: ",
+    r"\ba row an epoch|\ba line an epoch": "one row per epoch",
+    r"\ba line a layer|\ba block a column": "one line per layer, one block per column",
+    r"\b(?:one|a|single|ten|10|two) views?\b|\bviews\b(?!:)": "one crop, ten-crop",
+    r"\bthe paper's text\b|\bto the letter\b": "as-written",
+    r"\bhabits?\b": "practices",
+    r"\bnot to be had\b": "is not available",
+    r"\bloses nothing\b": "fault tolerance",
+    r"\bin turns\b|machine that others use": "interleaved runs on a shared machine",
+    r"(?:\d\.\d+|[+-]\d|\}|in|error,) points\b": "percentage points",
+    r"\bat (?:its best )?rate\b|(?<!learning )rate of 0\.": "learning rate",
+    r"\bweights of 0\.0": "weights drawn with standard deviation 0.0",
+    r"that are none|what looks wrong|looked odd|stops nothing|crippled|is turned, each": "say what it does",
+    r"瞎猜": "随机猜测水平",
+    r"视图": "中心裁剪，十裁剪",
+    r"(?<!根)柱(?![状子形])": "双路，一路",
+    r"(?<!池化)(?<!线性)单元": "神经元",
+    r"起得来|起不来|大伤元气|弄坏": "能收敛，训练失败",
+    r"什么都不会丢": "断点续训与容错",
+    r"个习惯|论文的文字|照文字": "常见的做法，as-written",
+}
+PLAIN = [ROOT, *(ROOT / folder for folder in ("paper", "data", "results", "alexnet"))]
+
+
+def words_of_a_page(file: Path) -> list[tuple[int, str]]:
+    """(line, text) of Markdown, without comments, anchors, code in a line and options."""
+    text = re.sub(r"<!--.*?-->|<a id=[^>]*>|`[^`\n]+`|\]\([^)\s]+\)|--[\w-]+",
+                  lambda found: "\n" * found[0].count("\n"), file.read_text("utf-8"), flags=re.DOTALL)
+    return list(enumerate(text.splitlines(), 1))
+
+
+def words_of_code(file: Path) -> list[tuple[int, str]]:
+    """(line, text) of the strings of a Python file that are more than a name."""
+    strings = [node for node in ast.walk(ast.parse(file.read_text("utf-8")))
+               if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    lines = [(node.lineno + more, line) for node in strings for more, line in enumerate(node.value.split("\n"))]
+    return [(number, re.sub(r"`[^`]+`|--[\w-]+", "", line)) for number, line in lines if re.search(r"\s|[\u4e00-\u9fff]", line)]
+
+
+@pytest.mark.parametrize("page", ["paper/using.md", "paper/using.zh-CN.md"])
+def test_the_list_of_pictures_is_what_the_script_prints(page, capsys):
+    import alexnet_visualization
+    with contextlib.suppress(SystemExit):
+        alexnet_visualization.main(["--list"])
+    printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert printed in [[line.rstrip() for line in block] for block in blocks(page)]
+
+
+def test_pages_and_messages_are_in_plain_words():
+    pages = sorted(file for folder in PLAIN for file in folder.glob("*.md"))
+    pages += sorted((ROOT / "results").glob("*/*.md"))
+    code = sorted(file for folder in PLAIN for file in folder.glob("*.py"))
+    said = [(file, number, found[0], better)
+            for file in pages + code
+            for number, line in (words_of_a_page if file.suffix == ".md" else words_of_code)(file)
+            for phrase, better in PHRASES.items()
+            for found in re.finditer(phrase, line)]
+    told = [f"{file.relative_to(ROOT)}:{number}: {found!r}: {better}" for file, number, found, better in said]
+    assert not told, "\n".join(["say it plainly:", *told])
 
 
 # ------------------------------------------------------------------- formulas
