@@ -178,14 +178,14 @@ class Images:
         return pack
 
     def for_training(self, image_size: int, where: str, *more: Any) -> Pack:
-        """The same for what `find` finds, with warnings of what looks wrong."""
+        """The same for what `find` finds, with warnings."""
         pack = self.packed(image_size, self.find, where, *more)
         say_findings(pack, where, self.world)
         return pack
 
 
 def say_findings(pack: Pack, where: str, world: World) -> None:
-    """Warns of what looks wrong in a data set."""
+    """Prints the warnings about a data set."""
     if world.rank:
         return
     if where == "demo" and Path(where).is_dir():

@@ -344,7 +344,7 @@ PHRASES = {
     r"that are none|what looks wrong|looked odd|stops nothing|crippled|is turned, each": "say what it does",
     r"瞎猜": "随机猜测水平",
     r"视图": "中心裁剪，十裁剪",
-    r"(?<!根)柱(?![状子形])": "双路，一路",
+    r"(?<![根红灰蓝])柱(?![状子形])": "双路，一路",
     r"(?<!池化)(?<!线性)单元": "神经元",
     r"起得来|起不来|大伤元气|弄坏": "能收敛，训练失败",
     r"什么都不会丢": "断点续训与容错",
