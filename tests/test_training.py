@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,27 +24,30 @@ from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.device import World, choose_precision
 from alexnet.files import UserError, read_json
-from alexnet.recipe import RECIPES, SCHEDULES, Plan, Recipe, default_rate, highest_rate, make_optimizer, set_rates
+from alexnet.recipe import (RECIPES, SCHEDULES, Plan, Recipe, default_rate, highest_rate, make_optimizer,
+                            set_rates)
 from alexnet.settings import Settings
 from alexnet.training import BATCH_DONE, Run, Stopped, evaluate
 from conftest import make_folder
 
 SIZE = 36  # the smallest image
-SMALL = {"widths": [16, 16, 16, 16, 16], "hidden": 16}   # changes that make a network of which steps take no time
+CPU = torch.device("cpu")
+SMALL = {"widths": [16, 16, 16, 16, 16], "hidden": 16}   # a network whose steps take no time
 
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory):
     """45 training and 11 validation images of two classes: batches of 16 leave a short one."""
     place = tmp_path_factory.mktemp("pack")
-    folder = make_folder(place / "set", {"train/star": 22, "train/stripes": 23, "val/star": 6, "val/stripes": 5})
+    folder = make_folder(place / "set", {
+        "train/star": 22, "train/stripes": 23, "val/star": 6, "val/stripes": 5})
     return packed(find_source(str(folder)), SIZE, place / "cache", quiet=True)
 
 
 def settings(**changes) -> Settings:
-    values = dict(data="test", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=2, batch_size=16,
-                  lr=0.002, momentum=0.9, weight_decay=5e-4, warmup=0, schedule="steps", color_noise=0.1, seed=3,
-                  precision="fp32")
+    values = dict(data="test", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=2,
+                  batch_size=16, lr=0.002, momentum=0.9, weight_decay=5e-4, warmup=0, schedule="steps",
+                  color_noise=0.1, seed=3, precision="fp32")
     return Settings(**{**values, **changes})
 
 
@@ -85,7 +89,8 @@ def test_steps_are_the_papers_rule_in_float64_across_changes_of_the_rate(variant
             parameter.grad = torch.randn_like(parameter)
             bias = name.endswith("bias")
             e = rate * (bias_factor if bias else 1)
-            v[name] = 0.9 * v[name] - (bias_decay if bias else 5e-4) * e * w[name] - e * parameter.grad.double()
+            decay = bias_decay if bias else 5e-4
+            v[name] = 0.9 * v[name] - decay * e * w[name] - e * parameter.grad.double()
             w[name] += v[name]
         optimizer.step()
     for name, parameter in model.named_parameters():
@@ -93,7 +98,7 @@ def test_steps_are_the_papers_rule_in_float64_across_changes_of_the_rate(variant
 
 
 def test_the_gradient_is_the_average_over_the_batch(pack):
-    run = Run(None, settings(batch_size=45, color_noise=0.0), pack, torch.device("cpu"))
+    run = Run(None, settings(batch_size=45, color_noise=0.0), pack, CPU)
     batch = run.batches(Plan()).prepare(0)
     run.model.eval()
     F.cross_entropy(run.model(batch.images), batch.labels).backward()
@@ -195,7 +200,8 @@ def test_balance_draws_each_class_equally_often_and_all_of_its_images(pack):
     orders = [batches_of(unequal, epoch, balance=True).order for epoch in range(20)]
     assert all(len(order) == 600 for order in orders) and (orders[0] != orders[1]).any()
     drawn = np.bincount(np.concatenate(orders), minlength=600)
-    assert [drawn[labels == label].sum() / 12_000 for label in (0, 1, 3)] == pytest.approx([1 / 3] * 3, abs=0.02)
+    shares = [drawn[labels == label].sum() / 12_000 for label in (0, 1, 3)]
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.02)
     assert drawn[labels != 0].min() > 50 and drawn[labels == 0].max() < 25
 
 
@@ -224,7 +230,8 @@ def test_threads_that_prepare_compute_alone_and_leave_the_networks_threads_to_it
 
 @pytest.mark.parametrize("options", TODAY)
 def test_two_processes_have_the_rows_of_one(pack, options):
-    whole, left, right = (batches_of(pack, world=world, **options) for world in (World(), World(0, 2), World(1, 2)))
+    worlds = World(), World(0, 2), World(1, 2)
+    whole, left, right = (batches_of(pack, world=world, **options) for world in worlds)
     for whole, left, right in zip(whole, left, right, strict=True):
         assert torch.equal(torch.cat([left.images, right.images]), whole.images)
         assert torch.equal(torch.cat([left.labels, right.labels]), whole.labels)
@@ -256,10 +263,11 @@ def test_errors_are_exact_for_any_batch_size_and_sharing(pack, network, views):
     loss = -mean[torch.arange(11), torch.from_numpy(labels)].log().mean().item()
     for batch_size in (1, 4, 11, 50):
         result = evaluate(network, pack, views=views, batch_size=batch_size, labels=labels)
-        assert (round(result["top1_error"] * 11), round(result["top5_error"] * 11), result["images"]) == (top1, top5, 11)
+        wrong = [round(result[f"{name}_error"] * 11) for name in ("top1", "top5")]
+        assert wrong == [top1, top5] and result["images"] == 11
         assert result["loss"] == pytest.approx(loss, rel=1e-5)
-    parts = [evaluate(network, pack, views=views, world=type("Part", (), {
-        "rows": World(rank, 3).rows, "sum": staticmethod(lambda x: x)})(), labels=labels) for rank in range(3)]
+    shares = [SimpleNamespace(rows=World(rank, 3).rows, sum=lambda values: values) for rank in range(3)]
+    parts = [evaluate(network, pack, views=views, world=share, labels=labels) for share in shares]
     assert sum(part["images"] for part in parts) == 11
     assert sum(round(part["top1_error"] * part["images"]) for part in parts) == top1
 
@@ -279,7 +287,7 @@ def test_ties_share_their_places_and_nan_is_never_right(pack):
 # ------------------------------------------------------------------- a run
 
 def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
-    run = Run(place / "run", settings(), pack, torch.device("cpu"))
+    run = Run(place / "run", settings(), pack, CPU)
     train(run)
     assert sorted(path.name for path in (place / "run").iterdir()) == [
         "best.pt", "curves.png", "last.pt", "metrics.csv", "previous.pt"]
@@ -295,14 +303,14 @@ def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
 
 
 def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
-    straight = Run(place / "straight", settings(schedule="release"), pack, torch.device("cpu"))
+    straight = Run(place / "straight", settings(schedule="release"), pack, CPU)
     train(straight)
     for step in range(1, 7):  # three batches an epoch, two epochs
         folder = place / f"stopped{step}"
         with pytest.raises(Stopped):
-            train(Run(folder, settings(schedule="release"), pack, torch.device("cpu")), stop_at=step)
+            train(Run(folder, settings(schedule="release"), pack, CPU), stop_at=step)
         torch.rand(step)  # torch's own generator is somewhere else
-        again = Run(folder, settings(schedule="release"), pack, torch.device("cpu"), threads=3)
+        again = Run(folder, settings(schedule="release"), pack, CPU, threads=3)
         assert again.restore()
         train(again)
         assert_same(state_of(again), state_of(straight))
@@ -314,16 +322,16 @@ def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
 
 def test_a_run_with_the_options_of_today_goes_on_exactly_and_old_ones_know_none(pack, place):
     today = settings(augmentation="resized", balance=True, patience=3, changes=SMALL)
-    straight = Run(place / "straight", today, pack, torch.device("cpu"))
+    straight = Run(place / "straight", today, pack, CPU)
     train(straight)
     for step in (2, 5):
         with pytest.raises(Stopped):
-            train(Run(place / f"stopped{step}", today, pack, torch.device("cpu")), stop_at=step)
-        again = Run(place / f"stopped{step}", today, pack, torch.device("cpu"), threads=3)
+            train(Run(place / f"stopped{step}", today, pack, CPU), stop_at=step)
+        again = Run(place / f"stopped{step}", today, pack, CPU, threads=3)
         assert again.restore()
         train(again)
         assert_same(state_of(again), state_of(straight))
-    plain = Run(place / "plain", settings(changes=SMALL), pack, torch.device("cpu"))
+    plain = Run(place / "plain", settings(changes=SMALL), pack, CPU)
     train(plain)
     assert not torch.equal(plain.model.fc8.weight, straight.model.fc8.weight)
 
@@ -331,7 +339,7 @@ def test_a_run_with_the_options_of_today_goes_on_exactly_and_old_ones_know_none(
 def test_patience_ends_a_run_when_so_many_epochs_brought_nothing_better(pack):
     errors = [0.5, 0.4, 0.4, 0.45, 0.3, 0.31, 0.3, 0.3]
     for patience, end in ((1, 3), (2, 4), (3, 8), (4, None), (None, None)):
-        run = Run(None, settings(epochs=20, patience=patience, changes=SMALL), pack, torch.device("cpu"))
+        run = Run(None, settings(epochs=20, patience=patience, changes=SMALL), pack, CPU)
         ends = []
         for epoch in range(len(errors) + 1):
             run.progress.rows = [{"val_top1_error": error} for error in errors[:epoch]]
@@ -341,42 +349,46 @@ def test_patience_ends_a_run_when_so_many_epochs_brought_nothing_better(pack):
 
 
 def test_a_run_killed_while_last_pt_was_replaced_goes_on_from_the_one_before(pack, place):
-    train(Run(place / "run", settings(), pack, torch.device("cpu")))
+    train(Run(place / "run", settings(), pack, CPU))
     (place / "run/last.pt").unlink()
-    again = Run(place / "run", settings(), pack, torch.device("cpu"))
+    again = Run(place / "run", settings(), pack, CPU)
     assert again.restore() and again.progress.epoch == 1
 
 
 def test_an_empty_share_of_a_batch_does_no_harm():
     model = AlexNet(2, SIZE, hidden=16)
-    loss = F.cross_entropy(model(torch.zeros(0, 3, SIZE, SIZE)), torch.zeros(0, dtype=torch.long), reduction="sum")
-    loss.backward()
+    logits, labels = model(torch.zeros(0, 3, SIZE, SIZE)), torch.zeros(0, dtype=torch.long)
+    F.cross_entropy(logits, labels, reduction="sum").backward()
     assert all((parameter.grad == 0).all() for parameter in model.parameters())
 
 
 def test_another_seed_is_another_run(pack, place):
-    one, two = (Run(place / str(seed), settings(seed=seed, epochs=1), pack, torch.device("cpu")) for seed in (0, 1))
+    one, two = (Run(place / str(seed), settings(seed=seed, epochs=1), pack, CPU) for seed in (0, 1))
     assert not torch.equal(one.model.conv1.weight, two.model.conv1.weight)
 
 
-@pytest.mark.skipif(torch.__version__ < (2, 11), reason="this PyTorch asks for a driver even where a GPU is only pretended")
+@pytest.mark.skipif(torch.__version__ < (2, 11), reason="an older PyTorch asks for a driver even here")
 def test_a_step_on_a_gpu_mixes_no_devices(pack, monkeypatch):
     """Shapes and devices only: torch's fake tensors say what a real GPU would refuse."""
     from torch._subclasses.fake_tensor import FakeTensorMode
     monkeypatch.setattr(training, "generator", lambda *key: None)
-    run, gpu, collected = Run(None, settings(changes=SMALL), pack, torch.device("cpu")), torch.device("cuda:0"), []
+    gpu, collected = torch.device("cuda:0"), []
+    run = Run(None, settings(changes=SMALL), pack, CPU)
     run.device = gpu
     with FakeTensorMode(allow_non_fake_inputs=False):
-        monkeypatch.setattr(World, "sum", lambda world, sums: collected.append(sums.device.type) or np.zeros((1, 2)))
+        monkeypatch.setattr(World, "sum", lambda world, sums: (
+            collected.append(sums.device.type) or np.zeros((1, 2))))
         with gpu:
             run.model = run.net = AlexNet(3, SIZE, hidden=16)
         run.optimizer = make_optimizer(run.model, Recipe())
         images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8, device=gpu)
         noisy = augment.colour_noise(images, augment.Choice(*[torch.zeros(4)] * 3, torch.zeros(4, 3)),
-                                     torch.eye(3, dtype=torch.float64), 0.1, torch.zeros(3, SIZE, SIZE, device=gpu))
+                                     torch.eye(3, dtype=torch.float64), 0.1,
+                                     torch.zeros(3, SIZE, SIZE, device=gpu))
         assert noisy.device == gpu
         batch = Batch(noisy, torch.zeros(4, dtype=torch.long, device=gpu), 4, 0)
-        monkeypatch.setattr(Run, "batches", lambda run, plan: type("Batches", (list,), {"waited": 0.0})([batch]))
+        batches = type("Batches", (list,), {"waited": 0.0})([batch])
+        monkeypatch.setattr(Run, "batches", lambda run, plan: batches)
         monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)  # asks for a real GPU
         run.minutes = -1   # a checkpoint is due after each batch
         monkeypatch.setattr(run, "save", lambda: None)
@@ -388,23 +400,25 @@ def test_a_step_on_a_gpu_mixes_no_devices(pack, monkeypatch):
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(pack, place):
-    run = Run(place / "run", settings(lr=1e6), pack, torch.device("cpu"))
+    run = Run(place / "run", settings(lr=1e6), pack, CPU)
     with pytest.raises(UserError, match="no longer a number.*--lr"):
         train(run)
 
 
 def test_a_validation_loss_that_is_no_number_ends_the_run_before_its_weights_are_kept(pack, place):
-    run = Run(place / "run", settings(lr=1e9, batch_size=45, epochs=1), pack, torch.device("cpu"))   # one step, from good weights
+    one_step = settings(lr=1e9, batch_size=45, epochs=1)   # from good weights
+    run = Run(place / "run", one_step, pack, CPU)
     with pytest.raises(UserError, match="the validation loss is no longer a number in epoch 1.*--lr"):
         train(run)
     assert not (place / "run").exists()
 
 
 def test_the_network_learns_two_classes_that_only_patterns_tell_apart(tmp_path):
-    folder = make_folder(tmp_path / "set", {"train/star": 100, "train/stripes": 100, "val/star": 25, "val/stripes": 25})
+    folder = make_folder(tmp_path / "set", {
+        "train/star": 100, "train/stripes": 100, "val/star": 25, "val/stripes": 25})
     small = packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True)
-    run = Run(tmp_path / "run", settings(image_size=64, epochs=8, batch_size=20, lr=0.0037, schedule="constant"),
-              small, torch.device("cpu"))
+    larger = settings(image_size=64, epochs=8, batch_size=20, lr=0.0037, schedule="constant")
+    run = Run(tmp_path / "run", larger, small, CPU)
     train(run)
     shutil.rmtree(tmp_path / "run")
     assert min(run.progress.errors()) <= 0.2
@@ -415,7 +429,7 @@ def share(rank: int, folder: str, pack_folder: str) -> None:
     from pathlib import Path
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    run = Run(Path(folder) / "run", settings(epochs=7), open_pack(Path(pack_folder)), torch.device("cpu"), World(rank, 2))
+    run = Run(Path(folder) / "run", settings(epochs=7), open_pack(Path(pack_folder)), CPU, World(rank, 2))
     totals = train(run)
     if rank == 0:
         torch.save({"totals": totals, "rows": run.progress.rows}, f"{folder}/result.pt")
@@ -423,7 +437,7 @@ def share(rank: int, folder: str, pack_folder: str) -> None:
 
 
 def test_two_processes_train_as_one(pack, place):
-    alone = Run(place / "alone", settings(epochs=7), pack, torch.device("cpu"))
+    alone = Run(place / "alone", settings(epochs=7), pack, CPU)
     totals = train(alone)
     torch.multiprocessing.spawn(share, (str(place), str(pack.folder)), nprocs=2)
     both = torch.load(place / "result.pt", weights_only=True)
@@ -442,7 +456,7 @@ def halved(**changes) -> Settings:
 def test_fp16_skips_and_counts_steps_that_overflow_and_goes_on_exactly(pack, place):
     """With a first scale so high that the first steps overflow, and one that grows again soon."""
     def begun(folder, scale: float = 2.0 ** 24) -> Run:
-        run = Run(place / folder, halved(), pack, torch.device("cpu"))
+        run = Run(place / folder, halved(), pack, CPU)
         run.scaler.load_state_dict({**run.scaler.state_dict(), "scale": scale, "growth_interval": 2})
         return run
 
@@ -456,7 +470,7 @@ def test_fp16_skips_and_counts_steps_that_overflow_and_goes_on_exactly(pack, pla
     for step in (1, 4):
         with pytest.raises(Stopped):
             train(begun(f"stopped{step}"), stop_at=step)
-        again = Run(place / f"stopped{step}", halved(), pack, torch.device("cpu"))
+        again = Run(place / f"stopped{step}", halved(), pack, CPU)
         assert again.restore()
         train(again)
         assert_same(state_of(again), state_of(straight))
@@ -465,7 +479,7 @@ def test_fp16_skips_and_counts_steps_that_overflow_and_goes_on_exactly(pack, pla
 
 
 def test_a_first_step_that_overflows_leaves_the_momentum_at_0(pack):
-    run = Run(None, halved(), pack, torch.device("cpu"))
+    run = Run(None, halved(), pack, CPU)
     run.scaler.load_state_dict({**run.scaler.state_dict(), "scale": 2.0 ** 100})
     set_rates(run.optimizer, 0.01)
     batch = run.batches(Plan()).prepare(0)
@@ -477,8 +491,8 @@ def test_a_first_step_that_overflows_leaves_the_momentum_at_0(pack):
 
 def test_a_run_in_fp16_takes_up_one_in_another_precision_and_refuses_a_scale_that_is_none(pack, place):
     with pytest.raises(Stopped):
-        train(Run(place / "run", settings(changes=SMALL), pack, torch.device("cpu")), stop_at=2)
-    run = Run(place / "run", halved(), pack, torch.device("cpu"))   # `auto`, on another machine
+        train(Run(place / "run", settings(changes=SMALL), pack, CPU), stop_at=2)
+    run = Run(place / "run", halved(), pack, CPU)   # `auto`, on another machine
     assert run.restore() and run.scaler.get_scale() == 2 ** 16
     run.save()
     content = torch.load(place / "run/last.pt", weights_only=True)
@@ -486,7 +500,7 @@ def test_a_run_in_fp16_takes_up_one_in_another_precision_and_refuses_a_scale_tha
         torch.save({**content, "scaler": {**content["scaler"], "scale": scale}}, place / "run/last.pt")
         (place / "run/previous.pt").unlink(missing_ok=True)
         with pytest.raises(UserError, match="lacks what a run needs"):
-            Run(place / "run", halved(), pack, torch.device("cpu")).restore()
+            Run(place / "run", halved(), pack, CPU).restore()
 
 
 def test_fp16_is_chosen_on_gpus_with_tensor_cores_but_without_bf16(monkeypatch):
@@ -496,7 +510,7 @@ def test_fp16_is_chosen_on_gpus_with_tensor_cores_but_without_bf16(monkeypatch):
     for capability[0], dtype in (((6, 1), torch.float32), ((7, 0), torch.float16), ((7, 5), torch.float16),
                                  ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)):
         assert choose_precision("auto", gpu) is dtype
-    assert choose_precision("fp16", gpu) is choose_precision("fp16", torch.device("cpu")) is torch.float16
+    assert choose_precision("fp16", gpu) is choose_precision("fp16", CPU) is torch.float16
 
 
 # ------------------------------------------------------------------- checkpoints
@@ -538,12 +552,12 @@ def test_damaged_missing_and_foreign_files_get_a_line(place):
 
 
 def test_bf16_is_chosen_only_where_the_processor_computes_in_it(monkeypatch):
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False}, raising=False)   # newer than 2.6
-    assert choose_precision("auto", cpu) is torch.float32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False},
+                        raising=False)   # newer than 2.6
+    assert choose_precision("auto", CPU) is torch.float32
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    assert choose_precision("auto", cpu) is torch.bfloat16
-    assert choose_precision("fp32", cpu) is torch.float32
+    assert choose_precision("auto", CPU) is torch.bfloat16
+    assert choose_precision("fp32", CPU) is torch.float32
 
 
 def test_config_is_readable_json(place):
@@ -556,10 +570,12 @@ def test_config_is_readable_json(place):
 
 
 def test_a_warm_up_longer_than_an_epoch_goes_on_in_the_next(pack, place):
-    run = Run(place / "run", settings(epochs=3, warmup=40, schedule="constant", changes=SMALL), pack, torch.device("cpu"))
+    warm = settings(epochs=3, warmup=40, schedule="constant", changes=SMALL)
+    run = Run(place / "run", warm, pack, CPU)
     steps, rates = len(run.batches(run.plan())), []
 
     for event in run.train():
         if event == BATCH_DONE:
             rates.append(run.optimizer.param_groups[0]["lr"] / run.optimizer.param_groups[0]["factor"])
-    assert steps > 1 and rates == pytest.approx([run.settings.lr * (step + 1) / 40 for step in range(3 * steps)])
+    expected = [run.settings.lr * (step + 1) / 40 for step in range(3 * steps)]
+    assert steps > 1 and rates == pytest.approx(expected)
