@@ -215,7 +215,7 @@ def starting_point(where: str | None, given: dict[str, Any], world: World) -> di
     wanted = given.get("image_size", size)
     if wanted != size:
         units, here = start["model"]["fc6.weight"].shape
-        there = checkpoint.outline(start).values_after_pool5(wanted)
+        there = checkpoint.described(start).values_after_pool5(wanted)
         reason = "so is its mean image"
         if here != there:
             reason = f"its fc6 is {units} x {here}, with {wanted} px it would be {units} x {there}"

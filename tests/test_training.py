@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn   # before a group is made: device.join_world says why
 import torch.nn.functional as F
+from torch import nn
 
 from alexnet import AlexNet, augment, checkpoint, load, training
 from alexnet.batches import Batch, TrainingBatches
@@ -378,8 +379,11 @@ def test_a_step_on_a_gpu_mixes_no_devices(pack, monkeypatch):
     with FakeTensorMode(allow_non_fake_inputs=False):
         monkeypatch.setattr(World, "sum", lambda world, sums: (
             collected.append(sums.device.type) or np.zeros((1, 2))))
-        with gpu:
-            run.model = run.net = AlexNet(3, SIZE, hidden=16)
+        for module in run.model.modules():
+            for values in (module._parameters, module._buffers):
+                for name, value in values.items():
+                    empty = torch.empty(value.shape, device=gpu)
+                    values[name] = nn.Parameter(empty) if isinstance(value, nn.Parameter) else empty
         run.optimizer = make_optimizer(run.model, Recipe())
         images = torch.randint(0, 256, (4, 3, SIZE, SIZE), dtype=torch.uint8, device=gpu)
         noisy = augment.colour_noise(images, augment.Choice(*[torch.zeros(4)] * 3, torch.zeros(4, 3)),
