@@ -18,7 +18,8 @@ def images(count: int = 6, side: int = 12) -> np.ndarray:
 
 
 def test_crops_are_windows_mirrored_where_drawn():
-    choice = augment.Choice(torch.tensor([0, 3]), torch.tensor([4, 1]), torch.tensor([False, True]), torch.zeros(2, 3))
+    choice = augment.Choice(torch.tensor([0, 3]), torch.tensor([4, 1]), torch.tensor([False, True]),
+                            torch.zeros(2, 3))
     batch = augment.crop(images(), np.array([5, 2]), choice, 8)
     assert batch.shape == (2, 3, 8, 8) and batch.dtype == torch.uint8
     assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -51,12 +52,14 @@ def test_resized_crops_are_windows_of_8_to_100_percent_of_the_area_as_pillow_res
     area, ratio = choice.height * choice.width / side ** 2, choice.width / choice.height
     assert 0.075 < area.min() < 0.09 and 0.48 < area.mean() < 0.55 and area.max() == 1
     assert 0.65 < ratio.min() < 0.76 and 1.3 < ratio.max() < 1.5 and 0.45 < (ratio > 1).float().mean() < 0.55
-    assert 0.45 < choice.mirror.float().mean() < 0.55 and choice.colour.std().item() == pytest.approx(1, abs=0.03)
+    assert 0.45 < choice.mirror.float().mean() < 0.55
+    assert choice.colour.std().item() == pytest.approx(1, abs=0.03)
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
     batch = augment.crop(pixels, np.arange(200) % 3, choice[slice(0, 200)], size)
     assert batch.dtype == torch.uint8 and batch.is_contiguous(memory_format=torch.channels_last)
     for row in range(200):
-        top, left, height, width = (int(part[row]) for part in (choice.top, choice.left, choice.height, choice.width))
+        top, left, height, width = (int(values[row]) for values in (
+            choice.top, choice.left, choice.height, choice.width))
         window = Image.fromarray(pixels[row % 3, top:top + height, left:left + width])
         expected = np.asarray(window.resize((size, size), Image.Resampling.BILINEAR)).astype(int)
         found = batch[row].permute(1, 2, 0).numpy().astype(int)
@@ -65,7 +68,8 @@ def test_resized_crops_are_windows_of_8_to_100_percent_of_the_area_as_pillow_res
 
 def test_components_are_standard_deviations_along_the_principal_axes():
     chance = np.random.default_rng(0)
-    pixels = chance.normal(size=(200_000, 3)) @ np.diag([50.0, 10, 2]) @ np.linalg.qr(chance.normal(size=(3, 3)))[0]
+    pixels = chance.normal(size=(200_000, 3)) @ np.diag([50.0, 10, 2])
+    pixels = pixels @ np.linalg.qr(chance.normal(size=(3, 3)))[0]
     deviations = augment.components(np.cov(pixels.T))
     assert sorted(np.linalg.norm(deviations, axis=0)) == pytest.approx([2, 10, 50], rel=0.02)
     np.testing.assert_allclose(deviations @ deviations.T, np.cov(pixels.T), rtol=1e-6, atol=1e-6)
@@ -80,7 +84,8 @@ def test_colour_noise_is_the_papers_sum_and_the_releases_quotient():
     torch.testing.assert_close(paper.double(), batch + noise, rtol=1e-5, atol=1e-4)
     mean = torch.rand(3, 4, 4) * 255
     release = augment.colour_noise(batch, choice, deviations, 0.1, mean)
-    torch.testing.assert_close(release.double(), mean + (batch - mean.double() + noise) / 1.1, rtol=1e-5, atol=1e-4)
+    expected = mean + (batch - mean.double() + noise) / 1.1
+    torch.testing.assert_close(release.double(), expected, rtol=1e-5, atol=1e-4)
     assert release.min() < batch.min() or release.max() > 0  # floats, nothing clipped
 
 

@@ -99,10 +99,12 @@ def tiff(values: np.ndarray, bits: int, sample_format: int = 1, photometric: int
     """One that Pillow reads, but does not write: grey, uncompressed, of any declared kind."""
     height, data = len(values), values.tobytes()
     width = len(data) * 8 // bits // height
-    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, height),
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1),
+            (278, height),
             (279, len(data)), (339, sample_format)]
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    return io.BytesIO(struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4))
+    head, count = struct.pack("<2sHI", b"II", 42, 8 + len(data)), struct.pack("<H", len(tags))
+    return io.BytesIO(head + data + count + entries + bytes(4))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
@@ -118,28 +120,34 @@ def test_deep_pixels_are_scaled_by_the_kind_of_file_not_by_the_image(noise_image
 def test_every_declared_kind_of_deep_pixels_has_its_white(noise_image):
     grey = noise_image(30, 40)[..., 0]
     wide = grey.astype(np.uint16) * 257
-    pairs = (grey.astype(np.uint16) * 16).reshape(-1, 2).astype(np.uint32)   # 12 bits each: three bytes for two
+    # 12 bits each: three bytes for two
+    pairs = (grey.astype(np.uint16) * 16).reshape(-1, 2).astype(np.uint32)
     packed12 = np.stack([pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1)
     for name, file, tolerance in (
-            ("int32", values_file(wide.astype(np.int32)), 0), ("float", values_file(grey / np.float32(255)), 0),
-            ("int16", tiff((wide // 2).astype(np.int16), 16, 2), 1), ("uint32", tiff(wide.astype(np.uint32), 32), 0),
+            ("int32", values_file(wide.astype(np.int32)), 0),
+            ("float", values_file(grey / np.float32(255)), 0),
+            ("int16", tiff((wide // 2).astype(np.int16), 16, 2), 1),
+            ("uint32", tiff(wide.astype(np.uint32), 32), 0),
             ("white is zero", tiff(65535 - wide, 16, photometric=0), 0),
             ("12 bits", tiff(packed12.astype(np.uint8).reshape(30, 60), 12), 1)):
         apart = np.abs(np.asarray(open_image(file))[..., 0].astype(int) - grey)
         assert apart.max() <= tolerance, name
 
 
-@pytest.mark.parametrize("values", [[0, 4032], [0, 65535], [-1, 1], [0, 2.5], [0, np.inf], [np.nan, np.nan], [0.5, 255]])
+@pytest.mark.parametrize("values", [[0, 4032], [0, 65535], [-1, 1], [0, 2.5], [0, np.inf], [np.nan, np.nan],
+                                    [0.5, 255]])
 def test_floating_point_beyond_its_range_is_refused_with_both_ends(values):
     pixels = np.resize(np.float32(values), (4, 4))
-    with pytest.raises(ValueError, match=f"from {pixels.min():g} to {pixels.max():g}.*0 is black and (1|255) white"):
+    said = f"from {pixels.min():g} to {pixels.max():g}.*0 is black and (1|255) white"
+    with pytest.raises(ValueError, match=said):
         open_image(values_file(pixels))
 
 
 def test_floating_point_is_cut_off_near_its_range_and_whole_numbers_are_those_of_8_bits(noise_image):
     grey = noise_image(30, 40)[..., 0]
     np.testing.assert_array_equal(np.asarray(open_image(values_file(grey.astype(np.float32))))[..., 0], grey)
-    assert np.asarray(open_image(values_file(np.float32([[-0.01, np.nan, 0.5, 1.05]]))))[0, :, 0].tolist() == [0, 0, 128, 255]
+    opened = open_image(values_file(np.float32([[-0.01, np.nan, 0.5, 1.05]])))
+    assert np.asarray(opened)[0, :, 0].tolist() == [0, 0, 128, 255]
 
 
 def test_integers_over_all_32_bits_are_refused():
@@ -159,18 +167,23 @@ def test_colours_of_16_bits_that_use_12_are_dim_though_pillow_has_reduced_them(n
             values = np.dstack([values, *[np.full((30, 40), 65535)] * alpha]).astype(">u2")
             rows = b"".join(b"\0" + row.tobytes() for row in values)
             head = struct.pack(">IIBBBBB", 40, 30, 16, kind, 0, 0, 0)
-            file = images.PNG + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+            content = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+            file = images.PNG + content
             assert ("dim" in open_image(file).info) == (scale == 16), (kind, scale)
-    dark = struct.pack("<2sIIIIiiHHIIiiII3I", b"BM", 74, 0, 66, 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0, 63488, 2016, 31) + bytes(8)
-    assert "dim" not in open_image(dark).info and "dim" not in open_image(file_of(Image.new("L", (9, 9)), "PNG")).info
+    dark = struct.pack("<2sIIIIiiHHIIiiII3I", b"BM", 74, 0, 66, 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0, 63488,
+                       2016, 31) + bytes(8)
+    for file in (dark, file_of(Image.new("L", (9, 9)), "PNG")):
+        assert "dim" not in open_image(file).info
 
 
 def test_a_wrong_checksum_a_large_text_or_profile_in_a_png_does_not_matter(picture):
     large = zlib.compress(bytes(3 * 2 ** 20))
     exif = Image.Exif()
     exif[0x0112] = 6
-    for more in (chunk(b"tEXt", b"a\0b", 1), chunk(b"zTXt", b"a\0\0" + large), chunk(b"iCCP", b"a\0\0" + large),
-                 chunk(b"iTXt", b"a\0\1\0\0\0" + large), chunk(b"gAMA", b"a"), chunk(b"eXIf", b"no EXIF data"),
+    for more in (chunk(b"tEXt", b"a\0b", 1), chunk(b"zTXt", b"a\0\0" + large),
+                 chunk(b"iCCP", b"a\0\0" + large),
+                 chunk(b"iTXt", b"a\0\1\0\0\0" + large), chunk(b"gAMA", b"a"),
+                 chunk(b"eXIf", b"no EXIF data"),
                  chunk(b"eXIf", b"a", 1)):
         for turn in {False, more[4:8] != b"eXIf"}:
             whole = file_of(picture, "PNG", **({"exif": exif} if turn else {})).getvalue()
@@ -193,7 +206,8 @@ def test_a_jpeg_beyond_pillows_limit_opens_at_reduced_scale(tmp_path, noise_imag
     assert expected.size == (100, 80) and open_image(file, side=36).tobytes() == expected.tobytes()
     with open(file, "rb") as stream:
         assert open_image(stream, side=36).tobytes() == expected.tobytes()
-    Image.fromarray(noise_image(640, 800)).save(tmp_path / "slow.jpg", progressive=True)   # 1.5 MB of coefficients
+    # 1.5 MB of coefficients
+    Image.fromarray(noise_image(640, 800)).save(tmp_path / "slow.jpg", progressive=True)
     Image.fromarray(noise_image(640, 800)).save(tmp_path / "large.png")
     for name, side in (("large.jpg", None), ("slow.jpg", 36), ("large.png", 36)):
         with pytest.raises(Image.DecompressionBombError):
@@ -250,7 +264,8 @@ def test_square_is_the_centre_of_the_shorter_side():
     np.testing.assert_array_equal(images.square(Image.fromarray(same), 30), same)
 
 
-@pytest.mark.parametrize("size, side", [((500, 375), 256), ((146, 200), 73), ((224, 224), 146), ((100, 101), 256)])
+@pytest.mark.parametrize("size, side", [((500, 375), 256), ((146, 200), 73), ((224, 224), 146),
+                                        ((100, 101), 256)])
 def test_square_is_pillows_bicubic_to_a_grey_level(noise_image, size, side):
     image = Image.fromarray(noise_image(size[1] // 4, size[0] // 4)).resize(size, Image.Resampling.BICUBIC)
     short = min(size)
@@ -288,7 +303,8 @@ def test_pack_holds_the_images_and_the_statistics_of_the_training_part(tmp_path)
     np.testing.assert_array_equal(result.images["train"][0], images.square(open_image(first), 41))
     pixels = result.images["train"].astype(np.float64)
     np.testing.assert_allclose(result.mean, pixels.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(result.covariance, np.cov(pixels.reshape(-1, 3).T, bias=True), rtol=1e-4, atol=1e-2)
+    expected = np.cov(pixels.reshape(-1, 3).T, bias=True)
+    np.testing.assert_allclose(result.covariance, expected, rtol=1e-4, atol=1e-2)
     assert result.mean_crop(36).shape == (3, 36, 36)
     np.testing.assert_allclose(result.mean_crop(36)[:, 0, 0], result.mean[2, 2])
     assert not result.findings and not result.skipped
@@ -327,7 +343,8 @@ def test_deep_pixels_that_do_not_fit_are_a_finding_or_left_out(tmp_path):
     folder = make_folder(tmp_path / "set", {"disc": 10, "star": 10})
     grey = np.asarray(Image.open(folder / "disc/0.png").convert("L"), np.uint16)
     Image.fromarray(grey * 16).save(folder / "disc/dark.png")   # 12 bits in 16
-    Image.fromarray(np.stack([grey * 257] * 3, 2).astype(np.uint8)).save(folder / "disc/dark.bmp")   # 8 bits: no matter
+    # 8 bits: no matter
+    Image.fromarray(np.stack([grey * 257] * 3, 2).astype(np.uint8)).save(folder / "disc/dark.bmp")
     Image.fromarray(grey * 257).save(folder / "disc/good.png")
     Image.fromarray(grey * np.float32(16)).save(folder / "star/wide.tif")
     result = pack(folder, tmp_path)
@@ -345,7 +362,8 @@ def test_a_pack_of_the_first_format_is_packed_anew(tmp_path):
 
 
 def test_unreadable_files_are_named_and_left_out(tmp_path):
-    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2}, ".jpg")
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2},
+                         ".jpg")
     damage(folder)
     result = pack(folder, tmp_path)
     assert len(result.labels["train"]) == 40 == len(result.images["train"]) and len(result.labels["val"]) == 4
@@ -355,7 +373,8 @@ def test_unreadable_files_are_named_and_left_out(tmp_path):
 
 
 def test_strict_stops_at_an_unreadable_file_and_leaves_nothing(tmp_path):
-    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2}, ".jpg")
+    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, "val/disc": 2, "val/star": 2},
+                         ".jpg")
     damage(folder)
     with pytest.raises(UserError, match="cut.jpg cannot be read"):
         pack(folder, tmp_path, strict=True)
@@ -392,7 +411,8 @@ def test_a_given_val_fraction_leaves_the_validation_part_alone(tmp_path):
 
 @pytest.mark.parametrize("name", ["validation", "test", "valid"])
 def test_other_names_of_the_validation_part(tmp_path, name):
-    folder = make_folder(tmp_path / "set", {"train/disc": 20, "train/star": 20, f"{name}/disc": 2, f"{name}/star": 2})
+    folder = make_folder(tmp_path / "set",
+                         {"train/disc": 20, "train/star": 20, f"{name}/disc": 2, f"{name}/star": 2})
     assert len(find_source(str(folder)).parts["val"]) == 4
 
 
@@ -400,13 +420,15 @@ def test_other_names_of_the_validation_part(tmp_path, name):
 @pytest.mark.parametrize("inside", ["", "train"])
 def test_flat_names_of_kaggle(tmp_path, pattern, inside):
     for index in range(50):
-        save_picture(tmp_path / "set" / inside / pattern.format("cat" if index % 2 else "hot_dog", index), index)
+        save_picture(tmp_path / "set" / inside / pattern.format("cat" if index % 2 else "hot_dog", index),
+                     index)
     source = find_source(str(tmp_path / "set"))
     assert source.classes == ["cat", "hot_dog"] and len(source.parts["val"]) == 10
 
 
 @pytest.mark.parametrize("name,line", [
-    ("LOC_val_solution.csv", "{stem},{wnid} 1 2 3 4"), ("val/val_annotations.txt", "{stem}.JPEG\t{wnid}\t0\t0\t62\t62"),
+    ("LOC_val_solution.csv", "{stem},{wnid} 1 2 3 4"),
+    ("val/val_annotations.txt", "{stem}.JPEG\t{wnid}\t0\t0\t62\t62"),
     ("val.txt", "{stem}.JPEG {number}")])
 def test_imagenets_flat_validation_part_with_its_list(tmp_path, name, line):
     folder = make_folder(tmp_path / "set", {"train/n01": 20, "train/n02": 20, "val": 0})
@@ -477,7 +499,8 @@ def test_a_word_that_is_neither_folder_nor_set_is_refused():
 def dots(folder, *names, count=1):
     """Tiny image files below a folder; a name that is a folder's (cat/) gets `count` of them."""
     for name in names:
-        for path in [folder / name] if not name.endswith("/") else [folder / name / f"{index}.png" for index in range(count)]:
+        inside = [folder / name / f"{index}.png" for index in range(count)]
+        for path in inside if name.endswith("/") else [folder / name]:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (4, 4)).save(path, {".png": "PNG"}.get(path.suffix.lower(), "JPEG"))
     return folder
@@ -485,14 +508,18 @@ def dots(folder, *names, count=1):
 
 def held(source):
     """part: class: number of images."""
-    return {part: {name: sum(label == number for _, label in items) for number, name in enumerate(source.classes)}
+    return {part: {name: sum(label == number for _, label in items)
+                   for number, name in enumerate(source.classes)}
             for part, items in source.parts.items()}
 
 
 @pytest.mark.parametrize("train, val", [
-    ("Training", "Testing"), ("Train", "Val"), ("TRAIN", "VALID"), ("train_images", "val_images"), ("train2017", "val2017"),
-    ("training_set", "test_set"), ("trainImages", "valImages"), ("seg_train", "seg_test"), ("Intel Train", "Intel Test"),
-    ("my-train-data", "my-validation-data"), ("imagenette_train", "imagenette_val"), ("训练集", "验证集"), ("train", "evaluation")])
+    ("Training", "Testing"), ("Train", "Val"), ("TRAIN", "VALID"), ("train_images", "val_images"),
+    ("train2017", "val2017"),
+    ("training_set", "test_set"), ("trainImages", "valImages"), ("seg_train", "seg_test"),
+    ("Intel Train", "Intel Test"),
+    ("my-train-data", "my-validation-data"), ("imagenette_train", "imagenette_val"), ("训练集", "验证集"),
+    ("train", "evaluation")])
 def test_names_of_parts(tmp_path, train, val):
     classes = [f"{train}/ant/", f"{train}/bee/"]
     source = find_source(str(dots(dots(tmp_path, *classes, count=3), f"{val}/ant/", f"{val}/bee/", count=2)))
@@ -501,7 +528,8 @@ def test_names_of_parts(tmp_path, train, val):
 
 def test_of_val_and_test_the_first_holds_out(tmp_path):
     parts = ("Train", "Val", "Test")
-    source = find_source(str(dots(tmp_path, *(f"{part}/{name}/" for part in parts for name in ("ant", "bee")))))
+    names = [f"{part}/{name}/" for part in parts for name in ("ant", "bee")]
+    source = find_source(str(dots(tmp_path, *names)))
     assert {path.parts[-3] for path, _ in source.parts["val"]} == {"Val"}
 
 
@@ -510,20 +538,23 @@ def test_a_doubled_folder_is_looked_through(tmp_path):
     source = find_source(str(dots(tmp_path / "t", *(f"t/{name}" for name in names), "t/seg_pred/seg_pred/")))
     assert held(source) == {"train": {"ant": 1, "bee": 1}, "val": {"ant": 1, "bee": 1}}
     assert any("seg_pred/ beside seg_train/ are left alone" in finding for finding in source.findings)
-    flat = dots(tmp_path / "u", *(f"train/train/{name}.{index}.jpg" for name in ("cat", "dog") for index in range(3)))
+    flat = dots(tmp_path / "u", *(f"train/train/{name}.{index}.jpg" for name in ("cat", "dog")
+                                  for index in range(3)))
     assert find_source(str(flat)).classes == ["cat", "dog"]
 
 
 def test_a_second_training_part_is_not_lost_without_a_word(tmp_path):
-    source = find_source(str(dots(tmp_path, *(f"{part}/{name}/" for part in ("train", "Training", "val", "test", "extra")
-                                              for name in ("ant", "bee")))))
+    parts = ("train", "Training", "val", "test", "extra")
+    names = [f"{part}/{name}/" for part in parts for name in ("ant", "bee")]
+    source = find_source(str(dots(tmp_path, *names)))
     assert held(source)["train"] == {"ant": 1, "bee": 1}
     assert any("Training/, extra/ beside train/ are left alone" in finding for finding in source.findings)
 
 
 def test_parts_inside_the_classes(tmp_path):
     names = [f"{name}/{part}/" for name in ("cat", "dog") for part in ("train", "val")]
-    assert held(find_source(str(dots(tmp_path, *names)))) == {"train": {"cat": 1, "dog": 1}, "val": {"cat": 1, "dog": 1}}
+    assert held(find_source(str(dots(tmp_path, *names)))) == {"train": {"cat": 1, "dog": 1},
+                                                              "val": {"cat": 1, "dog": 1}}
 
 
 def test_words_that_are_no_parts_stay_classes(tmp_path):
@@ -535,10 +566,12 @@ def test_words_that_are_no_parts_stay_classes(tmp_path):
     (["test/", "cat/", "dog/"], "holds test/ but no train folder"),
     (["Valid/ant/", "Valid/bee/"], "holds Valid/ but no train folder; --evaluate"),
     (["bus/", "car/", "train/"], "3 image.s. in .*train have no classes"),
-    (["color/a/", "color/b/", "grayscale/a/", "grayscale/b/"], "hold the same folders, a/, b/: .*give one, --data .*color")])
+    (["color/a/", "color/b/", "grayscale/a/", "grayscale/b/"],
+     "hold the same folders, a/, b/: .*give one, --data .*color")])
 def test_classes_that_look_like_parts_are_refused_with_a_way_out(tmp_path, names, said):
     folder = dots(tmp_path / "set", *names, count=3)
-    with pytest.raises(UserError, match=f"{said}.* classes: put all class folders into a folder called train and give the one above"):
+    advice = "classes: put all class folders into a folder called train and give the one above"
+    with pytest.raises(UserError, match=f"{said}.* {advice}"):
         find_source(str(folder))
     (tmp_path / "above").mkdir()
     (tmp_path / "above/train").symlink_to(folder)
@@ -553,17 +586,21 @@ def test_parts_of_several_classes_side_by_side_are_refused(tmp_path):
 
 @pytest.mark.parametrize("pattern, classes", [
     ("{0}-2024-01-{1:02}_{2}.jpg", ["cat", "dog"]), ("{0}_202401{1:02}_12301{2:02}.jpg", ["cat", "dog"]),
-    ("{0}-2024.01.{1:02}.jpg", ["cat", "dog"]), ("{0} ({2}).jpg", ["cat", "dog"]), ("{0}-{1}-{2}.png", ["cat", "dog"]),
-    ("{0}_{1:03}_aug_{3}.jpg", ["cat", "dog"]), ("n0144076{3}_{2}.JPEG", ["n01440760", "n01440761"]), ("type_{3}_{2:04}.png", ["type_0", "type_1"]),
+    ("{0}-2024.01.{1:02}.jpg", ["cat", "dog"]), ("{0} ({2}).jpg", ["cat", "dog"]),
+    ("{0}-{1}-{2}.png", ["cat", "dog"]),
+    ("{0}_{1:03}_aug_{3}.jpg", ["cat", "dog"]), ("n0144076{3}_{2}.JPEG", ["n01440760", "n01440761"]),
+    ("type_{3}_{2:04}.png", ["type_0", "type_1"]),
     ("{2:032x}.png", [])])
 def test_flat_names_give_the_class_before_numbers_and_dates(pattern, classes):
-    files = [Path(pattern.format(["cat", "dog"][i % 2], i % 28 + 1, i * 1234567891234567, i % 2)) for i in range(40)]
+    files = [Path(pattern.format(["cat", "dog"][i % 2], i % 28 + 1, i * 1234567891234567, i % 2))
+             for i in range(40)]
     assert sorted(by_name(files)) == classes
 
 
 def test_flat_names_of_the_validation_part_follow_the_known_classes():
     files = [Path(f"{name}_{i}_{i * 7}.png") for i in range(3) for name in ("type", "kind")]
-    assert sorted(by_name(files, {"type_0", "kind_2"})) == [f"{name}_{i}" for name in ("kind", "type") for i in range(3)]
+    assert sorted(by_name(files, {"type_0", "kind_2"})) == [f"{name}_{i}" for name in ("kind", "type")
+                                                            for i in range(3)]
 
 
 # One of each: nothing that data/README.md promises may be refused.
@@ -572,14 +609,19 @@ SHAPES = {
     "class folders": ["cat/1.jpg", "cat/2.jpg", "dog/1.jpg", "dog/2.jpg"],
     "flat": ["cat.0.jpg", "cat.1.jpg", "dog_12.png", "dog_13.png", "stray.png"],
     "flat in train": ["train/cat.0.jpg", "train/cat.1.jpg", "train/dog_12.png", "train/dog_13.png"],
-    "doubled": ["seg_train/seg_train/cat/1.jpg", "seg_train/seg_train/dog/1.jpg", "seg_test/seg_test/cat/2.jpg",
+    "doubled": ["seg_train/seg_train/cat/1.jpg", "seg_train/seg_train/dog/1.jpg",
+                "seg_test/seg_test/cat/2.jpg",
                 "seg_test/seg_test/dog/2.jpg"],
     "parts in classes": ["cat/train/1.jpg", "cat/val/2.jpg", "dog/train/1.jpg", "dog/val/2.jpg"],
-    "imagenet": ["train/cat/1.JPEG", "train/dog/1.JPEG", "val/ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000002.JPEG"],
-    "tiny": ["train/cat/images/1.JPEG", "train/dog/images/1.JPEG", "val/images/val_0.JPEG", "val/images/val_1.JPEG"],
+    "imagenet": ["train/cat/1.JPEG", "train/dog/1.JPEG", "val/ILSVRC2012_val_00000001.JPEG",
+                 "val/ILSVRC2012_val_00000002.JPEG"],
+    "tiny": ["train/cat/images/1.JPEG", "train/dog/images/1.JPEG", "val/images/val_0.JPEG",
+             "val/images/val_1.JPEG"],
     "listed": ["photos/1.jpg", "photos/2.jpg", "photos/3.jpg", "photos/4.jpg"]}
 LISTED = {
-    "imagenet": ("LOC_val_solution.csv", "ImageId,PredictionString\nILSVRC2012_val_00000001,cat 1 2 3 4\nILSVRC2012_val_00000002,dog 1 2 3 4 \n"),
+    "imagenet": ("LOC_val_solution.csv",
+                 "ImageId,PredictionString\nILSVRC2012_val_00000001,cat 1 2 3 4\n"
+                 "ILSVRC2012_val_00000002,dog 1 2 3 4 \n"),
     "tiny": ("val/val_annotations.txt", "val_0.JPEG\tcat\t0\t0\t62\t62\nval_1.JPEG\tdog\t0\t0\t62\t62\n"),
     "listed": ("list.csv", "image,label\n1,cat\n2,cat\n3,dog\n4,dog\n")}
 
@@ -628,7 +670,8 @@ def test_links_to_themselves_are_said_and_pipes_and_sockets_are_not_opened(tmp_p
 def test_a_run_within_the_data_is_no_class(tmp_path):
     folder = dots(tmp_path / "set", *(f"{name}/{index}.png" for name in ("cat", "dog") for index in range(5)),
                   "results/runs/a/curves.png", "page/gradient.png", "cat/run/curves.png")
-    for name in ("results/runs/a/config.json", "results/runs/a/metrics.csv", "page/captions.json", "page/index.html",
+    for name in ("results/runs/a/config.json", "results/runs/a/metrics.csv", "page/captions.json",
+                 "page/index.html",
                  "cat/run/config.json", "cat/run/metrics.csv"):
         (folder / name).write_text("x")
     source = find_source(str(folder))
@@ -638,8 +681,9 @@ def test_a_run_within_the_data_is_no_class(tmp_path):
 
 def test_a_class_spelt_in_another_way_in_the_other_part_is_the_same(tmp_path):
     spelt = {"Cat": "cat", "caf\u00e9": "cafe\u0301", "dog ": "dog", "Ant": "Ant", "ant": "ant"}
-    folder = dots(tmp_path, *(f"{part}/{name}/{index}.png" for pair in spelt.items() for part, name in zip(("train", "val"), pair)
-                              for index in range(2)))
+    for pair in spelt.items():
+        folder = dots(tmp_path, *(f"{part}/{name}/{index}.png" for part, name in zip(("train", "val"), pair)
+                                  for index in range(2)))
     source = find_source(str(folder))
     assert source.classes == sorted(spelt) and not any("lacks" in finding for finding in source.findings)
     counts = Counter(source.classes[label] for _, label in source.parts["val"])
@@ -669,8 +713,10 @@ def test_a_class_of_heic_files_is_not_empty(tmp_path):
 # ------------------------------------------------------------------- lists of labels
 
 CASES = {
-    "numbers of folders called 1, 2, 3": ("a.png 0\nb.png 1\nc.png 2", "123", {"a.png": "1", "b.png": "2", "c.png": "3"}),
-    "names of folders called 1, 2, 3": ("a.png 1\nb.png 2\nc.png 3", "123", {"a.png": "1", "b.png": "2", "c.png": "3"}),
+    "numbers of folders called 1, 2, 3": ("a.png 0\nb.png 1\nc.png 2", "123",
+                                          {"a.png": "1", "b.png": "2", "c.png": "3"}),
+    "names of folders called 1, 2, 3": ("a.png 1\nb.png 2\nc.png 3", "123",
+                                        {"a.png": "1", "b.png": "2", "c.png": "3"}),
     "two images of one stem": ("a.png cat\na.jpg dog", "", {"a.png": "cat", "a.jpg": "dog"}),
     "one name in two folders": ("x/1.png,cat\ny/1.png,dog", "", {"x/1.png": "cat", "y/1.png": "dog"}),
     "blanks in a name": ("my photo 1.jpg,cat", "", {"my photo 1.jpg": "cat"}),
@@ -678,13 +724,16 @@ CASES = {
     "quotes": ('"a.png","cat"', "", {"a.png": "cat"}),
     "quotes with a comma": ('"a, b.png","cat"', "", {"a, b.png": "cat"}),
     "blanks in a class": ("a.png,sea side\nb.png,sea", "", {"a.png": "sea side", "b.png": "sea"}),
-    "blanks in a class and no comma": ("a.png sea side\nb.png sea", "", {"a.png": "sea side", "b.png": "sea"}),
+    "blanks in a class and no comma": ("a.png sea side\nb.png sea", "",
+                                       {"a.png": "sea side", "b.png": "sea"}),
     "pandas": (",image,label\n0,a.png,cat\n1,b.png,dog", "", {"a.png": "cat", "b.png": "dog"}),
     "pandas without titles": ("0,a.png,cat\n1,b.png,dog", "", {"a.png": "cat", "b.png": "dog"}),
     "Excel": ("a.png;cat\r\nb.png;dog\r\n", "", {"a.png": "cat", "b.png": "dog"}),
     "the class first": ("label,file_name\ncat,a.png\ndog,b.png", "", {"a.png": "cat", "b.png": "dog"}),
-    "an id and a name": ("class_id,class_name,Path\n7,cat,a.png\n9,dog,b.png", "", {"a.png": "cat", "b.png": "dog"}),
-    "paths of another machine": ("/home/x/val/a.png,cat\nC:\\val\\b.png,dog", "", {"a.png": "cat", "b.png": "dog"}),
+    "an id and a name": ("class_id,class_name,Path\n7,cat,a.png\n9,dog,b.png", "",
+                         {"a.png": "cat", "b.png": "dog"}),
+    "paths of another machine": ("/home/x/val/a.png,cat\nC:\\val\\b.png,dog", "",
+                                 {"a.png": "cat", "b.png": "dog"}),
     "without suffix": ("a,cat\nb,dog", "", {"a.png": "cat", "b.png": "dog"}),
     "another suffix": ("a.JPEG,cat\nb.JPEG,dog", "", {"a.png": "cat", "b.png": "dog"}),
     "old Mac's line ends": ("a.png,cat\rb.png,dog\r", "", {"a.png": "cat", "b.png": "dog"}),
@@ -693,7 +742,8 @@ CASES = {
     "other capital letters": ("A.PNG,cat\nX/B.Png,dog", "", {"a.png": "cat", "x/b.png": "dog"}),
     "capital letters that matter": ("a,cat\nA,dog\nx/b,cat\nX/b,dog", "",
                                     {"a.png": "cat", "A.png": "dog", "x/b.png": "cat", "X/b.png": "dog"}),
-    "empty rows of a table program": ("image;label;;\na.png;cat;;\nb.png;dog;;\n;;;\n;;;\n", "", {"a.png": "cat", "b.png": "dog"}),
+    "empty rows of a table program": ("image;label;;\na.png;cat;;\nb.png;dog;;\n;;;\n;;;\n", "",
+                                      {"a.png": "cat", "b.png": "dog"}),
     "names with points": ("v.1,cat\nv.2,dog", "", {"v.1.png": "cat", "v.2.png": "dog"})}
 
 
@@ -704,11 +754,13 @@ def test_lists_of_labels_are_understood(tmp_path, case, encoding):
     (tmp_path / "list.txt").write_bytes(text.encode(encoding))
     found = read_list(tmp_path / "list.txt", [tmp_path / name for name in expected], tmp_path,
                         list(classes) or ["cat", "dog", "sea", "sea side"])
-    assert {path.relative_to(tmp_path).as_posix(): name for path, name in found.labels.items()} == expected and not found.lost
+    names = {path.relative_to(tmp_path).as_posix(): name for path, name in found.labels.items()}
+    assert names == expected and not found.lost
 
 
 def test_a_list_has_one_reading_and_lines_that_fit_nothing_are_named(tmp_path):
-    (tmp_path / "list.csv").write_text("a.png,cat\nb.png,1\nc.png,dog\nd.png,dog\na,dog\nx/e.png,cat\ne.png,cat\n")
+    (tmp_path / "list.csv").write_text("a.png,cat\nb.png,1\nc.png,dog\nd.png,dog\na,dog\n"
+                                       "x/e.png,cat\ne.png,cat\n")
     files = [tmp_path / name for name in ("a.png", "b.png", "c.png", "x/e.png", "y/e.png")]
     found = read_list(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
     assert {path.name: name for path, name in found.labels.items()} == {"c.png": "dog", "e.png": "cat"}
@@ -732,23 +784,31 @@ def test_labels_of_a_folder_from_a_list(tmp_path):
     folder = dots(tmp_path / "set", *(f"raw/{index}.png" for index in range(12)))
     for title, text, expected in (
             ("names", "image,label\n{}.png,{}", {"train": {"cat": 5, "dog": 5}, "val": {"cat": 1, "dog": 1}}),
-            ("parts of AutoML", "x,x,x\n{2},gs://bucket/raw/{0}.png,{1}", {"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}}),
-            ("parts", "id;class;split\n{};{};{}", {"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}})):
+            ("parts of AutoML", "x,x,x\n{2},gs://bucket/raw/{0}.png,{1}",
+             {"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}}),
+            ("parts", "id;class;split\n{};{};{}",
+             {"train": {"cat": 4, "dog": 4}, "val": {"cat": 2, "dog": 2}})):
         head, line = text.split("\n")
         (tmp_path / "list.csv").write_text("\n".join([head] + [line.format(
             index, ("cat", "dog")[index % 2], "train" if index < 8 else "valid") for index in range(12)]))
         source = find_source(str(folder), labels=str(tmp_path / "list.csv"))
-        assert held(source) == expected and not [finding for finding in source.findings if "fewer" not in finding], title
+        assert held(source) == expected and not [finding for finding in source.findings
+                                                 if "fewer" not in finding], title
     other = find_source(str(folder), 0.25, labels=str(tmp_path / "list.csv"))
-    assert held(other) == {"train": {"cat": 3, "dog": 3}, "val": {"cat": 1, "dog": 1}}   # its val rows are left alone
+    # its val rows are left alone
+    assert held(other) == {"train": {"cat": 3, "dog": 3}, "val": {"cat": 1, "dog": 1}}
     (tmp_path / "list.csv").write_text((tmp_path / "list.csv").read_text().replace("cat", "car"))
     renamed = find_source(str(folder), labels=str(tmp_path / "list.csv"))
-    assert renamed.classes == ["car", "dog"] and renamed.parts == source.parts and renamed.identity != source.identity   # a pack of the old names is no use
+    assert renamed.classes == ["car", "dog"] and renamed.parts == source.parts
+    assert renamed.identity != source.identity   # a pack of the old names is no use
 
 
 @pytest.mark.parametrize("content, said", [
-    (b"1.png,cat\n", "only one class"), (b"image,MEL,NV\n1,1.0,0.0\n2,0.0,1.0\n3,0.0,1.0\n", "gives no image in .* a class"), (b"x.png,cat\n", "gives no image in .* a class"), (b"\x89PNG\r\n\x1a\n\0", "not a text"),
-    ("id,class\n1,\u8682\u8681\n2,dog\n".encode("gbk"), "not UTF-8"), (b"id,class,part\n1,a,test\n2,b,test\n", "no image of a training part"),
+    (b"1.png,cat\n", "only one class"), (b"image,MEL,NV\n1,1.0,0.0\n2,0.0,1.0\n3,0.0,1.0\n",
+                                         "gives no image in .* a class"),
+    (b"x.png,cat\n", "gives no image in .* a class"), (b"\x89PNG\r\n\x1a\n\0", "not a text"),
+    ("id,class\n1,\u8682\u8681\n2,dog\n".encode("gbk"), "not UTF-8"),
+    (b"id,class,part\n1,a,test\n2,b,test\n", "no image of a training part"),
     (None, "there is no such file")])
 def test_lists_that_cannot_be_used_get_a_line(tmp_path, content, said):
     folder = dots(tmp_path / "set", "1.png", "2.png")
@@ -761,8 +821,10 @@ def test_lists_that_cannot_be_used_get_a_line(tmp_path, content, said):
 
 
 @pytest.mark.parametrize("names, near, said", [
-    (["train/1.jpg", "train/2.jpg"], "train.csv", "2 image.s. in .*train have no classes.*1.jpg.*add --labels .*train.csv"),
-    ([f"train/{hash(str(i)) % 16 ** 8:08x}7.jpg" for i in range(40)], "labels.csv", "have no classes.*add --labels .*labels.csv"),
+    (["train/1.jpg", "train/2.jpg"], "train.csv",
+     "2 image.s. in .*train have no classes.*1.jpg.*add --labels .*train.csv"),
+    ([f"train/{hash(str(i)) % 16 ** 8:08x}7.jpg" for i in range(40)], "labels.csv",
+     "have no classes.*add --labels .*labels.csv"),
     (["photos/1.jpg", "photos/2.jpg"], "list.csv", "only one class.*add --labels .*list.csv"),
     ([], "film.mp4", "no image in .*cat.0.jpg")])
 def test_a_folder_without_classes_is_told_what_it_is_near(tmp_path, names, near, said):
@@ -870,7 +932,8 @@ def test_demo_pictures_follow_from_their_keys_and_parts_differ():
 
 def test_a_linear_classifier_on_pixels_does_not_solve_the_demo():
     def part(name, count):
-        pixels = np.stack([np.asarray(demo.draw((name, i)).resize((24, 24)), np.float32).ravel() for i in range(count)])
+        pixels = np.stack([np.asarray(demo.draw((name, i)).resize((24, 24)), np.float32).ravel()
+                           for i in range(count)])
         return torch.from_numpy(pixels / 128 - 1), torch.arange(count) % 10
     train, labels = part("train", 1500)
     val, answers = part("val", 500)
@@ -888,6 +951,7 @@ def test_a_linear_classifier_on_pixels_does_not_solve_the_demo():
 def test_samples_are_drawn_pictures_of_no_other_part():
     files = sorted((ROOT / "data/samples").glob("*-[0-9]*.png"))
     assert len(files) == 16
-    for (key, label), path in zip(demo.items("samples"), sorted(files, key=lambda path: path.stem[-2:]), strict=True):
+    for (key, label), path in zip(demo.items("samples"), sorted(files, key=lambda path: path.stem[-2:]),
+                                  strict=True):
         assert path.stem.startswith(demo.CLASSES[label])
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(demo.draw(key)))
