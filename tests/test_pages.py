@@ -1,8 +1,8 @@
 """The pages say what is there: links, functions, claims, options, commands and numbers, in both languages.
 
 A number that is quoted from results/ has a comment behind it that says where it stands:
-    26.9<!-- results/benchmark/step.json: rows > ours, as-trained, fp32 > median -->   (a JSON file: the way to it)
-    20.92%<!-- results/README.md -->                                                   (any text: it stands there)
+    26.9<!-- results/benchmark/step.json: rows > ours, as-trained, fp32 > median -->   (JSON: the way to it)
+    20.92%<!-- results/README.md -->   (any text: it stands there)
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ PAIRS |= {f"results/{page}.md": f"results/{page}.zh-CN.md" for page in (
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
-            "alexnet_visualization.py": "alexnet_visualization:parse", "alexnet.weights": "alexnet.weights:main",
+            "alexnet_visualization.py": "alexnet_visualization:parse",
+            "alexnet.weights": "alexnet.weights:main",
             "alexnet.exercises": "alexnet.exercises:main", "results.benchmark": "results.benchmark:main",
             "results.faults": "results.faults:main", "results.reproduce": "results.reproduce:main"}
+REMEDY = "python -m results.reproduce table"
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 both = pytest.mark.parametrize("english, chinese", PAIRS.items())
@@ -104,16 +106,19 @@ def test_every_link_inside_the_project_lives(page):
         file = here / path if path else ROOT / page
         assert file.exists(), f"{page}: [{title}]({target}) leads nowhere"
         if anchor:
-            assert anchor in anchors(str(file.resolve().relative_to(ROOT))), f"{page}: no heading for {target}"
+            there = str(file.resolve().relative_to(ROOT))
+            assert anchor in anchors(there), f"{page}: no heading for {target}"
 
 
 @pytest.mark.parametrize("page, addresses", [
-    ("README.md", "two-lines train classify look-inside begin-with-other-peoples-weights in-python four-variants the-recipe "
+    ("README.md", "two-lines train classify look-inside begin-with-other-peoples-weights in-python "
+                  "four-variants the-recipe "
                   "what-to-expect it-loses-nothing the-files citing-licence"),
     ("README.zh-CN.md", "两行命令 训练 分类 看看网络内部 从别人的权重开始 在-python-里使用 四个版本 训练方法 能达到什么水平 "
                         "什么都不会丢 文件 引用许可证"),
-    ("results/what-breaks-it/README.md", "in-short why-it-dies overtaken-by-the-fade when-you-are-stuck the-runs the-swing the-fade "
-                                         "the-largest-rate-that-fc7-survives how-far-apart-pictures-are 64-px-10-classes")])
+    ("results/what-breaks-it/README.md", "in-short why-it-dies overtaken-by-the-fade when-you-are-stuck "
+                                         "the-runs the-swing the-fade the-largest-rate-that-fc7-survives "
+                                         "how-far-apart-pictures-are 64-px-10-classes")])
 def test_no_address_that_was_given_out_is_lost(page, addresses):
     assert set(addresses.split()) <= anchors(page)
 
@@ -177,7 +182,7 @@ def test_both_languages_name_the_same_functions(english, chinese):
 
 @pytest.fixture(scope="module")
 def options():
-    """Program: its options, from its own --help. (Only those that a page names: to import one takes a while.)"""
+    """Program: its options, from its own --help. (Only those that a page names.)"""
     found = {}
     for program, place in PROGRAMS.items():
         if not any(program in source(page) for page in PAGES):
@@ -185,7 +190,8 @@ def options():
         module, function = place.split(":")
         with pytest.MonkeyPatch.context() as patch:
             heard: list[str] = []
-            patch.setattr("argparse.ArgumentParser.print_help", lambda self, file=None: heard.append(self.format_help()))
+            patch.setattr("argparse.ArgumentParser.print_help",
+                          lambda self, file=None: heard.append(self.format_help()))
             with pytest.raises(SystemExit):
                 getattr(importlib.import_module(module), function)(["--help"])
         found[program] = set(re.findall(r"--[a-z][a-z-]*", heard[0]))
@@ -206,9 +212,11 @@ def test_every_option_exists(page, options):
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
 def test_the_map_of_the_code_names_what_is_there(page):
-    listed = [line.split()[0] for block in blocks(page) for line in block if re.match(r"\w+[\w/]*(\.py|/) +\S", line)]
+    listed = [line.split()[0] for block in blocks(page) for line in block
+              if re.match(r"\w+[\w/]*(\.py|/) +\S", line)]
     listed = [name for name in listed if not name.startswith("results/runs")]
-    assert "alexnet/model.py" in listed and {"train_alexnet.py", "alexnet_inference.py", "alexnet_visualization.py"} <= set(listed)
+    scripts = {"train_alexnet.py", "alexnet_inference.py", "alexnet_visualization.py"}
+    assert {"alexnet/model.py", *scripts} <= set(listed)
     for name in listed:
         assert (ROOT / name).exists(), f"{page}: there is no {name}"
 
@@ -229,7 +237,7 @@ def claims(page: str) -> list[tuple[str, int]]:
     for index, line in enumerate(lines):
         section += line.startswith("#")
         if match := re.fullmatch(r"<!-- claim (C\d+) -->", line):
-            assert lines[index + 1].startswith(match[1]), f"{page}: the line of {match[1]} does not begin with it"
+            assert lines[index + 1].startswith(match[1]), f"{page}: {match[1]} does not begin its line"
             assert lines[index + 2] == "<!-- /claim -->", f"{page}: {match[1]} is more than a line"
             found.append((match[1], section))
     return found
@@ -282,7 +290,8 @@ def test_both_languages_show_the_same_figures_and_links(english, chinese):
     def targets(page):
         figures = re.findall(r"<!-- figure: !\[[^\]]+\]\((\S+)\) -->", source(page))
         # a link of a page to its own language, and to the other one, are the same
-        links = Counter(re.sub(r"\.zh(-CN)?(?=\.)", "", target).split("#")[0] for _, target in LINK.findall(prose(page)))
+        links = Counter(re.sub(r"\.zh(-CN)?(?=\.)", "", target).split("#")[0]
+                        for _, target in LINK.findall(prose(page)))
         return figures, links
     assert targets(english) == targets(chinese)
 
@@ -304,12 +313,14 @@ def test_numbers_are_those_of_the_results(page):
         text = (ROOT / file).read_text("utf-8")
         if not way:
             text = QUOTED.sub("", text)   # a page that quotes itself has it elsewhere, too
-            assert re.search(rf"(?<![\d.,]){re.escape(number + per_cent)}(?![\d%])", text), f"{page}: {number} in {file}"
+            exactly = rf"(?<![\d.,]){re.escape(number + per_cent)}(?![\d%])"
+            assert re.search(exactly, text), f"{page}: {number} in {file}"
             continue
         value = json.loads(text)
         for step in way.split(" > "):
             if isinstance(value, list):
-                value = next(entry for entry in value if step in (entry.get("name"), entry.get("what"), str(entry.get("step"))))
+                value = next(entry for entry in value
+                             if step in (entry.get("name"), entry.get("what"), str(entry.get("step"))))
             else:
                 value = value[step]
         value = value * 100 if per_cent else value
@@ -325,7 +336,8 @@ def test_both_languages_quote_the_same_results(english, chinese):
 
 # ------------------------------------------------------------------- plain words
 
-# What the pages, the messages and --help no longer say, and what they say instead. Options, JSON keys and names in code are excepted.
+# What the pages, the messages and --help no longer say, and what they say instead.
+# Options, JSON keys and names in code are excepted.
 PHRASES = {
     r"off the ground|comes alive|\balive\b": "starts learning",
     r"\bguessing\b": "chance level",
@@ -362,10 +374,11 @@ def words_of_a_page(file: Path) -> list[tuple[int, str]]:
 
 def words_of_code(file: Path) -> list[tuple[int, str]]:
     """(line, text) of the strings of a Python file that are more than a name."""
-    strings = [node for node in ast.walk(ast.parse(file.read_text("utf-8")))
-               if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    lines = [(node.lineno + more, line) for node in strings for more, line in enumerate(node.value.split("\n"))]
-    return [(number, re.sub(r"`[^`]+`|--[\w-]+", "", line)) for number, line in lines if re.search(r"\s|[\u4e00-\u9fff]", line)]
+    lines = [(node.lineno + more, line) for node in ast.walk(ast.parse(file.read_text("utf-8")))
+             if isinstance(node, ast.Constant) and isinstance(node.value, str)
+             for more, line in enumerate(node.value.split("\n"))]
+    return [(number, re.sub(r"`[^`]+`|--[\w-]+", "", line)) for number, line in lines
+            if re.search(r"\s|[\u4e00-\u9fff]", line)]
 
 
 @pytest.mark.parametrize("page", ["paper/using.md", "paper/using.zh-CN.md"])
@@ -401,13 +414,14 @@ def test_formulas_are_such_as_viewers_render(page):
     assert "$$" not in text, f"{page}: a displayed formula must be a line of its own"
     inside = re.findall(r"\$([^$]+)\$", text)
     assert text.count("$") == 2 * len(inside), f"{page}: a dollar is alone"
-    assert not [formula for formula in inside if "\n" in formula], f"{page}: a formula goes over the end of a line"
+    assert not [formula for formula in inside if "\n" in formula], f"{page}: a formula in two lines"
     for around in re.finditer(r"(^|.)\$[^$]+\$(.|$)", text, re.MULTILINE):
         assert around[1] in ("", " ", "("), f"{page}: {around[0]}"
         assert around[2] in ("", " ", ",", ".", ";", ":", ")"), f"{page}: {around[0]}"
     for formula in displayed + inside:
-        assert formula.count("{") == formula.count("}") and formula.count("\\left") == formula.count("\\right")
-        spoilt = re.search(r"\\[^\w\s]|[^\w}\])]_", formula)   # what Markdown takes for an escape, or for emphasis
+        assert formula.count("{") == formula.count("}")
+        assert formula.count("\\left") == formula.count("\\right")
+        spoilt = re.search(r"\\[^\w\s]|[^\w}\])]_", formula)   # for Markdown an escape, or emphasis
         assert not spoilt, f"{page}: {spoilt[0]} in {formula}"
 
 
@@ -418,7 +432,7 @@ def test_the_guide_says_of_each_claim_what_the_runs_found(page):
     place = reproduce.Place()
     for name, one in reproduce.CLAIMS.items():
         line = in_language(reproduce.claim_line(name, one.finding(place)), "zh" if "zh" in page else "en")
-        assert f"<!-- claim {name} -->\n{line}\n<!-- /claim -->" in source(page), "python -m results.reproduce table"
+        assert f"<!-- claim {name} -->\n{line}\n<!-- /claim -->" in source(page), REMEDY
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
@@ -428,4 +442,4 @@ def test_the_first_page_counts_the_verdicts_that_there_are(page):
     place = reproduce.Place()
     findings = {name: one.finding(place) for name, one in reproduce.CLAIMS.items()}
     line = in_language(reproduce.verdict_line(findings), "zh" if "zh" in page else "en")
-    assert f"<!-- verdicts -->\n{line}\n<!-- /verdicts -->" in source(page), "python -m results.reproduce table"
+    assert f"<!-- verdicts -->\n{line}\n<!-- /verdicts -->" in source(page), REMEDY
