@@ -30,7 +30,8 @@ NEAR = 6              # neighbours, as in figure 4
 ASKED = 500           # validation pictures whose neighbours are counted
 LAID_OUT = 1000       # validation pictures in the plane
 EXAMINED = 256        # training pictures over which health is measured
-EXPLORED = 400        # training pictures among which explore.html's strongest are found
+EXPLORED = 400        # training pictures among which explore.html's strongest are found,
+PIXELS = 20_000_000   # fewer if they are large: the page holds them
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -370,7 +371,8 @@ def health(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
 
 def explore_page(network: Network, inputs: Inputs, out: Path, language: str) -> Iterator[Shown]:
     images, titles = zip(*((picture.image, network.title_of(picture)) for picture in inputs.pictures))
-    training = inputs.part("train", EXPLORED)[0] if inputs.has_data else None
+    most = min(EXPLORED, 10 + PIXELS // network.size ** 2)
+    training = inputs.part("train", most)[0] if inputs.has_data else None
     trained_on = Path(str(network.facts.get("data") or "")).name
     content = explore.contents(network.model, np.stack(images), list(titles), training, trained_on, language)
     explore.write(out / "explore.html", content)
