@@ -297,7 +297,7 @@ function mapsOf(layer) {
 
 function drawMaps() {
   const {layer, mapUnit: unit, mapRow: row, mapColumn: column} = state, {side, dense} = layer;
-  const maps = mapsOf(layer), reach = largestOf(maps.map(largestOf));
+  const maps = mapsOf(layer), reach = Math.max(1e-9, ...maps.map(map => map[strongestIn(map)]));
   paintTiles("overview", layer.maps, across(layer.maps, layer.columns), side, unit,
              (tile, cell) => shade(maps[tile][cell], reach));
   write("overview_label", dense ? "dense_label" : "overview_label", {

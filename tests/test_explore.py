@@ -29,6 +29,7 @@ from browser import PROGRAM, Browser
 from conftest import make_folder
 
 HERE = Path(explore.__file__).parent
+PUBLISHED = HERE.parent / "results/figures/explore.html"
 WIDTHS = (16, 64, 48, 48, 32)
 NETWORKS = [*((variant, {}) for variant in VARIANTS), ("as-trained", {"without": "conv1"}),
             ("as-written", {"activation": "tanh"})]
@@ -159,6 +160,22 @@ def test_the_page_needs_nothing_else_and_says_all_in_both_languages():
         assert not re.search("[一-鿿]", english)
 
 
+def held(page: str) -> dict:
+    """The numbers that a page holds."""
+    return json.loads(re.search('id="numbers">(.*)</script>', page)[1])
+
+
+def test_the_published_page_is_what_the_program_writes():
+    """After a change of script, style or words: explore.write(PUBLISHED, held(...) | {"words": explore.WORDS})."""
+    page = PUBLISHED.read_text(encoding="utf-8")
+    content = held(page)
+    assert page == explore.page({**content, "words": explore.WORDS})
+    assert PUBLISHED.stat().st_size < 1_000_000
+    assert content["trained_on"] == "demo" and content["patches"]["looked"] == alexnet_visualization.EXPLORED
+    answers = [picture["top"][0][0] == picture["name"] for picture in content["pictures"]]
+    assert len(answers) == 8 and sum(answers) >= 7
+
+
 def test_the_command_writes_the_page_with_and_without_training_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = small(widths=(4, 8, 8, 8, 8))
@@ -167,8 +184,7 @@ def test_the_command_writes_the_page_with_and_without_training_pictures(tmp_path
         checkpoint.save(tmp_path / "best.pt", model, {"data": str(tmp_path / data), "epoch": 1})
         picture = ["--images", "set/val/star/1.png"]
         alexnet_visualization.main(["explore", "--model", "best.pt", "--language", language, *picture, "--out", "."])
-        held = re.search('id="numbers">(.*)</script>', Path("explore.html").read_text())[1]
-        content = json.loads(held)
+        content = held(Path("explore.html").read_text(encoding="utf-8"))
         assert content["language"] == language and content["trained_on"] == data
         assert len(content["pictures"]) == 1 and content["pictures"][0]["name"] == "star"
         assert (content["patches"] or {}).get("looked") == looked
@@ -424,6 +440,14 @@ def test_ones_own_picture_is_cut_as_others_are_and_goes_through_the_first_layer(
     assert browser.text("#file_note") == "This file could not be opened as a picture: letter.txt"
     browser.press("#pictures button:nth-child(1)")
     assert browser.run("document.querySelectorAll('#top li').length") == 5
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_published_page_opens(browser, width):
+    browser.complaints.clear()
+    browser.open(PUBLISHED, width, "document.querySelector('#total').textContent !== ''")
+    assert not browser.complaints
+    assert browser.run("document.querySelectorAll('#pictures button, #top li').length") == 8 + 5
 
 
 @pytest.mark.parametrize("width", [1280, 400])
