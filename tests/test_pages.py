@@ -2,6 +2,7 @@
 
 A number that is quoted from results/ has a comment behind it that says where it stands:
     26.9<!-- results/benchmark/step.json: rows > ours, as-trained, fp32 > median -->   (JSON: the way to it)
+    113<!-- results/experiments/...-1.json: curve > 50 > firing > fc7 x 4096 -->   (a share of 4,096 neurons)
     20.92%<!-- results/README.md -->   (any text: it stands there)
 """
 
@@ -28,7 +29,8 @@ PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.
          "paper/code.md": "paper/code.zh-CN.md", "paper/exercises.md": "paper/exercises.zh-CN.md",
          "data/README.md": "data/README.zh-CN.md"}
 PAIRS |= {f"results/{page}.md": f"results/{page}.zh-CN.md" for page in (
-    "base/README", "modern/README", "faults/README", "benchmark/README", "benchmark/scaling")}
+    "README", "base/README", "modern/README", "what-breaks-it/README", "fine-tuning/README", "balance/README",
+    "faults/README", "benchmark/README", "benchmark/scaling")}
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
@@ -91,6 +93,9 @@ def tables(page: str) -> list[str]:
 
 
 def numbers(text: str) -> Counter[str]:
+    """All numbers; 60 million and 6000 万 are the same."""
+    for unit, size in ((" million", 10 ** 6), (" 万", 10 ** 4)):
+        text = re.sub(rf"(\d+){unit}", lambda match: f"{int(match[1]) * size:,}", text)
     return Counter(re.findall(r"\d[\d,.]*\d|\d", text))
 
 
@@ -307,7 +312,7 @@ def quoted(page: str) -> list[tuple[str, str, str, str]]:
     return found
 
 
-@pytest.mark.parametrize("page", [*PAGES, "results/what-breaks-it/README.md"])
+@each
 def test_numbers_are_those_of_the_results(page):
     for number, per_cent, file, way in quoted(page):
         text = (ROOT / file).read_text("utf-8")
@@ -316,14 +321,14 @@ def test_numbers_are_those_of_the_results(page):
             exactly = rf"(?<![\d.,]){re.escape(number + per_cent)}(?![\d%])"
             assert re.search(exactly, text), f"{page}: {number} in {file}"
             continue
-        value = json.loads(text)
+        value, (way, _, factor) = json.loads(text), way.partition(" x ")
         for step in way.split(" > "):
             if isinstance(value, list):
                 value = next(entry for entry in value
                              if step in (entry.get("name"), entry.get("what"), str(entry.get("step"))))
             else:
                 value = value[step]
-        value = value * 100 if per_cent else value
+        value = value * 100 if per_cent else value * float(factor or 1)
         digits = len(number.partition(".")[2])
         assert f"{value:,.{digits}f}" == number, f"{page}: {number} should be {value} ({file}: {way})"
 
