@@ -179,7 +179,7 @@ def _(place: Place) -> Finding:
 def _(place: Place) -> Finding:
     return Finding(Text(
         "needs ImageNet (150 GB) and 4.8e17 operations: hours on one current GPU, ten days or more on two cores (C22); "
-        "the release's own notes have 37.47% and 17.00%",
+        "the 2012 code's own notes have 37.47% and 17.00%",
         "需要 ImageNet（150 GB）和 4.8e17 次运算：如今的一块 GPU 要几个小时，两个核要十天以上（C22）；"
         "2012 年代码自带的记录是 37.47% 和 17.00%"),
         say("{} (no ImageNet, no GPU)", "{}（没有 ImageNet，也没有 GPU）", NOT_TESTED))
@@ -466,13 +466,13 @@ def _(place: Place) -> Finding:
 
 @claim("C21", Text("The learning rate is divided by 10 when the validation error stops improving",
                    "验证错误率不再下降时，学习率除以 10"),
-       Text("validation error with a constant learning rate less with drops (at 60 and 84%, fixed beforehand); interval above 0",
+       Text("validation error with a constant learning rate less with drops (at 60% and 84%, fixed beforehand); interval above 0",
             "学习率不变减去按计划下降（在全程的 60% 和 84% 处，事先定好）时的验证错误率；区间在 0 以上"), with_base("constant rate"))
 def _(place: Place) -> Finding:
     return Finding(say("{}; the paper's own rule (`plateau`) was not run, and the first drop lowers the error at 128 px in 30 "
                        "and 60 epochs (single runs, base result)",
                        "{}；论文自己的规则（`plateau`）没有跑；128 像素的 30 轮和 60 轮里，第一次降低学习率都使错误率下降"
-                       "（见单次运行和 60 轮的结果）", top1(place, "constant rate")),
+                       "（见单次运行和基准结果）", top1(place, "constant rate")),
                    verdict(differences(place, "constant rate", val_error)))
 
 

@@ -137,12 +137,12 @@ def starting_lines(place: Place, out: Path) -> list[Text | str]:
     return [
         *part(Text("Does learning start?", "能开始学习吗？"), Text(
             "Up to 2,000 steps, fp32, the loss of every step stored, each start watched for 200 steps more. Share: of the runs in "
-            "which learning starts, Wilson's 95% interval. Last: the median share of fc7's neurons that fire at the end of the "
-            "run for any of 128 images.",
+            "which learning starts, Wilson's 95% interval. Last: the median share of fc7's neurons that are above 0 for any of 128 "
+            "images at the end of the run.",
             "最多 2,000 步，fp32，保存每一步的损失，开始学习之后再观察 200 步。比例：开始学习的实验所占的比例，Wilson 95% 区间。"
             "末列：实验结束时，fc7 中对 128 张图像里的任何一张大于 0 的神经元所占比例的中位数。"),
             (Text("data", "数据"), "px", NETWORK, DIFFERENCE, Text("starts", "开始学习"), Text("share", "比例"),
-             Text("at step: median (lowest to highest)", "步数：中位数（最小至最大）"), Text("fc7 fires", "fc7 大于 0")),
+             Text("at step: median (lowest to highest)", "步数：中位数（最小至最大）"), Text("fc7 above 0", "fc7 大于 0")),
             starting.start_rows(place)),
         *picture(out, "starting.png"),
         *part(Text("as-written, 200 classes, up to 10,000 steps", "as-written，200 类，最多 10,000 步"), "",
@@ -151,7 +151,7 @@ def starting_lines(place: Place, out: Path) -> list[Text | str]:
             "12 epochs of Imagenette, 64 px, fp32, the base's schedule; three seeds, in %.",
             "Imagenette，12 轮，64 px，fp32，与基准相同的学习率安排；三个种子，单位 %。"),
             (NETWORK, DIFFERENCE, Text("top-1 error, validation", "top-1 错误率，验证"), Text("training", "训练"),
-             Text("neurons of fc7 that fire for any validation image", "fc7 中对任何验证图像大于 0 的神经元")),
+             Text("neurons of fc7 above 0 for any validation image", "fc7 中对任何验证图像大于 0 的神经元")),
             starting.end_rows(place))]
 
 

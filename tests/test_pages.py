@@ -95,7 +95,7 @@ def tables(page: str) -> list[str]:
 def numbers(text: str) -> Counter[str]:
     """All numbers; 60 million and 6000 万 are the same."""
     for unit, size in ((" million", 10 ** 6), (" 万", 10 ** 4)):
-        text = re.sub(rf"(\d+){unit}", lambda match: f"{int(match[1]) * size:,}", text)
+        text = re.sub(rf"(\d[\d.]*){unit}", lambda match: f"{round(float(match[1]) * size):,}", text)
     return Counter(re.findall(r"\d[\d,.]*\d|\d", text))
 
 
