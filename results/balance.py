@@ -41,12 +41,11 @@ from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
 from alexnet.training import masks
 from results import units as running
 from results.ablations import BASE
-from results.pages import Text, fill, joined, percent, row, say, table
+from results.pages import fill, joined, term, percent, row, table, text
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
-TITLE, WAYS = Text("Classes of unequal size", "各类大小不等"), ("plain", "weights", "sampling")
-WAY_NAMES = dict(zip(WAYS, (Text("plain", "不处理"), Text("weights", "损失加权"), Text("sampling", "按类抽样"))))
+TITLE, WAYS = term("Classes of unequal size"), ("plain", "weights", "sampling")
 LARGE, SMALL = slice(0, None, 2), slice(1, None, 2)   # classes: every second one is cut
 SIZE, EPOCHS, BATCH, RATE, PART, SEEDS = 64, 10, 128, 0.01, 10, 3
 
@@ -131,22 +130,14 @@ def report(place: Place) -> None:
     def by_seed(way: str, part: slice = slice(None)) -> list[float]:
         return [mean(found[way, seed]["errors"][part]) for seed in seeds]
 
-    parts = Text("all classes", "全部类别"), Text("large classes", "大类"), Text("small classes", "小类")
-    rows = [row(WAY_NAMES[way], *(percent(mean(by_seed(way, part))) for part in (slice(None), LARGE, SMALL)),
+    rows = [row(term(way), *(percent(mean(by_seed(way, part))) for part in (slice(None), LARGE, SMALL)),
                 joined(map(percent, by_seed(way)))) for way in WAYS]
     pairs = [("plain", "weights"), ("plain", "sampling"), ("weights", "sampling")]
-    apart = [say("- error of {} less that of {}: {}", "- {} 的错误率减去 {} 的：{}", WAY_NAMES[one], WAY_NAMES[other], t_interval(
+    apart = [text("balance.difference", term(one), term(other), t_interval(
         [a - b for a, b in zip(by_seed(one), by_seed(other))]).text()) for one, other in pairs if len(seeds) > 1]
-    fill(place.out / "balance", "runs", [
-        *table((Text("way", "方式"), *parts, Text("all classes, by seed", "全部类别，各种子")), rows), *apart, "", say(
-            "`as-trained`, {} px, {} epochs, batch {}, learning rate {:g}. Every second class has a tenth of its training images. "
-            "Top-1 error of the last network on the validation part, one crop: the mean over classes and over those of the {} seeds "
-            "that are done ({}). The rule that chooses stands in [balance.py](../balance.py) and was fixed before the runs. Made by "
-            "`python -m results.balance --imagenette DIR`.",
-            "`as-trained`，{} px，{} 轮，批大小 {}，学习率 {:g}。每隔一类只保留十分之一的训练图像。最后的网络在验证集上的 top-1 错误率，"
-            "单次裁剪：先对各类平均，再对 {} 个种子中已完成的（{}）平均。选择的规则写在 [balance.py](../balance.py) 里，实验之前就已定下。"
-            "由 `python -m results.balance --imagenette DIR` 生成。", SIZE, EPOCHS, BATCH, RATE, SEEDS, joined(map(str, seeds)))],
-        TITLE)
+    columns = ("way", "all classes", "large classes", "small classes", "all classes, by seed")
+    fill(place.out / "balance", "runs", [*table(columns, rows), *apart, "", text(
+        "balance.conditions", SIZE, EPOCHS, BATCH, RATE, SEEDS, joined(map(str, seeds)))], TITLE)
     print(f"written to {place.out / 'balance'}")
 
 

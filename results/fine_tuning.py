@@ -28,7 +28,7 @@ from alexnet.cli import typed_path
 from alexnet.files import UserError, read_csv, read_json, write_json
 from alexnet.folders import Folder
 from results import plots
-from results.pages import PAGES, Text, fill, joined, row, say, table
+from results.pages import PAGES, Text, fill, joined, term, row, table, text
 
 HERE = Path(__file__).resolve().parent
 LEARNT = 7                    # classes of the first network, in the order of their names
@@ -104,10 +104,6 @@ def measure(options: argparse.Namespace) -> None:
         shutil.rmtree(options.work / "run")    # checkpoints are large
 
 
-WAYS = {"fine-tuned": Text("fine-tuned", "微调"), "from scratch": Text("from scratch", "从头训练"),
-        "conv1 to conv5 frozen": Text("fine-tuned, conv1 to conv5 frozen", "微调，冻结 conv1 至 conv5")}
-
-
 def report(out: Path) -> None:
     """The pages and errors.png from the JSON files."""
     runs = [read_json(path) for path in sorted(out.glob("*.json")) if path.name != "first.json"]
@@ -116,37 +112,27 @@ def report(out: Path) -> None:
     first = read_json(out / "first.json")
     counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs]
     plots.few_pictures(counted, list(KINDS), out / "errors.png")
-    columns = (Text("training images per class", "每类训练图像"), Text("way", "方式"), Text("top-1 error", "top-1 错误率"),
-               Text("lowest to highest", "最低至最高"), Text("seconds", "秒"), Text("epochs", "轮数"), Text("batch", "批大小"),
-               Text("learning rate", "学习率"), Text("fc8's, times that", "fc8 的倍数"), Text("seeds", "种子"))
+    columns = ("training images per class", "way", "top-1 error", "lowest to highest", "seconds", "epochs", "batch",
+               "learning rate", "fc8's, times that", "seeds")
     rows = [row_of(group) for pictures in PICTURES for kind in KINDS
             if (group := [run for run in runs if (run["kind"], run["pictures"]) == (kind, pictures)])]
     fill(out, "runs", ["![errors](errors.png)", "", *table(columns, rows), conditions(first, runs)],
-         Text("Fine-tuning", "微调"))
+         term("Fine-tuning"))
     print(f"written to {out}: {', '.join(PAGES.values())}, errors.png")
 
 
 def row_of(group: list[dict[str, Any]]) -> Text:
     """The runs of one way with so many images, all seeds."""
     errors, settings = [run["errors"][-1] for run in group], group[0]["settings"]
-    spread = say("{:.1%} to {:.1%}", "{:.1%} 至 {:.1%}", min(errors), max(errors)) if len(errors) > 1 else ""
-    return row(group[0]["pictures"] or Text("all", "全部"), WAYS[group[0]["kind"]], f"{mean(errors):.1%}", spread,
+    spread = text("fine-tuning.range", min(errors), max(errors)) if len(errors) > 1 else ""
+    return row(group[0]["pictures"] or term("all"), term(group[0]["kind"]), f"{mean(errors):.1%}", spread,
                f"{mean(run['seconds'] for run in group):.0f}", settings["epochs"], settings["batch_size"],
                f"{settings['lr']:g}", f"{settings['head_lr']:g}", joined(str(run["seed"]) for run in group))
 
 
 def conditions(first: dict[str, Any], runs: list[dict[str, Any]]) -> Text:
     settings, about, days = first["settings"], first["surroundings"], sorted(run["date"] for run in runs)
-    return say(
-        "The first network (`{}`, {} px) learnt {} in {} epochs ({:.1%} top-1 error). Then {} were learnt, each way with the "
-        "defaults of `train_alexnet.py`; from scratch the batch is that of fine-tuning, so that steps and time are about the "
-        "same. Errors are on their {:,} validation images after the last epoch: mean, lowest and highest of the seeds. A seed "
-        "also picks the images. Seconds are those of training, without the first network's, one thread beside other work. {}, "
-        "{} cores, {}, {}, torch {}. Made by `python -m results.fine_tuning --data path/to/imagenette --image-size {}`.",
-        "第一个网络（`{}`，{} px）学习 {}，共 {} 轮（top-1 错误率 {:.1%}）。然后学习 {}，每种方式都用 `train_alexnet.py` 的默认值；"
-        "从头训练时批大小与微调相同，因此步数和时间大致一样。错误率是最后一轮之后在这几类的 {:,} 张验证图像上测得的：各种子的平均、"
-        "最低、最高。种子也决定选哪些图像。秒数是训练用时，不含第一个网络，一个线程，机器上还有别的任务。{}，{} 个核，{}，{}，torch {}。"
-        "由 `python -m results.fine_tuning --data path/to/imagenette --image-size {}` 生成。",
+    return text("fine-tuning.conditions",
         settings["variant"], settings["image_size"], joined(first["classes"]), settings["epochs"], first["errors"][-1],
         joined(runs[0]["classes"]), runs[0]["images"]["val"], joined(dict.fromkeys([days[0], days[-1]]), " to ", " 至 "),
         about["cores"], about["device"], about["computed_in"], about["torch"], settings["image_size"])

@@ -25,8 +25,7 @@ from alexnet.model import LAYERS, VARIANTS, AlexNet
 from alexnet.recipe import RECIPES, Recipe, make_optimizer, set_rates
 from alexnet.training import masks, train_step
 from results.ablations import BASE
-from results.names import named
-from results.pages import Text, joined, row, say
+from results.pages import Text, joined, term, named, row, say, text
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 
 BATCH, RATE = 128, 0.01
@@ -292,17 +291,17 @@ def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
     return line + [(row["step"], row["loss"] / guess) for row in content["curve"] if row["step"] > len(first)]
 
 
-def starts(place: Place, variant: str, name: str, size: int, classes: int) -> list[Text]:
+def starts(place: Place, variant: str, name: str, size: int, classes: int) -> list[Text | str]:
     """When learning starts with each seed."""
     found = []
     for content in found_of(place, variant, name, size, classes):
         result, last = content["result"], content["curve"][-1]["step"]
-        text = say("not by {}", "到 {} 步未开始", last)
         if result["alive_at"]:
-            text = say("{}", "{}", result["alive_at"])
+            found.append(str(result["alive_at"]))
         elif result["dead"]:
-            text = say("never ({} dead by {})", "不会（{} 到 {} 步已失活）", result["dead"], last)
-        found.append(text)
+            found.append(text("steps.never", result["dead"], last))
+        else:
+            found.append(text("steps.not by", last))
     return found
 
 
@@ -311,8 +310,8 @@ def span(place: Place, variant: str, name: str, size: int, classes: int) -> Text
     contents = found_of(place, variant, name, size, classes)
     steps = sorted(step for content in contents if (step := content["result"]["alive_at"]))
     if not steps:
-        return Text("no", "否") if contents else ""
-    some = say(" ({} of {})", "（{1} 个中的 {0} 个）", len(steps), len(contents)) if len(steps) < len(contents) else ""
+        return term("no") if contents else ""
+    some = text("steps.of", len(steps), len(contents)) if len(steps) < len(contents) else ""
     return say("{}{}", "{}{}", joined(map(str, sorted({steps[0], steps[-1]})), " to ", " 至 "), some)
 
 

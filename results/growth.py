@@ -16,8 +16,7 @@ import torch
 
 from results.first_steps import PIECE, Steps, alive_at, firing, layers_seen, settled, steps_of
 from results.head import AT_RANDOM, EVENLY, unit_of
-from results.names import named
-from results.pages import Text, joined, row, say
+from results.pages import Text, joined, named, row, text
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 CLASSES, BATCH, STEPS = 200, 200, 2500   # a batch with one picture of each class
@@ -99,10 +98,10 @@ def growth_rows(place: Place) -> list[Text]:
     return rows
 
 
-def seen_by(curve: list[dict[str, Any]]) -> Text:
+def seen_by(curve: list[dict[str, Any]]) -> Text | str:
     """The first step by which images are `SEEN` apart in fc8; about there the loss falls below that of chance level."""
     step = next((row["step"] for row in curve if row["apart"]["fc8"] >= SEEN), None)
-    return say("not by {}", "到 {} 步未达到", curve[-1]["step"]) if step is None else say("{}", "{}", step)
+    return text("growth.not by", curve[-1]["step"]) if step is None else str(step)
 
 
 def growth_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:

@@ -40,8 +40,7 @@ from alexnet.batches import Batch
 from alexnet.layers import Dropout
 from alexnet.training import masks
 from results.first_steps import BATCH, Steps, data_for, firing, steps_of
-from results.names import named
-from results.pages import Text, joined, row
+from results.pages import Text, joined, term, named, row
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 MOMENTUM = 0.9
@@ -372,7 +371,7 @@ def survived(place: Place, name: str, classes: int, batch: int, even: bool) -> l
 
 
 EVENLY, AT_RANDOM, NONE, AT_ONCE = (
-    Text("evenly", "均匀"), Text("at random", "随机"), Text("none", "无"), Text("at once", "立即"))
+    term("evenly"), term("at random"), term("none"), term("at once"))
 
 
 def limit_rows(place: Place) -> list[Text]:

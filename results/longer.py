@@ -24,8 +24,7 @@ from alexnet.recipe import Plan
 from alexnet.training import evaluate
 from results import ablations
 from results.ablations import BASE, HELD_OUT, Case, curve_of, guessing
-from results.names import named
-from results.pages import Text, row, say, table
+from results.pages import Text, heading, named, row, table, text
 from results.units import Place, Unit
 from results.verdicts import t_interval
 
@@ -97,13 +96,9 @@ def lines(place: Place) -> list[Text | str]:
         val, train = (differences(place, case, f"{part}_top1_error") for part in ("val", "train"))
         if case != "base" and len(val) >= 2:
             gap = [a - b for a, b in zip(val, train)]
-            change = say("{} (against {})", "{}（与“{}”相比）", named(case), named(CASES[case].against))
+            change = text("results.against", named(case), named(CASES[case].against))
             rows.append(row(change, *(t_interval(values).text(unit="") for values in (val, train, gap))))
     if not rows:
         return []
-    says = say("The same at {} epochs, fp32 ([longer.py](longer.py) has the rules): top-1 error with the change less that "
-               "without it, in percentage points, on the validation and on the training part, and the gap between the two.",
-               "同样的实验做 {} 轮，fp32（规则见 [longer.py](longer.py)）：有改动减去没有改动的 top-1 错误率（百分点），"
-               "分别在验证集和训练集上，以及两者之差。", EPOCHS)
-    columns = Text("change", "改动"), Text("validation", "验证"), Text("training", "训练"), Text("gap", "两者之差")
-    return [Text("## Sixty epochs", "## 六十轮"), "", says, "", *table(columns, rows)]
+    return [heading("Sixty epochs"), "", text("longer.conditions", EPOCHS), "",
+            *table(("change", "validation", "training", "gap"), rows)]

@@ -1,9 +1,10 @@
-"""What the pages of results/ share: texts in English and Chinese, made side by side from the same numbers; tables; and
-the filled part of a page between two marks."""
+"""What the pages of results/ share: texts in English and Chinese, made side by side from the same numbers (their words
+stand in texts.toml); tables; and the filled part of a page between two marks."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Iterable, Sequence
 from alexnet.files import read_json, write_text
 
 PAGES = {"en": "README.md", "zh": "README.zh-CN.md"}   # of each folder
+TEXTS = tomllib.loads((Path(__file__).parent / "texts.toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,24 @@ def say(en: str, zh: str, *values: Any) -> Text:
     """A sentence in both languages, with the same values in its braces: numbers, strings or texts."""
     return Text(en.format(*(in_language(value, "en") for value in values)),
                 zh.format(*(in_language(value, "zh") for value in values)))
+
+
+def text(key: str, *values: Any) -> Text:
+    """A sentence of texts.toml ("C1.found"), with values in its braces."""
+    group, name = key.split(".")
+    return say(*TEXTS[group][name], *values)
+
+
+def term(word: Text | str) -> Text | str:
+    """A word of a heading or a table, with its Chinese if it has one."""
+    return Text(word, TEXTS["labels"][word]) if word in TEXTS["labels"] else word
+
+
+def named(case: str) -> Text:
+    """What the pages call a case of an experiment; of several differences, each."""
+    cases = TEXTS["cases"]
+    names = [case] if case in cases else case.split(", ")
+    return joined((Text(*cases[name]) for name in names), ", ", "，")
 
 
 def in_language(value: Any, language: str) -> Any:
@@ -45,12 +65,18 @@ def row(*cells: Any) -> Text:
 
 def table(columns: Sequence[Text | str], rows: Sequence[Text]) -> list[Text | str]:
     """A table, if there are rows, and an empty line behind it."""
-    return [row(*columns), "|---" * len(columns) + "|", *rows, ""] if rows else []
+    return [row(*map(term, columns)), "|---" * len(columns) + "|", *rows, ""] if rows else []
 
 
-def part(title: Text, says: Text | str, columns: Sequence[Text | str], rows: Sequence[Text]) -> list[Text | str]:
+def part(title: Text | str, says: Text | str, columns: Sequence[Text | str],
+         rows: Sequence[Text]) -> list[Text | str]:
     """A section of a page with a table, if there are rows."""
-    return [say("### {}", "### {}", title), "", *([says, ""] if says else []), *table(columns, rows)] if rows else []
+    above = [heading(title, "###"), "", *([says, ""] if says else [])]
+    return [*above, *table(columns, rows)] if rows else []
+
+
+def heading(title: Text | str, marks: str = "##") -> Text:
+    return say(f"{marks} {{}}", f"{marks} {{}}", term(title))
 
 
 def anchor(title: Text) -> Text:

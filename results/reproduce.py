@@ -27,8 +27,7 @@ from alexnet.training import Stopped
 from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, tiny,
                      units as running, what_breaks_it)
 from results.claims import CLAIMS, Finding, differences, val_error
-from results.names import named
-from results.pages import Text, anchor, fill, joined, picture, row, say, table
+from results.pages import Text, anchor, fill, heading, joined, term, named, picture, row, say, table, text
 from results.units import Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval, holm,
                               p_value, t_interval)
@@ -140,7 +139,7 @@ def write_pages(place: Place) -> None:
     draw_race(place)
     stories = [line for module in STORIES.values() for line in module.report(place)]
     findings = {name: CLAIMS[name].finding(place) for name in ORDER}
-    title = Text("Results", "结果")
+    title = term("Results")
     fill(place.out, "short", in_short(place, findings), title)
     fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *longer.lines(place),
                                *rule_lines(), *hours(place)], title)
@@ -153,13 +152,13 @@ def write_pages(place: Place) -> None:
 def change(name: str) -> Text:
     """A case, with what it is compared with, should that not be the base."""
     against = CASES[name].against
-    return named(name) if against == "base" else say("{} (against {})", "{}（与“{}”相比）", named(name), named(against))
+    return named(name) if against == "base" else text("results.against", named(name), named(against))
 
 
 # ------------------------------------------------------------------- results/README
 
-CLAIMS_TITLE = Text("The paper's 27 claims", "论文的 27 个论断")
-EFFECTS_TITLE = Text("The ablations by their effect", "消融实验，按影响排列")
+CLAIMS_TITLE = term("The paper's 27 claims")
+EFFECTS_TITLE = term("The ablations by their effect")
 
 
 def in_short(place: Place, findings: dict[str, Finding]) -> list[Text]:
@@ -167,13 +166,12 @@ def in_short(place: Place, findings: dict[str, Finding]) -> list[Text]:
     said = joined((say("**{}: {}** ({})", "**{}：{}**（{}）", one, len(names), joined(names))
                    for one, names in by_verdict(findings).items()), "; ", "；")
     partly = joined(name for name in ORDER if "(opposite: " in findings[name].verdict.en)
-    opposite = say(" In a part of {} the opposite was found.", "{}中有一部分结果相反。", partly) if partly.en else ""
+    opposite = text("results.partly", partly) if partly.en else ""
     lines = [say("- [{}](#{}): {}.{}", "- [{}](#{})：{}。{}", CLAIMS_TITLE, anchor(CLAIMS_TITLE), said, opposite)]
     worst = [say("{} {:+.1f}", "{} {:+.1f}", change(name), 100 * interval.mean)
              for name, interval in effects(place) if interval.low > 0 and name != FAILED_START][:5]
     if worst:
-        lines.append(say("- [{}](#{}), largest increases of top-1 error in percentage points: {}.",
-                         "- [{}](#{})，top-1 错误率增加最多的（百分点）：{}。", EFFECTS_TITLE, anchor(EFFECTS_TITLE),
+        lines.append(text("results.largest effects", EFFECTS_TITLE, anchor(EFFECTS_TITLE),
                          joined(worst, "; ", "；")))
     return [*lines, *(say("- [{}](#{}): {}.", "- [{}](#{})：{}。", module.TITLE, anchor(module.TITLE), said)
                       for module in STORIES.values() if (said := module.in_short(place)))]
@@ -201,20 +199,10 @@ def effects(place: Place) -> list[tuple[str, Interval]]:
 
 def claims_lines(findings: dict[str, Finding]) -> list[Text | str]:
     """The table of all claims."""
-    rule, fixed = (Text("How each verdict follows", "各结论的规则"), Text("What was fixed when", "什么是何时定下的"))
-    return [say("## {}", "## {}", CLAIMS_TITLE), "", say(
-        "Unless a row says otherwise, networks learnt Imagenette at {} px for {} epochs. Intervals are 95% t intervals of "
-        "paired differences (same seeds on both sides). **{}**: the interval lies on the paper's side of 0. **{}**: it lies "
-        "on the other side. **{}**: it includes 0. **{}**: our code was written so, which confirms the code and not the "
-        "paper. The rules: [claims.py](claims.py) and [below](#{}). When they were fixed, and what was changed later: "
-        "[below](#{}). Made by `python -m results.reproduce table` from the JSON files in `experiments/`.",
-        "除非某行另有说明，网络都是在 Imagenette 上以 {} 像素训练 {} 轮。区间是配对差（两边种子相同）的 95% t 区间。"
-        "**{}**：区间在论文所说的一侧。**{}**：在另一侧。**{}**：区间包含 0。**{}**：我们的代码就是这样写的，证实的是代码而不是论文。"
-        "规则见 [claims.py](claims.py) 和[下文](#{})；何时定下、后来改过什么，也见[下文](#{})。"
-        "本表由 `python -m results.reproduce table` 根据 `experiments/` 里的 JSON 文件生成。",
+    rule, fixed = (term("How each verdict follows"), term("What was fixed when"))
+    return [heading(CLAIMS_TITLE), "", text("results.how to read",
         ablations.SIZE, ablations.EPOCHS, REPRODUCED, OPPOSITE, NOT_HERE, BY_CONSTRUCTION, anchor(rule), anchor(fixed)),
-        "", *table((Text("claim", "论断"), Text("the paper", "论文"), Text("found here", "这里的结果"), Text("verdict", "结论"),
-                    Text("command", "命令")),
+        "", *table(("claim", "the paper", "found here", "verdict", "command"),
                    [row(name, CLAIMS[name].says, one.found, one.verdict, f"`{CLAIMS[name].how()}`")
                     for name, one in findings.items()])]
 
@@ -224,16 +212,13 @@ def ablation_lines(place: Place) -> list[Text | str]:
     found, lines = dict(effects(place)), []
     failed = found.pop(FAILED_START, None)
     if found:
-        lines += [say("## {}", "## {}", EFFECTS_TITLE), "", *picture(place.out, "ablations.png"), *comparisons(place), "",
-                  *table((Text("change", "改动"), Text("change of the top-1 error", "top-1 错误率的变化")),
+        lines += [heading(EFFECTS_TITLE), "", *picture(place.out, "ablations.png"), *comparisons(place), "",
+                  *table(("change", "change of the top-1 error"),
                          [row(change(name), interval.text()) for name, interval in found.items()])]
     if failed:
-        lines += [say("Not in the list: {}, biases 1: {}. In these runs learning did not start properly; that is no effect of "
-                      "dropout as such ([what breaks AlexNet](what-breaks-it/README.md)).",
-                      "未列入的：{}，偏置为 1：{}。这些网络没有正常开始学习，这不是丢弃法本身的作用"
-                      "（[什么会使 AlexNet 无法训练](what-breaks-it/README.zh-CN.md)）。", change(FAILED_START), failed.text()), ""]
+        lines += [text("results.failed start", change(FAILED_START), failed.text()), ""]
     if race := picture(place.out, "relu.png"):
-        lines += [Text("## Figure 1: ReLU, tanh and sigmoid", "## 图 1：ReLU、tanh 和 sigmoid"), "", *race]
+        lines += [heading("Figure 1: ReLU, tanh and sigmoid"), "", *race]
     return lines
 
 
@@ -247,18 +232,14 @@ def comparisons(place: Place) -> list[Text]:
     alone = [name for name in values if values[name] < 0.05]
     kept = [name for name in alone if adjusted[name] < 0.05]
     lost = [name for name in alone if name not in kept]
-    return [say("{} comparisons, {} of them with the same five base networks, so they are not independent. Of so many 95% "
-                "intervals about one is expected to miss. {} exclude 0. Adjusted for their number (Holm), {} still do ({}), "
-                "{} do not ({}).",
-                "共 {} 个比较，其中 {} 个用同样五个基准网络，因此彼此不独立。这么多 95% 区间中，预计会有一个左右不含真值。"
-                "{} 个区间不包含 0。按个数校正（Holm）后，仍不包含 0 的有 {} 个（{}），不再如此的有 {} 个（{}）。",
+    return [text("results.comparisons",
                 len(values), len(shared), len(alone), len(kept), joined(map(named, kept), "; ", "；"), len(lost),
                 joined(map(named, lost), "; ", "；"))]
 
 
 def rule_lines() -> list[Text | str]:
-    return [Text("## How each verdict follows", "## 各结论的规则"), "",
-            *table((Text("claim", "论断"), Text("rule", "规则")), [row(name, CLAIMS[name].rule) for name in ORDER])]
+    return [heading("How each verdict follows"), "",
+            *table(("claim", "rule"), [row(name, CLAIMS[name].rule) for name in ORDER])]
 
 
 def hours(place: Place) -> list[Text]:
@@ -268,9 +249,9 @@ def hours(place: Place) -> list[Text]:
     dates = sorted(content["date"] for content in contents)
     shapes = sorted({(about["threads"], about["cores"], about["instructions"], about["torch"])
                      for about in (content["machine"] for content in contents)})
-    machines = joined((say("{} thread(s) of {} cores, {}, torch {}", "{} 个线程，共 {} 个核，{}，torch {}", *shape)
+    machines = joined((text("results.machine", *shape)
                        for shape in shapes), "; ", "；")
-    return [say("{} runs, {:.1f} hours of one process each ({}), {}.", "共 {} 次实验，每次一个进程，合计 {:.1f} 小时（{}），{}。",
+    return [text("results.hours",
                 len(contents), sum(content["seconds"] for content in contents) / 3600, machines,
                 joined(dict.fromkeys([dates[0], dates[-1]]), " to ", " 至 "))]
 
@@ -282,11 +263,11 @@ def claim_line(name: str, finding: Finding) -> Text:
     one = CLAIMS[name]
     said = say("**{}**. {}", "**{}**。{}", finding.verdict, finding.found)
     if finding.verdict == NOT_RUN:
-        said = say("not measured yet; `{}`", "尚未测量；`{}`", one.how())
+        said = text("results.not measured", one.how())
     files = [say("[results/{0}](../results/{0}){1}", "[results/{0}](../results/{0}){1}", file,
                  say(": {}", "：{}", joined(f"`{case}`" for case in cases)) if cases else "")
              for file, cases in one.experiments().items()]
-    where = say(" Experiment: {}.", "实验：{}。", joined(files, "; ", "；")) if files else ""
+    where = text("results.experiment", joined(files, "; ", "；")) if files else ""
     return say("{} ({}): {}.{}", "{}（{}）：{}。{}", name, one.says, said, where)
 
 

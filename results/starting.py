@@ -38,8 +38,7 @@ from alexnet.training import evaluate
 from results import ablations
 from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, PIECE, RATE, Difference, Steps, alive_at, dead,
                                  firing, some_classes)
-from results.names import NAMES, named
-from results.pages import Text, joined, row, say
+from results.pages import Text, joined, named, row, text
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import wilson
 
@@ -214,10 +213,10 @@ def start_rows(place: Place) -> list[Text]:
             continue
         steps = sorted(at for content in contents if (at := content["result"]["starts_at"]) and at <= STEPS)
         low, high = wilson(len(steps), len(contents))
-        when = say("{:g} ({} to {})", "{:g}（{} 至 {}）", statistics.median(steps), steps[0], steps[-1]) if steps else ""
+        when = text("steps.median", statistics.median(steps), steps[0], steps[-1]) if steps else ""
         fires = statistics.median(content["curve"][-1]["firing"]["fc7"] for content in contents)
-        rows.append(row(NAMES[name], size, variant, named(difference), f"{len(steps)} / {len(contents)}",
-                        say("{:.0f}% to {:.0f}%", "{:.0f}% 至 {:.0f}%", 100 * low, 100 * high), when, f"{100 * fires:.0f}%"))
+        rows.append(row(named(name), size, variant, named(difference), f"{len(steps)} / {len(contents)}",
+                        text("steps.interval", 100 * low, 100 * high), when, f"{100 * fires:.0f}%"))
     return rows
 
 
@@ -225,7 +224,7 @@ def late_rows(place: Place) -> list[Text]:
     """Runs that went on beyond 2,000 steps."""
     contents = found_of(place, "Tiny-ImageNet", "as-written", "as it is")
     return [row(content["seed"], content["result"]["starts_at"]
-                or say("not by {}", "到 {} 步未开始", len(content["result"]["losses"])))
+                or text("steps.not by", len(content["result"]["losses"])))
             for content in contents if len(content["result"]["losses"]) > STEPS]
 
 
