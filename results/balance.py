@@ -1,16 +1,17 @@
 """What to do about classes of unequal size: `python -m results.balance --imagenette DIR`.
 
-Every second class of Imagenette keeps a tenth of its training images (the seed picks them); the validation part
-stays as it is. A network learns them in three ways, from the same initial weights, in the same number of steps:
+Every second class of Imagenette keeps a tenth of its training images (the seed picks them); the validation
+part stays as it is. A network learns them in three ways, from the same initial weights, in the same number of
+steps:
 
     plain      every image once in an epoch
     weights    the same; an image's loss counts N / (C n) times, n being the size of its class
     sampling   each image of an epoch is drawn: first a class, all alike, then one of its images
 
-The measure is the mean of the per-class errors of the last network, one crop; a run whose loss is no number counts
-as chance. RULE, fixed before the runs: `--balance` means whichever of weights and sampling has the lower mean over
-the seeds; where the 95% t interval of their paired differences holds 0, it means sampling, which changes neither
-the loss nor its reading. It is worth an option at all if it is better than plain.
+The measure is the mean of the per-class errors of the last network, one crop; a run whose loss is no number
+counts as chance. RULE, fixed before the runs: `--balance` means whichever of weights and sampling has the
+lower mean over the seeds; where the 95% t interval of their paired differences holds 0, it means sampling,
+which changes neither the loss nor its reading. It is worth an option at all if it is better than plain.
 
 Each run leaves a JSON file in results/experiments/balance/, and is skipped where that is there.
 """
@@ -69,11 +70,13 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
     sizes = torch.bincount(labels, minlength=len(pack.classes))
     factors = len(labels) / (len(sizes) * sizes) if unit.case == "weights" else torch.ones(len(sizes))
     torch.manual_seed(unit.seed)
-    model, recipe, dtype = AlexNet(len(pack.classes), SIZE), RECIPES["as-trained"], choose_precision("auto", CPU)
+    model, recipe = AlexNet(len(pack.classes), SIZE), RECIPES["as-trained"]
+    dtype = choose_precision("auto", CPU)
     model.mean.copy_(pack.mean_crop(SIZE))
     compute_ready(model, CPU, World())
     optimizer = make_optimizer(model, recipe)
-    settings = replace(BASE, image_size=SIZE, batch_size=BATCH, seed=unit.seed, balance=unit.case == "sampling")
+    settings = replace(BASE, image_size=SIZE, batch_size=BATCH, seed=unit.seed,
+                       balance=unit.case == "sampling")
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch, sums, count = len(rows), 0.0, 0
@@ -97,8 +100,8 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
     chance_level = 1 - 1 / len(sizes)
     errors = (errors_by_class(model.eval(), pack) if math.isfinite(curve[-1]["train_loss"])
               else [chance_level] * len(sizes))
-    return {"result": {"images": sizes.tolist(), "errors": errors, "error": mean(errors), "precision": str(dtype)},
-            "curve": curve}
+    return {"result": {"images": sizes.tolist(), "errors": errors, "error": mean(errors),
+                       "precision": str(dtype)}, "curve": curve}
 
 
 @torch.inference_mode()
@@ -133,8 +136,9 @@ def report(place: Place) -> None:
     rows = [row(term(way), *(percent(mean(by_seed(way, part))) for part in (slice(None), LARGE, SMALL)),
                 joined(map(percent, by_seed(way)))) for way in WAYS]
     pairs = [("plain", "weights"), ("plain", "sampling"), ("weights", "sampling")]
-    apart = [text("balance.difference", term(one), term(other), t_interval(
-        [a - b for a, b in zip(by_seed(one), by_seed(other))]).text()) for one, other in pairs if len(seeds) > 1]
+    apart = [text("balance.difference", term(one), term(other),
+                  t_interval([a - b for a, b in zip(by_seed(one), by_seed(other))]).text())
+             for one, other in pairs if len(seeds) > 1]
     columns = ("way", "all classes", "large classes", "small classes", "all classes, by seed")
     fill(place.out / "balance", "runs", [*table(columns, rows), *apart, "", text(
         "balance.conditions", SIZE, EPOCHS, BATCH, RATE, SEEDS, joined(map(str, seeds)))], TITLE)
@@ -145,8 +149,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m results.balance", description=__doc__.split("\n\n")[0])
     parser.add_argument("--imagenette", metavar="DIR", type=typed_path,
                         help="a folder with train/ and val/; without it only the page")
-    parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS, help="default results/")
-    parser.add_argument("--toy", action="store_true", help="as small as can be, to see that it works; needs --out")
+    parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS,
+                        help="default results/")
+    parser.add_argument("--toy", action="store_true",
+                        help="as small as can be, to see that it works; needs --out")
     options = parser.parse_args()
     if options.toy and options.out == running.RESULTS:
         parser.error("--toy needs --out DIR: its numbers mean nothing")

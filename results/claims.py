@@ -1,8 +1,8 @@
 """The paper's 27 statements, the units that test each, and the rule by which a verdict follows.
 
-When each rule was fixed, and what was changed after which numbers were known, stands in README.md ("What was fixed
-when"). Where a rule speaks of differences, they are paired by seed, counted so that the paper's statement makes them
-positive, and judged by their 95% t interval (verdicts.py).
+When each rule was fixed, and what was changed after which numbers were known, stands in README.md ("What was
+fixed when"). Where a rule speaks of differences, they are paired by seed, counted so that the paper's
+statement makes them positive, and judged by their 95% t interval (verdicts.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from results import ablations, cifar_nets, counting, tiny
-from results.pages import Text, joined, term, named, say, text
+from results.pages import Text, joined, listed, term, named, say, text
 from results.units import DATA, Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine,
                               t_interval, verdict)
@@ -46,7 +46,7 @@ class Claim:
         """What is known so far."""
         done = sum(place.file(unit).exists() for unit in self.units)
         if done < len(self.units):
-            return Finding(say("{} of {} runs done", "{1} 次实验已完成 {0} 次", done, len(self.units)), NOT_RUN)
+            return Finding(text("results.done", done, len(self.units)), NOT_RUN)
         return self.judge(place)
 
     def how(self) -> str:
@@ -132,7 +132,7 @@ def points(apart: Sequence[float]) -> Text:
 
 def top1(place: Place, name: str) -> Text:
     """A case, and by how much it makes the validation error larger."""
-    return say("{}: top-1 error {}", "{}：top-1 错误率 {}", named(name), points(differences(place, name, val_error)))
+    return text("results.top-1 error", named(name), points(differences(place, name, val_error)))
 
 
 # ------------------------------------------------------------------- counting and measuring
@@ -156,15 +156,14 @@ def _(place: Place) -> Finding:
 def _(place: Place) -> Finding:
     counts = counted(place, "C2")
     agrees = counts[1:] == [186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000]
-    return Finding(text("C2.found", sum(counts),
-                       text("C2.agrees") if agrees else text("C2.differs"), counts[0]),
+    said = text("C2.agrees" if agrees else "C2.differs")
+    return Finding(text("C2.found", sum(counts), said, counts[0]),
                    constructed(agrees and abs(sum(counts) / 650_000 - 1) < 0.02))
 
 
 @claim("C3", command=f"{IMAGENET} --schedule release")
 def _(place: Place) -> Finding:
-    return Finding(text("C3.found"),
-        text("C3.note", NOT_TESTED))
+    return Finding(text("C3.found"), text("C3.note", NOT_TESTED))
 
 
 @claim("C4", BASE)
@@ -172,9 +171,8 @@ def _(place: Place) -> Finding:
     contents = [place.found(unit) for unit in BASE]
     single, average = averaged([content["result"] for content in contents])
     apart = t_interval(single - average)
-    return Finding(text("C4.found", len(contents),
-        *(100 * value for value in (single.mean(), average.mean(), apart.mean, apart.low, apart.high)), apart.count),
-        verdict(single - average))
+    in_percent = (100 * value for value in (single.mean(), average.mean(), apart.mean, apart.low, apart.high))
+    return Finding(text("C4.found", len(contents), *in_percent, apart.count), verdict(single - average))
 
 
 def averaged(found: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
@@ -186,8 +184,7 @@ def averaged(found: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
 
 @claim("C5", command=f"{IMAGENET}-fall-2009 --epochs 36")
 def _(place: Place) -> Finding:
-    return Finding(text("C5.found"),
-        text("C5.note", NOT_TESTED))
+    return Finding(text("C5.found"), text("C5.note", NOT_TESTED))
 
 
 CONVOLUTIONS = [f"conv{number}" for number in range(1, 6)]
@@ -196,18 +193,18 @@ CONVOLUTIONS = [f"conv{number}" for number in range(1, 6)]
 @claim("C6", [*with_base(*(f"without {name}" for name in CONVOLUTIONS)), *counting.units()])
 def _(place: Place) -> Finding:
     apart = {name: differences(place, f"without {name}", val_error) for name in CONVOLUTIONS}
-    effects = joined((say("{} {}", "{} {}", name, points(values)) for name, values in apart.items()), "; ", "；")
+    effects = listed(say("{} {}", "{} {}", name, points(values)) for name, values in apart.items())
     shares = counted(place, "C6")
-    return Finding(text("C6.found", effects,
-                       joined(f"{100 * share:.2f}%" for share in shares), sum(share > 0.01 for share in shares)),
+    return Finding(text("C6.found", effects, joined(f"{100 * share:.2f}%" for share in shares),
+                        sum(share > 0.01 for share in shares)),
                    combine({name: verdict(values) for name, values in apart.items()}))
 
 
 @claim("C7", counting.units())
 def _(place: Place) -> Finding:
     checks = counted(place, "C7")
-    return Finding(joined((say("{}: {}", "{}：{}", term(name), YES if good else NO) for name, good in checks.items()),
-                          "; ", "；"), constructed(all(checks.values())))
+    said = listed(say("{}: {}", "{}：{}", term(name), YES if good else NO) for name, good in checks.items())
+    return Finding(said, constructed(all(checks.values())))
 
 
 RACES = [unit for activation in cifar_nets.RATES for unit in cifar_nets.race_units(activation)]
@@ -215,53 +212,56 @@ RACES = [unit for activation in cifar_nets.RATES for unit in cifar_nets.race_uni
 
 @claim("C8", RACES)
 def _(place: Place) -> Finding:
-    found = {activation: results(place, cifar_nets.race_units(activation)) for activation in cifar_nets.RATES}
-    epochs = {name: [one["epochs"] for one in some] for name, some in found.items()}
+    runs = {activation: results(place, cifar_nets.race_units(activation)) for activation in cifar_nets.RATES}
+    epochs = {name: [one["epochs"] for one in some] for name, some in runs.items()}
     said = []
-    for name, some in found.items():
+    for name, some in runs.items():
         if name == "relu" or all(one["reached"] for one in some):
             edge = text("C8.edge") if some[0]["at_the_edge"] else ""
-            said.append(text("C8.reached", name,
-                            joined(f"{one:g}" for one in epochs[name]), some[0]["rate"], edge))
+            each = joined(f"{one:g}" for one in epochs[name])
+            said.append(text("C8.reached", name, each, some[0]["rate"], edge))
         else:   # a lower bound has no interval
             least = min(slow / fast for slow, fast in zip(epochs[name], epochs["relu"]))
             said.append(text("C8.bound", name, max(epochs[name]), least))
     interval = t_interval([math.log(slow / fast) for slow, fast in zip(epochs["tanh"], epochs["relu"])])
     low, high = math.exp(interval.low), math.exp(min(interval.high, 50))
-    return Finding(text("C8.found",
-                       joined(said, "; ", "；"), math.exp(interval.mean), low, high),
-                   REPRODUCED if low > 1 and high >= 6 else OPPOSITE if high < 1 else NOT_HERE)
+    found = text("C8.found", listed(said), math.exp(interval.mean), low, high)
+    if low > 1 and high >= 6:
+        return Finding(found, REPRODUCED)
+    return Finding(found, OPPOSITE if high < 1 else NOT_HERE)
 
 
 @claim("C9", with_base("one column, half the maps", "one column, all maps"))
 def _(place: Place) -> Finding:
-    return Finding(joined((top1(place, f"one column, {maps} maps") for maps in ("half the", "all")), "; ", "；"),
+    return Finding(listed(top1(place, f"one column, {maps} maps") for maps in ("half the", "all")),
                    verdict(differences(place, "one column, half the maps", val_error)))
 
 
-@claim("C10", [*with_base("no LRN"), *(unit for epochs in (cifar_nets.LONGER, cifar_nets.LRN_EPOCHS)
-                                for case in ("with LRN", "without") for unit in cifar_nets.norm_units(case, epochs))])
-def _(place: Place) -> Finding:
-    def on_cifar(epochs: int) -> tuple[Text, list[float]]:
-        without, with_it = ([one["val_top1_error"] for one in results(place, cifar_nets.norm_units(case, epochs))]
-                            for case in ("without", "with LRN"))
-        apart = [a - b for a, b in zip(without, with_it)]
-        return text("C10.cifar",
-                   epochs, interval_text(without), interval_text(with_it), points(apart)), apart
+def lrn_on_cifar(place: Place, epochs: int) -> tuple[Text, list[float]]:
+    """What was found, and the differences of the errors."""
+    runs = (results(place, cifar_nets.norm_units(case, epochs)) for case in ("without", "with LRN"))
+    without, with_it = ([one["val_top1_error"] for one in some] for some in runs)
+    apart = [a - b for a, b in zip(without, with_it)]
+    return text("C10.cifar", epochs, interval_text(without), interval_text(with_it), points(apart)), apart
 
-    large = differences(place, "no LRN", val_error)
-    said, small = on_cifar(cifar_nets.LONGER)
-    return Finding(text("C10.found", points(large), said,
-                       on_cifar(cifar_nets.LRN_EPOCHS)[0]),
+
+CIFAR_UNITS = [unit for epochs in (cifar_nets.LONGER, cifar_nets.LRN_EPOCHS)
+               for case in ("with LRN", "without") for unit in cifar_nets.norm_units(case, epochs)]
+
+
+@claim("C10", [*with_base("no LRN"), *CIFAR_UNITS])
+def _(place: Place) -> Finding:
+    large, (said, small) = differences(place, "no LRN", val_error), lrn_on_cifar(place, cifar_nets.LONGER)
+    return Finding(text("C10.found", points(large), said, lrn_on_cifar(place, cifar_nets.LRN_EPOCHS)[0]),
                    combine({"Imagenette": verdict(large), "CIFAR-10": verdict(small)}))
 
 
 @claim("C11", with_base("2x2 pooling"))
 def _(place: Place) -> Finding:
     gaps = differences(place, "2x2 pooling", gap)
-    return Finding(text("C11.found",
-                       top1(place, "2x2 pooling"), points(gaps)),
-                   combine({term("error"): verdict(differences(place, "2x2 pooling", val_error)), term("gap"): verdict(gaps)}))
+    return Finding(text("C11.found", top1(place, "2x2 pooling"), points(gaps)),
+                   combine({term("error"): verdict(differences(place, "2x2 pooling", val_error)),
+                            term("gap"): verdict(gaps)}))
 
 
 PAPERS_ORDER = ("conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4 conv5 relu5 pool5 "
@@ -274,8 +274,7 @@ PAPERS_SHAPES = [[96, 3, 11, 4], [256, 48, 5, 1], [384, 256, 3, 1], [384, 192, 3
 def _(place: Place) -> Finding:
     equal = sum(a == b for a, b in zip(counted(place, "C12"), PAPERS_SHAPES))
     order = counted(place, "C12 order") == PAPERS_ORDER
-    return Finding(text("C12.found",
-                       equal, YES if order else NO), constructed(equal == 8 and order))
+    return Finding(text("C12.found", equal, YES if order else NO), constructed(equal == 8 and order))
 
 
 AUGMENTATIONS = ("no crops, no mirror images", "no crops", "no mirror images")
@@ -284,25 +283,23 @@ AUGMENTATIONS = ("no crops, no mirror images", "no crops", "no mirror images")
 @claim("C13", with_base(*AUGMENTATIONS))
 def _(place: Place) -> Finding:
     gaps = differences(place, AUGMENTATIONS[0], gap)
-    return Finding(text("C13.found", points(gaps),
-                       joined((top1(place, name) for name in AUGMENTATIONS), "; ", "；")),
+    return Finding(text("C13.found", points(gaps), listed(top1(place, name) for name in AUGMENTATIONS)),
                    with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error)))
 
 
 @claim("C14", BASE)
 def _(place: Place) -> Finding:
-    one, ten = ([one[f"{crops}top1_error"] for one in results(place, BASE)] for crops in ("val_", "ten_views_"))
+    one, ten = ([one[f"{crops}top1_error"] for one in results(place, BASE)]
+                for crops in ("val_", "ten_views_"))
     apart = [a - b for a, b in zip(one, ten)]
-    return Finding(text("C14.found", interval_text(one), interval_text(ten),
-                       points(apart)), verdict(apart))
+    return Finding(text("C14.found", interval_text(one), interval_text(ten), points(apart)), verdict(apart))
 
 
 @claim("C15", with_base("no colour noise"))
 def _(place: Place) -> Finding:
     apart = differences(place, "no colour noise", val_error)
-    excludes = text("C15.excludes")
-    return Finding(say("{}{}", "{}{}", top1(place, "no colour noise"), excludes if t_interval(apart).high < 0.01 else ""),
-                   verdict(apart))
+    excludes = text("C15.excludes") if t_interval(apart).high < 0.01 else ""
+    return Finding(say("{}{}", "{}{}", top1(place, "no colour noise"), excludes), verdict(apart))
 
 
 @claim("C16", counting.units(), "python -m results.benchmark input && python -m results.reproduce run C16")
@@ -311,8 +308,7 @@ def _(place: Place) -> Finding:
     if lost is None:
         return Finding(text("C16.missing"), NOT_RUN)
     lost_part, overlap = lost
-    return Finding(text("C16.found",
-                       100 * lost_part, text("C16.overlap") if overlap else text("C16.apart")),
+    return Finding(text("C16.found", 100 * lost_part, text("C16.overlap") if overlap else text("C16.apart")),
                    REPRODUCED if overlap else NOT_HERE)
 
 
@@ -322,9 +318,10 @@ def _(place: Place) -> Finding:
     gaps, errors = (differences(place, without, measure) for measure in (gap, val_error))
     times = [epochs_to(place.found(ablations.case_unit(with_it, seed)), 0.5)
              / epochs_to(place.found(ablations.case_unit(without, seed)), 0.5) for seed in range(3)]
-    return Finding(text("C17.found", points(gaps), points(errors),
-                       t_interval(times).mean, points(differences(place, "no dropout", val_error))),
-                   with_error(combine({term("gap"): verdict(gaps), text("C17.epochs"): verdict([math.log(ratio) for ratio in times])}),
+    return Finding(text("C17.found", points(gaps), points(errors), t_interval(times).mean,
+                        points(differences(place, "no dropout", val_error))),
+                   with_error(combine({term("gap"): verdict(gaps),
+                                       text("C17.epochs"): verdict([math.log(ratio) for ratio in times])}),
                               errors))
 
 
@@ -336,12 +333,12 @@ def with_error(one: Text, errors: Sequence[float]) -> Text:
         says = term("larger")
     elif interval.high < 0:
         says = term("smaller")
-    return say("{} (the gap; the error is {} without)", "{}（只是验证与训练错误率之差；没有时错误率{}）", one, says)
+    return text("results.gap", one, says)
 
 
 def epochs_to(content: dict[str, Any], error: float) -> float:
-    """The first epoch whose training error (with dropout) is at most `error`, between two epochs by a line; the
-    last epoch if there is none."""
+    """The first epoch whose training error (with dropout) is at most `error`, between two epochs by a line;
+    the last epoch if there is none."""
     before = (0.0, 1.0)
     for row in content["curve"]:
         now = (float(row["epoch"]), row["train_top1_error"])
@@ -360,15 +357,13 @@ def _(place: Place) -> Finding:
 @claim("C19", with_base("no weight decay"))
 def _(place: Place) -> Finding:
     train, val = (differences(place, "no weight decay", measure) for measure in (train_error, val_error))
-    return Finding(text("C19.found", points(train),
-                       points(val)), verdict(train))
+    return Finding(text("C19.found", points(train), points(val)), verdict(train))
 
 
 @claim("C20", with_base("biases 0"))
 def _(place: Place) -> Finding:
     early, late = (differences(place, "biases 0", measure) for measure in (early_loss, val_error))
-    return Finding(text("C20.found", t_interval(early).text(1, ""), points(late)),
-                   verdict(early))
+    return Finding(text("C20.found", t_interval(early).text(1, ""), points(late)), verdict(early))
 
 
 @claim("C21", with_base("constant rate"))
@@ -382,10 +377,8 @@ def _(place: Place) -> Finding:
     found = counted(place, "C22")
     here = ""
     if "days_here" in found:
-        here = text("C22.here", found["images_per_second_here"],
-                   found["days_here"])
-    return Finding(text("C22.found",
-                       found["operations"], 100 * found["share_of_peak"], here),
+        here = text("C22.here", found["images_per_second_here"], found["days_here"])
+    return Finding(text("C22.found", found["operations"], 100 * found["share_of_peak"], here),
                    text("C22.note", NOT_TESTED))
 
 
@@ -407,16 +400,16 @@ def beyond_chance(columns: np.ndarray, halvings: int = 1000) -> float:
 @claim("C24", tiny.units())
 def _(place: Place) -> Finding:
     errors = [one["val_top5_error_1"] for one in results(place, tiny.units())]
-    return Finding(text("C24.found", interval_text(errors)),
-                   REPRODUCED if max(errors) < 0.5 else NOT_HERE)
+    return Finding(text("C24.found", interval_text(errors)), REPRODUCED if max(errors) < 0.5 else NOT_HERE)
 
 
 @claim("C25", BASE)
 def _(place: Place) -> Finding:
-    fc7, pixels = ([one[f"agreement_in_{where}"] for one in results(place, BASE)] for where in ("fc7", "pixels"))
+    fc7, pixels = ([one[f"agreement_in_{where}"] for one in results(place, BASE)]
+                   for where in ("fc7", "pixels"))
     apart = [a - b for a, b in zip(fc7, pixels)]
-    return Finding(text("C25.found", interval_text(fc7),
-                       interval_text(pixels), points(apart)), verdict(apart))
+    return Finding(text("C25.found", interval_text(fc7), interval_text(pixels), points(apart)),
+                   verdict(apart))
 
 
 @claim("C26", command="python alexnet_inference.py FOLDER --features fc7 --output features.npz")
@@ -430,9 +423,11 @@ ORDER = ("tanh", "one column, half the maps", "no LRN", "2x2 pooling")
 @claim("C27", with_base(*ORDER))
 def _(place: Place) -> Finding:
     effects = {name: differences(place, name, val_error) for name in ORDER}
-    steps = {text("C27.over", named(first), named(second)): [a - b for a, b in zip(effects[first], effects[second])]
-             for first, second in zip(ORDER, ORDER[1:])}
-    each = joined((say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items()), "; ", "；")
+    steps = {}
+    for first, second in zip(ORDER, ORDER[1:]):
+        apart = [a - b for a, b in zip(effects[first], effects[second])]
+        steps[text("C27.over", named(first), named(second))] = apart
+    each = listed(say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items())
     kept = all(t_interval(step).mean > 0 for step in steps.values())
-    return Finding(text("C27.found", each, len(effects),
-                       YES if kept else NO), combine({name: verdict(step) for name, step in steps.items()}))
+    return Finding(text("C27.found", each, len(effects), YES if kept else NO),
+                   combine({name: verdict(step) for name, step in steps.items()}))

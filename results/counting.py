@@ -24,8 +24,9 @@ GTX_580 = 1.581e12                        # operations a second, single precisio
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
     with torch.device("meta"):
         model, written = AlexNet(), AlexNet(variant="as-written")
-    return {"result": {"C1": parameters(model), "C2": neurons(model), "C6": conv_shares(model), "C7": pictures(),
-                       "C12": shapes(written), "C12 order": written.design.steps(), "C16": input_wait(), "C18": update_rule(), "C22": days(model)}}
+    return {"result": {"C1": parameters(model), "C2": neurons(model), "C6": conv_shares(model),
+                       "C7": pictures(), "C12": shapes(written), "C12 order": written.design.steps(),
+                       "C16": input_wait(), "C18": update_rule(), "C22": days(model)}}
 
 
 def parameters(model: AlexNet) -> int:
@@ -46,7 +47,7 @@ def conv_shares(model: AlexNet) -> list[float]:
 def pictures() -> dict[str, bool]:
     """Section 2: shorter side 256, the centre, and nothing but the mean taken away."""
     chance = np.random.default_rng(0)
-    wide = chance.integers(0, 256, (256, 400, 3), np.uint8)   # no change of size: pixels must stay as they are
+    wide = chance.integers(0, 256, (256, 400, 3), np.uint8)   # of the right size: pixels stay as they are
     model = AlexNet(2, 64)
     images = torch.from_numpy(chance.integers(0, 256, (4, 3, 64, 64), np.uint8))
     model.mean.copy_(images.float().mean(0))
@@ -63,8 +64,8 @@ def shapes(model: AlexNet) -> list[list[int]]:
 
 
 def input_wait() -> tuple[float, bool] | None:
-    """The part of training's throughput that is lost to reading and augmentation, as results.benchmark measured it, and whether
-    the ranges of its rounds overlap."""
+    """The part of training's throughput that is lost to reading and augmentation, as results.benchmark
+    measured it, and whether the ranges of its rounds overlap."""
     path = RESULTS / "benchmark" / "input.json"
     if not path.exists():
         return None

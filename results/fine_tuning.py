@@ -13,6 +13,7 @@ file in results/fine-tuning/ and is skipped when that is there; the table (READM
 from __future__ import annotations
 
 import argparse
+import itertools
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from results.pages import PAGES, Text, fill, joined, term, row, table, text
 HERE = Path(__file__).resolve().parent
 LEARNT = 7                    # classes of the first network, in the order of their names
 PICTURES = (50, 200, None)    # a class; None: all
-KINDS = {"fine-tuned": ["--weights"], "conv1 to conv5 frozen": ["--weights", "--freeze", "conv5"],
+KINDS = {"fine-tuned": [], "conv1 to conv5 frozen": ["--freeze", "conv5"],
          "from scratch": ["--batch-size", "32"]}   # as fine-tuning
 
 
@@ -70,15 +71,16 @@ def train(options: argparse.Namespace, data: Path, run: Path, seed: int, *more: 
     shutil.rmtree(run, ignore_errors=True)
     size = [] if "--weights" in more else ["--image-size", options.image_size]
     epochs = ["--epochs", options.epochs] if options.epochs else []
-    command = [sys.executable, "train_alexnet.py", "--data", data, "--out", run, "--cache", options.work / "packed",
-               "--seed", seed, "--quiet", *size, *epochs, *more]
+    command = [sys.executable, "train_alexnet.py", "--data", data, "--out", run, "--cache",
+               options.work / "packed", "--seed", seed, "--quiet", *size, *epochs, *more]
     subprocess.run([str(word) for word in command], cwd=HERE.parent, check=True, stdout=subprocess.DEVNULL)
     rows = [{name: float(value) for name, value in row.items()} for row in read_csv(run / "metrics.csv")]
     config = read_json(run / "config.json")
-    return {"settings": {name: config["settings"][name] for name in
-                         ("image_size", "epochs", "batch_size", "lr", "head_lr", "freeze", "schedule", "variant")},
+    kept = ("image_size", "epochs", "batch_size", "lr", "head_lr", "freeze", "schedule", "variant")
+    return {"settings": {name: config["settings"][name] for name in kept},
             "classes": config["classes"], "images": config["images"], "surroundings": config["surroundings"],
-            "errors": [row["val_top1_error"] for row in rows], "seconds": sum(row["seconds"] for row in rows), "date": date.today().isoformat()}
+            "errors": [row["val_top1_error"] for row in rows], "seconds": sum(row["seconds"] for row in rows),
+            "date": date.today().isoformat()}
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -89,15 +91,17 @@ def measure(options: argparse.Namespace) -> None:
         raise UserError(f"{data} must hold train/ and val/ with at least {LEARNT + 2} classes")
     first, first_json = options.work / "first" / "last.pt", options.out / "first.json"
     if not first.exists() or not first_json.exists():
-        found = train(options, part_of(data, options.work / "learnt", classes[:LEARNT]), options.work / "first", 0)
+        found = train(options, part_of(data, options.work / "learnt", classes[:LEARNT]),
+                      options.work / "first", 0)
         write_json(first_json, found)
         print(f"the first network: {found['errors'][-1]:.1%} error on {LEARNT} classes", flush=True)
-    for job in (Job(kind, pictures, seed) for seed in range(options.seeds) for pictures in PICTURES for kind in KINDS):
+    jobs = itertools.product(range(options.seeds), PICTURES, KINDS)
+    for job in (Job(kind, pictures, seed) for seed, pictures, kind in jobs):
         result = options.out / f"{job.name}.json"
         if result.exists():
             continue
         folder = part_of(data, options.work / "data" / job.name, classes[LEARNT:], job.pictures, job.seed)
-        more = [word for option in KINDS[job.kind] for word in ([option, first] if option == "--weights" else [option])]
+        more = [*KINDS[job.kind], *(["--weights", first] if job.kind != "from scratch" else [])]
         found = train(options, folder, options.work / "run", job.seed, *more)
         write_json(result, {"kind": job.kind, "pictures": job.pictures, "seed": job.seed, **found})
         print(f"{job.name}: {found['errors'][-1]:.1%} error, {found['seconds']:.0f} s", flush=True)
@@ -110,10 +114,11 @@ def report(out: Path) -> None:
     if not runs:
         raise UserError(f"there is no result in {out}: give --data")
     first = read_json(out / "first.json")
-    counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])} for run in runs]
+    counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])}
+               for run in runs]
     plots.few_pictures(counted, list(KINDS), out / "errors.png")
-    columns = ("training images per class", "way", "top-1 error", "lowest to highest", "seconds", "epochs", "batch",
-               "learning rate", "fc8's, times that", "seeds")
+    columns = ("training images per class", "way", "top-1 error", "lowest to highest", "seconds", "epochs",
+               "batch", "learning rate", "fc8's, times that", "seeds")
     rows = [row_of(group) for pictures in PICTURES for kind in KINDS
             if (group := [run for run in runs if (run["kind"], run["pictures"]) == (kind, pictures)])]
     fill(out, "runs", ["![errors](errors.png)", "", *table(columns, rows), conditions(first, runs)],
@@ -132,16 +137,17 @@ def row_of(group: list[dict[str, Any]]) -> Text:
 
 def conditions(first: dict[str, Any], runs: list[dict[str, Any]]) -> Text:
     settings, about, days = first["settings"], first["surroundings"], sorted(run["date"] for run in runs)
-    return text("fine-tuning.conditions",
-        settings["variant"], settings["image_size"], joined(first["classes"]), settings["epochs"], first["errors"][-1],
-        joined(runs[0]["classes"]), runs[0]["images"]["val"], joined(dict.fromkeys([days[0], days[-1]]), " to ", " 至 "),
-        about["cores"], about["device"], about["computed_in"], about["torch"], settings["image_size"])
+    return text("fine-tuning.conditions", settings["variant"], settings["image_size"],
+                joined(first["classes"]), settings["epochs"], first["errors"][-1], joined(runs[0]["classes"]),
+                runs[0]["images"]["val"], joined(dict.fromkeys([days[0], days[-1]]), " to ", " 至 "),
+                about["cores"], about["device"], about["computed_in"], about["torch"], settings["image_size"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
-    add("--data", type=typed_path, help="a folder with train/ and val/, ten classes (Imagenette); without it only table and plot")
+    add("--data", type=typed_path,
+        help="a folder with train/ and val/, ten classes (Imagenette); without it only table and plot")
     add("--out", type=typed_path, default=HERE / "fine-tuning", help="default results/fine-tuning")
     add("--work", type=typed_path, default=HERE / "runs" / "fine-tuning",
         help="runs and links (default results/runs/fine-tuning)")

@@ -1,9 +1,9 @@
 """The first steps of the text and of the code of 2012, with one difference after another.
 
-A run gives the standard deviation of every layer's result and of its gradient at the start, then the loss of each step. One
-in which learning has started (mean loss of the last 50 steps below 0.95 ln C) ends after 200 steps, and so does one that
-has a dead layer, of which no unit fires; any other goes on (`STEPS`; some of the first seed for
-`LONGER`).
+A run gives the standard deviation of every layer's result and of its gradient at the start, then the loss of
+each step. One in which learning has started (mean loss of the last 50 steps below 0.95 ln C) ends after 200
+steps, and so does one that has a dead layer, of which no unit fires; any other goes on (`STEPS`; some of the
+first seed for `LONGER`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from results.pages import Text, joined, term, named, row, say, text
 from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 
 BATCH, RATE = 128, 0.01
+Line = list[tuple[float, float]]   # of a figure
 ALIVE, ALIVE_STEPS, PIECE = 0.95, 200, 50
 
 BEFORE = {name: design.order.replace("flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
@@ -95,7 +96,7 @@ DECISIVE = ("as it is", "inverted dropout", "dropout before fc6, fc7", "no dropo
 # ------------------------------------------------------------------- steps
 
 class EvenBatches(TrainingBatches):
-    """Each class as often as any other in every batch, if their size is a multiple of the number of classes."""
+    """Each class equally often in every batch, if their size is a multiple of the number of classes."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -112,7 +113,8 @@ class Steps:
     """A network on its way, one batch after the other, without end."""
 
     def __init__(self, pack: Pack, size: int, variant: str, difference: Difference, seed: int, rate: float,
-                 dtype: torch.dtype, batch: int = BATCH, kind: type[TrainingBatches] = TrainingBatches) -> None:
+                 dtype: torch.dtype, batch: int = BATCH,
+                 kind: type[TrainingBatches] = TrainingBatches) -> None:
         self.pack, self.seed, self.dtype, self.kind = pack, seed, dtype, kind
         self.rate, self.warmup = rate, difference.warmup
         torch.manual_seed(seed)
@@ -164,9 +166,9 @@ def steps_of(unit: Unit, place: Place, rate: float | None = None) -> Steps:
     difference = DIFFERENCES[config["variant"]][config["difference"]]
     pack = place.pack(unit.data, config["image_size"])
     pack = some_classes(pack, range(min(config["classes"], len(pack.classes))))
-    return Steps(pack, config["image_size"], config["variant"], difference, unit.seed, rate or difference.rate,
-                 choose_precision(config["precision"], CPU), config["batch"],
-                 EvenBatches if config.get("even") else TrainingBatches)
+    kind = EvenBatches if config.get("even") else TrainingBatches
+    return Steps(pack, config["image_size"], config["variant"], difference, unit.seed,
+                 rate or difference.rate, choose_precision(config["precision"], CPU), config["batch"], kind)
 
 
 def some_classes(pack: Pack, classes: Sequence[int]) -> Pack:
@@ -176,7 +178,8 @@ def some_classes(pack: Pack, classes: Sequence[int]) -> Pack:
     chosen = {part: np.flatnonzero(np.isin(labels, classes)) for part, labels in pack.labels.items()}
     return replace(pack, classes=[pack.classes[label] for label in classes],
                    images={part: images[chosen[part]] for part, images in pack.images.items()},
-                   labels={part: np.searchsorted(classes, labels[chosen[part]]) for part, labels in pack.labels.items()})
+                   labels={part: np.searchsorted(classes, labels[chosen[part]])
+                           for part, labels in pack.labels.items()})
 
 
 # ------------------------------------------------------------------- one run
@@ -192,13 +195,15 @@ def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
         return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run)}
 
     guess = math.log(run.model.num_classes)
-    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE), {"model": run.model, "optimizer": run.optimizer}, a_piece,
+    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE),
+                  {"model": run.model, "optimizer": run.optimizer}, a_piece,
                   lambda rows: settled(rows, guess))
     losses = [loss for row in rows for loss in row["losses"]]
     curve = [{"step": row["step"], "loss": sum(row["losses"]) / size, "firing": row["firing"],
               "seconds": row["seconds"]} for row in rows]
     return {"result": {"precision": str(run.dtype), "guessing": guess, "alive_at": alive_at(losses, guess),
-                       "dead": dead(rows), "start": start, "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
+                       "dead": dead(rows), "start": start,
+                       "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
 
 
 def settled(rows: list[dict[str, Any]], guess: float) -> bool:
@@ -278,12 +283,12 @@ def found_of(place: Place, variant: str, name: str, size: int, classes: int) -> 
     return place.found_all(first_unit(variant, name, seed, size, classes) for seed in range(3))
 
 
-def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[list[tuple[float, float]]]]:
+def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[Line]]:
     return {name: [loss_line(content) for content in contents] for name in DECISIVE
             if (contents := found_of(place, variant, name, size, classes))}
 
 
-def loss_line(content: dict[str, Any]) -> list[tuple[float, float]]:
+def loss_line(content: dict[str, Any]) -> Line:
     """(step, loss / ln C): the first steps one by one, then means over more and more, then over fifty."""
     first, guess = content["result"]["first_losses"], content["result"]["guessing"]
     ends = sorted({round(1.15 ** power) for power in range(64)} & set(range(1, len(first) + 1)))

@@ -1,10 +1,11 @@
-"""How far apart pictures are in each layer, from the first step until the loss sees it; and what works against it.
+"""How far apart images are in each layer, from the first step until the loss shows it; what works against.
 
-At the start fc7 is nearly the same for every picture. In the code it differs from one to the next by a fiftieth of its
-height; in the text, whose conv3 to conv5 begin three times smaller, by a thousandth. Each layer's differences feed its neighbours'
-gradients, so they grow slowly at first and then all at once. Two things do not wait. The fade (head.py) lowers fc7 until little of what
-differs passes its ReLU, in the code as in the text; batches with each class equally often have less of it. And weight decay makes every layer shorter, by
-rate x decay / (1 - momentum) of its length with each step.
+At the start fc7 is nearly the same for every image. In `as-trained` it differs from one to the next by a
+fiftieth of its height; in `as-written`, whose conv3 to conv5 begin three times smaller, by a thousandth. Each
+layer's differences feed its neighbours' gradients, so they grow slowly at first and then all at once. Two
+things do not wait. The fade (head.py) lowers fc7 until little of what differs passes its ReLU, in both
+networks; batches with each class equally often have less of it. And weight decay makes every layer shorter,
+by rate x decay / (1 - momentum) of its length with each step.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ class Growth(NamedTuple):
     even: bool = False   # each class equally often in every batch
 
     def unit(self, seed: int) -> Unit:
-        return unit_of("growth", growth, 14, self.variant, self.difference, CLASSES, seed, BATCH, self.even, steps=STEPS)
+        return unit_of("growth", growth, 14, self.variant, self.difference, CLASSES, seed, BATCH, self.even,
+                       steps=STEPS)
 
     @property
     def title(self) -> str:
         return f"{self.variant}, {self.difference}" + (", classes equally often" if self.even else "")
 
 
-GROWTHS = [Growth("as-trained", "as it is"), Growth("as-written", "as it is"), Growth("as-written", "no weight decay"),
-           Growth("as-written", "as it is", even=True), Growth("as-written", "no weight decay", even=True)]
+GROWTHS = [Growth("as-trained", "as it is"), Growth("as-written", "as it is"),
+           Growth("as-written", "no weight decay"), Growth("as-written", "as it is", even=True),
+           Growth("as-written", "no weight decay", even=True)]
 
 
 def growth(unit: Unit, place: Place) -> dict[str, Any]:
@@ -52,17 +55,19 @@ def growth(unit: Unit, place: Place) -> dict[str, Any]:
         losses = run.losses(len(rows) * size, size)
         return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run), **apart(run)}
 
-    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE), {"model": run.model, "optimizer": run.optimizer},
-                  a_piece, lambda rows: settled(rows, guess))
+    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE),
+                  {"model": run.model, "optimizer": run.optimizer}, a_piece,
+                  lambda rows: settled(rows, guess))
     alive = alive_at([loss for row in rows for loss in row["losses"]], guess)
     return {"result": {"alive_at": alive, "guessing": guess, "start": start},
-            "curve": [{"step": row.pop("step"), "loss": sum(row.pop("losses")) / size, **row} for row in rows]}
+            "curve": [{"step": row.pop("step"), "loss": sum(row.pop("losses")) / size, **row}
+                      for row in rows]}
 
 
 @torch.no_grad()
 def apart(run: Steps) -> dict[str, Any]:
-    """The standard deviation of each layer's result from picture to picture (the mean of its units'), and the mean of
-    fc7, both before ReLU and without dropout."""
+    """The standard deviation of each layer's result from picture to picture (the mean of its units'), and the
+    mean of fc7, both before ReLU and without dropout."""
     run.model.eval()
     with layers_seen(run.model) as found:
         run.model(run.sample().images)
@@ -90,8 +95,8 @@ def growth_rows(place: Place) -> list[Text]:
     for one in GROWTHS:
         if first := place.found(one.unit(0)):
             by_step = {0: first["result"]["start"]} | {at["step"]: at for at in first["curve"]}
-            cells = [f"{by_step[step]['apart']['fc7']:.2g} / {by_step[step]['mean_of_fc7']:.2f}" if step in by_step else ""
-                     for step in LOOK_AT]
+            seen = [by_step.get(step) for step in LOOK_AT]
+            cells = (f"{at['apart']['fc7']:.2g} / {at['mean_of_fc7']:.2f}" if at else "" for at in seen)
             drawn = EVENLY if one.even else AT_RANDOM
             rows.append(row(one.variant, named(one.difference), drawn, *cells,
                             joined(seen_by(content["curve"]) for content in found_of(place, one))))
@@ -99,7 +104,7 @@ def growth_rows(place: Place) -> list[Text]:
 
 
 def seen_by(curve: list[dict[str, Any]]) -> Text | str:
-    """The first step by which images are `SEEN` apart in fc8; about there the loss falls below that of chance level."""
+    """The first step by which images are `SEEN` apart in fc8; about there the loss leaves chance level."""
     step = next((row["step"] for row in curve if row["apart"]["fc8"] >= SEEN), None)
     return text("growth.not by", curve[-1]["step"]) if step is None else str(step)
 
@@ -107,6 +112,6 @@ def seen_by(curve: list[dict[str, Any]]) -> Text | str:
 def growth_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
     """By step, how far apart pictures are in fc8."""
     lines = {one.title: [[(0, content["result"]["start"]["apart"]["fc8"]),
-                          *((row["step"], row["apart"]["fc8"]) for row in content["curve"])] for content in contents]
-             for one in GROWTHS if (contents := found_of(place, one))}
+                          *((row["step"], row["apart"]["fc8"]) for row in content["curve"])]
+                         for content in contents] for one in GROWTHS if (contents := found_of(place, one))}
     return {f"{CLASSES} classes, batch {BATCH}": lines} if lines else {}

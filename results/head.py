@@ -1,26 +1,26 @@
 """Why the first steps break the network, and from which rate on.
 
-Biases of 1 make fc7 nearly the same vector h for every picture at first, and what fc8 gets from it nearly the same
-logits. For softmax over C classes, batches of B pictures and momentum m, two things can follow.
+Biases of 1 make fc7 nearly the same vector h for every picture at first, and what fc8 gets from it nearly the
+same logits. For softmax over C classes, batches of B pictures and momentum m, two things can follow.
 
 The swing (DESIGN.md's idea). Along h the loss has the curvature |h|^2 / C, and descent is stable only while
 rate x curvature < 2 (1 + m). Few classes lower this limit.
 
-The fade. By chance a batch has one class more often than another, and its gradient moves the logits of all pictures
-alike, through fc8's weights along h (call them w). Noise lengthens w until descent shortens it as much. But the loss
-depends on the product of w and |h| alone, so w . dL/dw = |h| dL/d|h|: the pull that shortens w shortens h, too.
-With |dL/dw|^2 = |h|^2 (1 - 1 / C) / B from the noise, fc7 loses in each step the part
-rate^2 |h6|^2 keep^2 (1 - 1 / C) / (2 B (1 - m)^2) of its length, where h6 is the mean of fc6 as fc7 sees it and keep the mean
-of fc7's mask. If that is more than (1 - sqrt m) / (1 + sqrt m), momentum carries fc7 beyond 0, where its units do
-not fire and nothing calls them back. More classes do not help.
+The fade. By chance a batch has one class more often than another, and its gradient moves the logits of all
+pictures alike, through fc8's weights along h (call them w). Noise lengthens w until descent shortens it as
+much. But the loss depends on the product of w and |h| alone, so w . dL/dw = |h| dL/d|h|: the pull that
+shortens w shortens h, too. With |dL/dw|^2 = |h|^2 (1 - 1 / C) / B from the noise, fc7 loses in each step the
+part rate^2 |h6|^2 keep^2 (1 - 1 / C) / (2 B (1 - m)^2) of its length, where h6 is the mean of fc6 as fc7 sees
+it and keep the mean of fc7's mask. If that is more than (1 - sqrt m) / (1 + sqrt m), momentum carries fc7
+beyond 0, where its units do not fire and nothing calls them back. More classes do not help.
 
-`head_alone` has both: the two layers, without pictures. Batches with each class equally often have no such noise
-(what is left then comes from fc8's random weights, which make logits unequal at the start).
+`head_alone` has both: the two layers, without pictures. Batches with each class equally often have no such
+noise (what is left then comes from fc8's random weights, which make logits unequal at the start).
 
-`curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products with its
-Hessian) on a fixed batch, and the rate that each predicts. `fading`: the first 60, with |h|^2 at each, batches
-drawn at random or evenly (each class equally often). `limit`: the largest rate that fc7 survives, by bisection, for 2,
-10 and 200 classes and such batches.
+`curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products
+with its Hessian) on a fixed batch, and the rate that each predicts. `fading`: the first 60, with |h|^2 at
+each, batches drawn at random or evenly (each class equally often). `limit`: the largest rate that fc7
+survives, by bisection, for 2, 10 and 200 classes and such batches.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ BIAS_RATE = 2.0   # as-trained: biases learn at twice the rate
 OVERSHOOT = (1 - MOMENTUM ** 0.5) / (1 + MOMENTUM ** 0.5)
 CLASSES = (2, 10, 200)
 NAMES = ("as it is", "inverted dropout", "no dropout")
-CASES = [*(("as-trained", name) for name in NAMES), ("as-written", "as it is"), ("as-written", "inverted dropout")]
+CASES = [*(("as-trained", name) for name in NAMES), ("as-written", "as it is"),
+         ("as-written", "inverted dropout")]
 
 
 # ------------------------------------------------------------------- curvature
@@ -85,7 +86,7 @@ def head(run: Steps, batch: Batch) -> dict[str, float]:
         logits = run.model(batch.images)
     hook.remove()
     mean, p = seen[0].mean(0), logits.softmax(1)
-    spread = torch.diag(p.mean(0)) - p.T @ p / len(p)   # of the classes; 1 / C times a projection while p is flat
+    spread = torch.diag(p.mean(0)) - p.T @ p / len(p)   # 1 / C times a projection while p is flat
     square = mean.pow(2).sum().item() + run.recipe.bias_rate
     return {"loss": F.cross_entropy(logits, batch.labels).item(), "logits_std": logits.std().item(),
             "mean_of_fc7": seen[0].mean().item(), "square_of_mean": mean.pow(2).sum().item(),
@@ -94,7 +95,8 @@ def head(run: Steps, batch: Batch) -> dict[str, float]:
             "head_curvature_of_p": square * torch.linalg.eigvalsh(spread)[-1].item()}
 
 
-def largest_curvature(run: Steps, batch: Batch, start: Tensor | None, iterations: int) -> tuple[float, Tensor]:
+def largest_curvature(run: Steps, batch: Batch, start: Tensor | None,
+                      iterations: int) -> tuple[float, Tensor]:
     """The largest eigenvalue of the loss's Hessian and its direction, all parameters in one vector.
 
     Plain power iteration would mix it with negative eigenvalues of like size. So each turn takes the best
@@ -117,7 +119,8 @@ def largest_curvature(run: Steps, batch: Batch, start: Tensor | None, iterations
             break
         small = torch.stack([torch.stack([one @ product for _, product in pairs]) for one, _ in pairs])
         best = torch.linalg.eigh((small + small.T) / 2).eigenvectors[:, -1]
-        basis = [mixture(pairs, best), mixture(pairs[1:], best[1:])]   # where we are, and the step that led there
+        # where we are, and the step that led there
+        basis = [mixture(pairs, best), mixture(pairs[1:], best[1:])]
     v, hv = basis[0]
     return (v @ hv / (v @ v)).item(), v
 
@@ -152,7 +155,8 @@ def hessian_times(run: Steps, batch: Batch, direction: Tensor, size: float = 1e-
 def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
     """The scaled gradient, a step away; the weights are as they were, afterwards."""
     parameters = list(run.model.parameters())
-    factors = {id(parameter): group["factor"] for group in run.optimizer.param_groups for parameter in group["params"]}
+    factors = {id(parameter): group["factor"] for group in run.optimizer.param_groups
+               for parameter in group["params"]}
     scale = torch.cat([torch.full((one.numel(),), factors[id(one)] ** 0.5) for one in parameters])
     kept = [parameter.detach().clone() for parameter in parameters]
     if step is not None:
@@ -183,8 +187,8 @@ class Fade(NamedTuple):
     even: bool = False   # each class equally often in every batch
 
     def units(self) -> list[Unit]:
-        return [unit_of("fading", fading, 0.003 * self.batch, "as-trained", self.difference, self.classes, seed,
-                        self.batch, self.even, rate=self.rate) for seed in range(3)]
+        return [unit_of("fading", fading, 0.003 * self.batch, "as-trained", self.difference, self.classes,
+                        seed, self.batch, self.even, rate=self.rate) for seed in range(3)]
 
 
 FADES = [Fade("no dropout", 200, 0.002), Fade("no dropout", 200, 0.004), Fade("no dropout", 200, 0.008),
@@ -197,8 +201,8 @@ FADES = [Fade("no dropout", 200, 0.002), Fade("no dropout", 200, 0.004), Fade("n
 
 
 def fading(unit: Unit, place: Place) -> dict[str, Any]:
-    """What fc7 and fc8 see in each step: the squared lengths of the means of fc6 and fc7; and the share of fc7's units
-    whose mean, before ReLU, is below 0."""
+    """What fc7 and fc8 see in each step: the squared lengths of the means of fc6 and fc7; and the share of
+    fc7's units whose mean, before ReLU, is below 0."""
     run = steps_of(unit, place, unit.config["rate"])
     seen: dict[str, float] = {}
 
@@ -207,7 +211,7 @@ def fading(unit: Unit, place: Place) -> dict[str, Any]:
 
     run.model.fc7.register_forward_hook(lambda module, inputs, output: seen.update(
         square_of_h6=square(inputs), below=(output.detach().float().mean(0) < 0).float().mean().item()))
-    run.model.fc8.register_forward_hook(lambda module, inputs, output: seen.update(square_of_h=square(inputs)))
+    run.model.fc8.register_forward_hook(lambda module, inputs, _: seen.update(square_of_h=square(inputs)))
     curve, count = [], place.few(FADE_STEPS, TOY_STEPS)
     for step, batch in run.batches(0):
         if step == count:
@@ -220,8 +224,8 @@ def fading(unit: Unit, place: Place) -> dict[str, Any]:
 
 
 def part_lost(squares: list[float]) -> float | None:
-    """The part of its length that a vector loses in each step, from the tenth to where a tenth of its square is left;
-    None if that is at once."""
+    """The part of its length that a vector loses in each step, from the tenth to where a tenth of its square
+    is left; None if that is at once."""
     ends = [step for step, square in enumerate(squares) if square < squares[0] / 10]
     lengths = np.log(squares[FADE_FROM:ends[0] if ends else None]) / 2
     return float(-np.polyfit(np.arange(len(lengths)), lengths, 1)[0]) if len(lengths) > 2 else None
@@ -234,15 +238,17 @@ LIMIT_STEPS, SURVIVES = 100, 0.1
 
 
 def limit(unit: Unit, place: Place) -> dict[str, Any]:
-    """Bisection over `RATES`. A rate is survived if, after 100 steps, at least a tenth of fc7's units fire for some
-    image. Whether the loss falls within so few steps tells slow from fast, too, so it is kept but does not count."""
+    """Bisection over `RATES`. A rate is survived if, after 100 steps, at least a tenth of fc7's units fire
+    for some image. Whether the loss falls within so few steps tells slow from fast, too, so it is kept but
+    does not count."""
     def a_trial(rows: list[dict[str, Any]]) -> dict[str, Any]:
         index = sum(bracket(rows)) // 2
         run = steps_of(unit, place, RATES[index])
         losses = run.losses(0, place.few(LIMIT_STEPS, TOY_STEPS))
         last, share = losses[-50:], firing(run)["fc7"]
-        return {"index": index, "rate": RATES[index], "highest_loss": max(losses), "loss": sum(last) / len(last),
-                "firing": share, "survived": math.isfinite(losses[-1]) and share >= SURVIVES}
+        return {"index": index, "rate": RATES[index], "highest_loss": max(losses),
+                "loss": sum(last) / len(last), "firing": share,
+                "survived": math.isfinite(losses[-1]) and share >= SURVIVES}
 
     rows = pieces(unit, place, len(RATES), {}, a_trial, lambda rows: bracket(rows)[1] - bracket(rows)[0] == 1)
     low, high = bracket(rows)
@@ -272,7 +278,8 @@ class Start:
 
     def part_lost(self, rate: float, batch: int, classes: int) -> float:
         """The part of its length that fc7 loses in each step, by the noise of the classes' frequencies."""
-        return ((rate * self.keep / (1 - MOMENTUM)) ** 2 * (self.square_of_h6 + BIAS_RATE) * (1 - 1 / classes) / (2 * batch))
+        noise = (rate * self.keep / (1 - MOMENTUM)) ** 2 * (self.square_of_h6 + BIAS_RATE) * (1 - 1 / classes)
+        return noise / (2 * batch)
 
     def fade(self, batch: int, classes: int) -> float:
         """The rate above which fc7 fades beyond 0."""
@@ -286,8 +293,8 @@ class Start:
 
 
 def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool = False) -> np.ndarray:
-    """fc7 and fc8 without pictures: one number for the height of fc7, 1 at first, and fc8's weights along it, with
-    std 0.01, for labels drawn by chance. The height before each step, (steps, seeds)."""
+    """fc7 and fc8 without pictures: one number for the height of fc7, 1 at first, and fc8's weights along it,
+    with std 0.01, for labels drawn by chance. The height before each step, (steps, seeds)."""
     chance, seeds = np.random.default_rng(0), 11
     weight = chance.normal(0, 0.01, (seeds, classes))
     height, weight_speed, height_speed, heights = np.ones((seeds, 1)), 0.0, 0.0, []
@@ -300,7 +307,8 @@ def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool =
         if not even:
             shares = chance.multinomial(batch, np.full(classes, 1 / classes), seeds) / batch
         wrong = p / p.sum(1, keepdims=True) - shares
-        pull = (wrong * weight).sum(1, keepdims=True) * start.keep ** 2 * (start.square_of_h6 + BIAS_RATE) / length * (height > 0)
+        pull = (wrong * weight).sum(1, keepdims=True) * start.keep ** 2 * (start.square_of_h6 + BIAS_RATE)
+        pull = pull / length * (height > 0)
         weight_speed = MOMENTUM * weight_speed - rate * length * height.clip(0) * wrong
         height_speed = MOMENTUM * height_speed - rate * pull
         weight, height = weight + weight_speed, height + height_speed
@@ -310,7 +318,7 @@ def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool =
 # ------------------------------------------------------------------- the units
 
 def curvature_unit(variant: str, name: str, classes: int, seed: int) -> Unit:
-    return unit_of("curvature", curvature, 1.6, variant, name, classes, seed, precision="fp32")   # small differences
+    return unit_of("curvature", curvature, 1.6, variant, name, classes, seed, precision="fp32")
 
 
 def limit_unit(name: str, classes: int, seed: int, batch: int = BATCH, even: bool = False) -> Unit:
@@ -335,7 +343,8 @@ def drawn(classes: int) -> list[tuple[int, bool]]:
 
 def units(seed: int) -> list[Unit]:
     return [*(curvature_unit(*case, classes, seed) for case in CASES for classes in CLASSES),
-            *(limit_unit(name, classes, seed, *batch) for name in NAMES for classes in CLASSES for batch in drawn(classes)),
+            *(limit_unit(name, classes, seed, *batch) for name in NAMES for classes in CLASSES
+              for batch in drawn(classes)),
             *(fade.units()[seed] for fade in FADES)]
 
 
@@ -359,8 +368,10 @@ def curvature_rows(place: Place) -> list[Text]:
 
 def start_of(place: Place, name: str) -> Start | None:
     """From the runs with 200 classes: fc6 and fc7 hardly depend on the pictures yet."""
-    found = [one for fade in FADES if (fade.difference, fade.batch) == (name, BATCH) for one in results_of(place, fade.units())]
-    squares = [sum(one[what] for one in found) / len(found) for what in ("square_of_h", "square_of_h6") if found]
+    found = [one for fade in FADES if (fade.difference, fade.batch) == (name, BATCH)
+             for one in results_of(place, fade.units())]
+    squares = [sum(one[what] for one in found) / len(found) for what in ("square_of_h", "square_of_h6")
+               if found]
     return Start(*squares, keep=Dropout.keep if name == "as it is" else 1.0) if found else None
 
 
@@ -399,9 +410,10 @@ def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, floa
         lines = {}
         for what, which in (("survived", 0), ("survived, classes equally often", -1)):
             found = [survived(place, name, classes, *drawn(classes)[which]) for classes in CLASSES]
-            lines[what] = [list(zip(CLASSES, rates)) for rates in zip(*found) if all(rates)]   # a line for each seed
+            lines[what] = [list(zip(CLASSES, rates)) for rates in zip(*found) if all(rates)]
         if (start := start_of(place, name)) and any(lines.values()):
-            predicted = zip(*((start.swing(classes), start.fade(BATCH, classes), start.alone(BATCH, classes)) for classes in CLASSES))
+            predicted = zip(*((start.swing(classes), start.fade(BATCH, classes), start.alone(BATCH, classes))
+                              for classes in CLASSES))
             panels[name] = {what: seeds for what, seeds in lines.items() if seeds} | {
                 what: [list(zip(CLASSES, rates))] for what, rates in zip(PREDICTED, predicted)}
     return panels
@@ -427,7 +439,8 @@ def fading_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, flo
     for fade in FADES:
         contents = place.found_all(fade.units())
         if contents and fade._replace(even=True) in FADES:
-            panel = panels.setdefault(f"{fade.difference}, {fade.classes} classes, rate {fade.rate:g}, batch {fade.batch}", {})
+            title = f"{fade.difference}, {fade.classes} classes, rate {fade.rate:g}, batch {fade.batch}"
+            panel = panels.setdefault(title, {})
             squares = [[row["square_of_h"] for row in content["curve"]] for content in contents]
             panel["each class equally often" if fade.even else "classes drawn at random"] = [
                 [(step, square / values[0]) for step, square in enumerate(values)] for values in squares]

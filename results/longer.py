@@ -1,14 +1,16 @@
-"""Sixty epochs instead of twelve, for the claims that were too small to show. Rules and settings fixed before the first run.
+"""Sixty epochs instead of twelve, for claims with small effects. Rules fixed before the first run.
 
-Imagenette at 64 px as in ablations.py, five seeds a side, but 60 epochs, fp32, and drops of the learning rate at 60 and 84%
-of them. Every case records both errors without augmentation and dropout (`train_`, `val_`), and the curve.
+Imagenette at 64 px as in ablations.py, five seeds a side, but 60 epochs, fp32, and drops of the learning rate
+at 60 and 84% of them. Every case records both errors without augmentation and dropout (`train_`, `val_`), and
+the curve.
 
-- C17, dropout: biases of 0.1 on both sides, since with 1 learning does not start without it. Judged as before (the gap, and the
-  epochs to 50% training error), with the first epoch at which the side without reaches the best validation error of the side with.
+- C17, dropout: biases of 0.1 on both sides, since with 1 learning does not start without it. Judged as before
+  (the gap, and the epochs to 50% training error), with the first epoch at which the side without reaches the
+  best validation error of the side with.
 - C13, crops and mirror images: as before, the gap; and the validation error.
 - C19, weight decay: 0 and 5e-3 beside the recipe's 5e-4; training error without less with.
-- C21, the paper's own rule: `plateau` and a constant learning rate, steered by 15% of the training images, held out on both
-  sides, and measured on the validation part that neither sees.
+- C21, the paper's own rule: `plateau` and a constant learning rate, steered by 15% of the training images,
+  held out on both sides, and measured on the validation part that neither sees.
 - C15, colour noise: none; without the division by 1.1; switched off for the last third, as in the release.
 """
 
@@ -63,7 +65,8 @@ class LongRun(ablations.CaseRun):
 
 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
-    run, pack, finite = ablations.trained(unit, place, CASES[unit.case], SETTINGS, partial(LongRun, unit.case))
+    run, pack, finite = ablations.trained(unit, place, CASES[unit.case], SETTINGS,
+                                          partial(LongRun, unit.case))
     if run.settings.val_fraction:   # what steered the schedule does not measure it
         pack = place.pack(unit.data, SETTINGS.image_size)
     result: dict[str, Any] = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch}

@@ -1,5 +1,5 @@
-"""What the pages of results/ share: texts in English and Chinese, made side by side from the same numbers (their words
-stand in texts.toml); tables; and the filled part of a page between two marks."""
+"""What the pages of results/ share: texts in English and Chinese, made side by side from the same numbers
+(their words stand in texts.toml); tables; and the filled part of a page between two marks."""
 
 from __future__ import annotations
 
@@ -57,6 +57,10 @@ def joined(parts: Iterable[Text | str], en: str = ", ", zh: str = "、") -> Text
     return say(en.join(["{}"] * len(parts)), zh.join(["{}"] * len(parts)), *parts)
 
 
+def listed(parts: Iterable[Text | str]) -> Text:
+    return joined(parts, "; ", "；")
+
+
 def row(*cells: Any) -> Text:
     """A row of a table."""
     line = "| {} " * len(cells) + "|"
@@ -85,8 +89,9 @@ def anchor(title: Text) -> Text:
 
 
 def fill(folder: Path, mark: str, lines: Sequence[Text | str], title: Text | str = "") -> None:
-    """Writes `lines` into both pages of a folder, between `<!-- mark -->` and `<!-- /mark -->` (of `claim C8`:
-    `<!-- /claim -->`), and leaves what people wrote around them. A page that does not exist yet begins with its title."""
+    """Writes `lines` into both pages of a folder, between `<!-- mark -->` and `<!-- /mark -->` (of `claim
+    C8`: `<!-- /claim -->`), and leaves what people wrote around them. A page that does not exist yet begins
+    with its title."""
     end = f"<!-- /{mark.split()[0]} -->"
     for language, name in PAGES.items():
         page, made = folder / name, "".join(f"{in_language(line, language)}\n" for line in lines)
@@ -94,8 +99,8 @@ def fill(folder: Path, mark: str, lines: Sequence[Text | str], title: Text | str
         text = page.read_text("utf-8") if page.exists() else f"# {in_language(title, language)}\n\n{empty}"
         if f"<!-- {mark} -->" not in text:
             text += f"\n{empty}"
-        write_text(page, re.sub(rf"(<!-- {mark} -->\n).*?({end})", lambda match: match[1] + made + match[2], text,
-                                flags=re.S))
+        filled = re.compile(rf"(<!-- {mark} -->\n).*?({end})", re.S)
+        write_text(page, filled.sub(lambda match: match[1] + made + match[2], text))
 
 
 def picture(folder: Path, name: str) -> list[str]:

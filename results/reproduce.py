@@ -3,10 +3,10 @@
     python -m results.reproduce list [ID...]                       units, minutes, claims, what is done
     python -m results.reproduce run C9 C10 --imagenette DIR        what these two need
     python -m results.reproduce run all --imagenette DIR --cifar10 DIR --tiny DIR
-    python -m results.reproduce table                              README.md and the plots, from the JSON files
+    python -m results.reproduce table                              the pages and plots, from the JSON files
 
-A unit is one training run; it leaves a small JSON file in results/experiments/, is skipped where that
-exists, and goes on where it was stopped (Ctrl-C, or --minutes). Start `run all` in two terminals, each with
+A unit is one training run; it leaves a small JSON file in results/experiments/, is skipped where that exists,
+and goes on where it was stopped (Ctrl-C, or --minutes). Start `run all` in two terminals, each with
 OMP_NUM_THREADS=1, and they share the list. The claims and their rules stand in claims.py.
 """
 
@@ -27,25 +27,27 @@ from alexnet.training import Stopped
 from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, tiny,
                      units as running, what_breaks_it)
 from results.claims import CLAIMS, Finding, differences, val_error
-from results.pages import Text, anchor, fill, heading, joined, term, named, picture, row, say, table, text
+from results.pages import (Text, anchor, fill, heading, joined, listed, named, picture, row, say, table, term,
+                           text)
 from results.units import Place, Unit
-from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval, holm,
-                              p_value, t_interval)
+from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval,
+                              holm, p_value, t_interval)
 
 WAIT = 10   # seconds until we look again at what another process holds
 ORDER = sorted(CLAIMS, key=lambda name: int(name[1:]))
 STORIES = {"base": base_result, "what-breaks-it": what_breaks_it, "modern": modern}
 CASES = ablations.CASES
-FAILED_START = "no dropout"   # with biases of 1: what it measures is that learning does not start (what-breaks-it)
+# with biases of 1: what it measures is that learning does not start (what-breaks-it)
+FAILED_START = "no dropout"
 
 
 # ------------------------------------------------------------------- which units
 
 def all_units() -> list[Unit]:
     """In the order of `run all`: what a verdict waits for first, in threes of seeds; the longest last."""
-    first, more = split(ablations.units(), lambda unit: unit.seed < 3 or unit.case == "base" or unit.seed == 100)
+    first, more = split(ablations.units(), lambda unit: unit.seed in (0, 1, 2, 100) or unit.case == "base")
     decisive, rest = split(what_breaks_it.units(), what_breaks_it.decisive)
-    shown, decisive = split(decisive, lambda unit: unit.experiment.startswith("first-steps") and unit.seed == 0)
+    shown, decisive = split(decisive, lambda unit: unit.name.startswith("first-steps") and unit.seed == 0)
     return [*counting.units(), *shown, *first, *cifar_nets.units(), *decisive, *base_result.units(), *more,
             *modern.units(), *rest, *tiny.units(), *longer.units(), *base_result.large_units()]
 
@@ -69,9 +71,9 @@ def chosen(names: list[str]) -> list[Unit]:
         else:
             found = [unit for unit in everything if name in (unit.name, unit.experiment)]
         if not found and name not in CLAIMS:
+            experiments = ", ".join(sorted({unit.experiment for unit in everything}))
             raise UserError(f"nothing is called {name}; there is all, C1 ... C27, {', '.join(STORIES)}, "
-                            f"{', '.join(sorted({unit.experiment for unit in everything}))}, and each unit that "
-                            "`list` shows")
+                            f"{experiments}, and each unit that `list` shows")
         waiting = list(found)
         while waiting:
             unit = waiting.pop()
@@ -89,7 +91,8 @@ def show_list(units: list[Unit], place: Place) -> None:
         done = place.file(unit).exists()
         left += 0 if done else unit.minutes
         serves = [name for name in ORDER if unit in CLAIMS[name].units]
-        print(f"{'done' if done else '    '}  {unit.minutes:5.1f} min  {unit.name:58} {' '.join(serves)}".rstrip())
+        line = f"{'done' if done else '':4}  {unit.minutes:5.1f} min  {unit.name:58} {' '.join(serves)}"
+        print(line.rstrip())
     print(f"about {left / 60:.1f} hours are left on one thread, half of that on two (two terminals)")
 
 
@@ -124,7 +127,8 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
         if not progress:
             place.stop.wait(WAIT)   # another process has all that is left, or we have just failed
     if left:
-        print(f"{len(left)} units wait for some that failed ({', '.join(unit.name for unit in left[:3])} ...)", flush=True)
+        names = ", ".join(unit.name for unit in left[:3])
+        print(f"{len(left)} units wait for some that failed ({names} ...)", flush=True)
     return not failed
 
 
@@ -135,14 +139,15 @@ def write_pages(place: Place) -> None:
     if bars:
         plots.effects(bars, place.out / "ablations.png",
                       f"Top-1 error with the change less that without it, Imagenette, {ablations.SIZE} px, "
-                      f"{ablations.EPOCHS} epochs; 95% t intervals", "percentage points (right: the change hurts)")
+                      f"{ablations.EPOCHS} epochs; 95% t intervals",
+                      "percentage points (right: the change hurts)")
     draw_race(place)
     stories = [line for module in STORIES.values() for line in module.report(place)]
     findings = {name: CLAIMS[name].finding(place) for name in ORDER}
     title = term("Results")
     fill(place.out, "short", in_short(place, findings), title)
-    fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *longer.lines(place),
-                               *rule_lines(), *hours(place)], title)
+    fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place),
+                               *longer.lines(place), *rule_lines(), *hours(place)], title)
     if place.out == running.RESULTS:
         fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])
         for name in CLAIMS:
@@ -163,16 +168,16 @@ EFFECTS_TITLE = term("The ablations by their effect")
 
 def in_short(place: Place, findings: dict[str, Finding]) -> list[Text]:
     """What was found: the verdicts, the largest effects, and a sentence of each story."""
-    said = joined((say("**{}: {}** ({})", "**{}：{}**（{}）", one, len(names), joined(names))
-                   for one, names in by_verdict(findings).items()), "; ", "；")
+    said = listed(say("**{}: {}** ({})", "**{}：{}**（{}）", one, len(names), joined(names))
+                  for one, names in by_verdict(findings).items())
     partly = joined(name for name in ORDER if "(opposite: " in findings[name].verdict.en)
     opposite = text("results.partly", partly) if partly.en else ""
-    lines = [say("- [{}](#{}): {}.{}", "- [{}](#{})：{}。{}", CLAIMS_TITLE, anchor(CLAIMS_TITLE), said, opposite)]
+    lines = [text("results.all claims", CLAIMS_TITLE, anchor(CLAIMS_TITLE), said, opposite)]
     worst = [say("{} {:+.1f}", "{} {:+.1f}", change(name), 100 * interval.mean)
              for name, interval in effects(place) if interval.low > 0 and name != FAILED_START][:5]
     if worst:
         lines.append(text("results.largest effects", EFFECTS_TITLE, anchor(EFFECTS_TITLE),
-                         joined(worst, "; ", "；")))
+                         listed(worst)))
     return [*lines, *(say("- [{}](#{}): {}.", "- [{}](#{})：{}。", module.TITLE, anchor(module.TITLE), said)
                       for module in STORIES.values() if (said := module.in_short(place)))]
 
@@ -200,11 +205,12 @@ def effects(place: Place) -> list[tuple[str, Interval]]:
 def claims_lines(findings: dict[str, Finding]) -> list[Text | str]:
     """The table of all claims."""
     rule, fixed = (term("How each verdict follows"), term("What was fixed when"))
-    return [heading(CLAIMS_TITLE), "", text("results.how to read",
-        ablations.SIZE, ablations.EPOCHS, REPRODUCED, OPPOSITE, NOT_HERE, BY_CONSTRUCTION, anchor(rule), anchor(fixed)),
-        "", *table(("claim", "the paper", "found here", "verdict", "command"),
-                   [row(name, CLAIMS[name].says, one.found, one.verdict, f"`{CLAIMS[name].how()}`")
-                    for name, one in findings.items()])]
+    says = text("results.how to read", ablations.SIZE, ablations.EPOCHS, REPRODUCED, OPPOSITE, NOT_HERE,
+                BY_CONSTRUCTION, anchor(rule), anchor(fixed))
+    rows = [row(name, CLAIMS[name].says, one.found, one.verdict, f"`{CLAIMS[name].how()}`")
+            for name, one in findings.items()]
+    return [heading(CLAIMS_TITLE), "", says, "",
+            *table(("claim", "the paper", "found here", "verdict", "command"), rows)]
 
 
 def ablation_lines(place: Place) -> list[Text | str]:
@@ -233,8 +239,8 @@ def comparisons(place: Place) -> list[Text]:
     kept = [name for name in alone if adjusted[name] < 0.05]
     lost = [name for name in alone if name not in kept]
     return [text("results.comparisons",
-                len(values), len(shared), len(alone), len(kept), joined(map(named, kept), "; ", "；"), len(lost),
-                joined(map(named, lost), "; ", "；"))]
+                len(values), len(shared), len(alone), len(kept), listed(map(named, kept)), len(lost),
+                listed(map(named, lost)))]
 
 
 def rule_lines() -> list[Text | str]:
@@ -249,8 +255,7 @@ def hours(place: Place) -> list[Text]:
     dates = sorted(content["date"] for content in contents)
     shapes = sorted({(about["threads"], about["cores"], about["instructions"], about["torch"])
                      for about in (content["machine"] for content in contents)})
-    machines = joined((text("results.machine", *shape)
-                       for shape in shapes), "; ", "；")
+    machines = listed(text("results.machine", *shape) for shape in shapes)
     return [text("results.hours",
                 len(contents), sum(content["seconds"] for content in contents) / 3600, machines,
                 joined(dict.fromkeys([dates[0], dates[-1]]), " to ", " 至 "))]
@@ -267,7 +272,7 @@ def claim_line(name: str, finding: Finding) -> Text:
     files = [say("[results/{0}](../results/{0}){1}", "[results/{0}](../results/{0}){1}", file,
                  say(": {}", "：{}", joined(f"`{case}`" for case in cases)) if cases else "")
              for file, cases in one.experiments().items()]
-    where = text("results.experiment", joined(files, "; ", "；")) if files else ""
+    where = text("results.experiment", listed(files)) if files else ""
     return say("{} ({}): {}.{}", "{}（{}）：{}。{}", name, one.says, said, where)
 
 
@@ -278,8 +283,9 @@ def draw_race(place: Place) -> None:
              for activation in cifar_nets.RATES}
     if any(lines.values()):
         plots.curves({"CIFAR-10, four-layer net": {name: some for name, some in lines.items() if some}},
-                     place.out / "relu.png", "Figure 1: training error by nonlinearity, each at its best learning rate",
-                     "epoch", "training error, %", level=100 * cifar_nets.TARGET, log=(True, False))
+                     place.out / "relu.png",
+                     "Figure 1: training error by nonlinearity, each at its best learning rate", "epoch",
+                     "training error, %", level=100 * cifar_nets.TARGET, log=(True, False))
 
 
 # ------------------------------------------------------------------- the command line
@@ -290,10 +296,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="ID", help="for run and list: all, C1 ... C27, "
                         f"{', '.join(STORIES)}, an experiment or a unit")
     for name, what in running.DATA.items():
-        parser.add_argument(f"--{name}", metavar="DIR", type=typed_path, help=f"{what}: a folder with train/ and val/ or test/")
+        parser.add_argument(f"--{name}", metavar="DIR", type=typed_path,
+                            help=f"{what}: a folder with train/ and val/ or test/")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no new unit after so many")
-    parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS, help="default results/")
-    parser.add_argument("--toy", action="store_true", help="everything as small as can be, to see that it works; "
+    parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS,
+                        help="default results/")
+    parser.add_argument("--toy", action="store_true",
+                        help="everything as small as can be, to see that it works; "
                         "with an --out of its own")
     options = parser.parse_args(arguments)
     out = options.out.resolve()

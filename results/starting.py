@@ -1,22 +1,25 @@
-"""Does learning start, and what becomes of a network in which it starts late? Rules fixed before the first run.
+"""Does learning start, and what becomes of a network in which it starts late? Rules fixed before any run.
 
-first_steps.py has few seeds, and every run with ten classes there is Imagenette, every run with more Tiny-ImageNet. Here
-one thing changes at a time:
+first_steps.py has few seeds, and every run with ten classes there is Imagenette, every run with more
+Tiny-ImageNet. Here one thing changes at a time:
 
-- the data set: ten classes of Tiny-ImageNet (three draws of ten: seed s has draw s modulo 3), fifty (draw 0), all 200;
-  Imagenette; and Imagenette brought to 64 px first, as Tiny-ImageNet's images are (their JPEG compression is not imitated);
-- ten seeds for the networks as they are with Imagenette, ten and 200 classes of Tiny-ImageNet; nine with ten classes of
-  Tiny-ImageNet, three with Imagenette at 64 px for the practices (first_steps.py has Imagenette itself);
+- the data set: ten classes of Tiny-ImageNet (three draws of ten: seed s has draw s modulo 3), fifty (draw 0),
+  all 200; Imagenette; and Imagenette brought to 64 px first, as Tiny-ImageNet's images are (their JPEG
+  compression is not imitated);
+- ten seeds for the networks as they are with Imagenette, ten and 200 classes of Tiny-ImageNet; nine with ten
+  classes of Tiny-ImageNet, three with Imagenette at 64 px for the practices (first_steps.py has Imagenette
+  itself);
 - CaffeNet's constants (train_val.prototxt of BVLC's reference CaffeNet at commit 74bf4b7), three seeds.
 
-Learning **starts** at the step by which the mean loss of the last 50 steps is below 0.95 ln C, to stay there to the end of
-the run, which is at least 200 steps later. A run ends then; or after 2,000 steps (10,000: `as-written`, 200 classes, seeds 7,
-8, 9); or when some layer is dead: none of its units fired for any of 128 images, twice, 50 steps apart; or when the loss
-is no number. The loss of every step is stored. All batches have the same size: what is left at the end of an epoch is
-left out. The mean image and the colour components are those of the whole data set. Computed in fp32.
+Learning **starts** at the step by which the mean loss of the last 50 steps is below 0.95 ln C, to stay there
+to the end of the run, which is at least 200 steps later. A run ends then; or after 2,000 steps (10,000:
+`as-written`, 200 classes, seeds 7, 8, 9); or when some layer is dead: none of its units fired for any of 128
+images, twice, 50 steps apart; or when the loss is no number. The loss of every step is stored. All batches
+have the same size: what is left at the end of an epoch is left out. The mean image and the colour components
+are those of the whole data set. Computed in fp32.
 
-`endings`: 12 epochs of Imagenette with the base's schedule (ablations.py), for the two networks as they are and with each practice:
-errors at the end, and how many units of fc7 fire for any validation image.
+`endings`: 12 epochs of Imagenette with the base's schedule (ablations.py), for the two networks as they are
+and with each practice: errors at the end, and how many units of fc7 fire for any validation image.
 """
 
 from __future__ import annotations
@@ -105,15 +108,15 @@ def starting(unit: Unit, place: Place) -> dict[str, Any]:
         losses = [round(loss, 4) for loss in run.losses(len(rows) * size, size)]
         return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run)}
 
-    rows = pieces(unit, place, place.few(config["steps"] // PIECE), {"model": run.model, "optimizer": run.optimizer},
-                  a_piece, lambda rows: over(rows, guess))
+    rows = pieces(unit, place, place.few(config["steps"] // PIECE),
+                  {"model": run.model, "optimizer": run.optimizer}, a_piece, lambda rows: over(rows, guess))
     losses = list(takewhile(math.isfinite, losses_of(rows)))
     finite = len(losses) == len(rows) * size
     for one in rows:
         del one["losses"]
     return {"result": {"precision": str(run.dtype), "guessing": guess, "finite": finite, "dead": dead(rows),
-                       "starts_at": alive_at(losses, guess) if finite else None, "classes": pack.classes, "losses": losses},
-            "curve": rows}
+                       "starts_at": alive_at(losses, guess) if finite else None, "classes": pack.classes,
+                       "losses": losses}, "curve": rows}
 
 
 def losses_of(rows: list[dict[str, Any]]) -> list[float]:
@@ -164,10 +167,12 @@ def start_unit(name: str, variant: str, difference: str, seed: int, size: int = 
     long = name == "Tiny-ImageNet" and (variant, difference) == ("as-written", "as it is") and seed >= 7
     draw = seed % DRAWS if data_set.classes == 10 and data_set.all_classes > 10 else 0
     batch, steps = 2 * BATCH if variant == "caffe" else BATCH, LONG_STEPS if long else STEPS
-    config = {"data_set": name, "draw": draw, "variant": variant, "difference": difference, "image_size": size, "batch": batch,
-              "steps": steps, "precision": "fp32", **asdict(ALL[variant][difference])}
+    config = {"data_set": name, "draw": draw, "variant": variant, "difference": difference,
+              "image_size": size, "batch": batch, "steps": steps, "precision": "fp32",
+              **asdict(ALL[variant][difference])}
     case = f"{name}, {variant}, {difference}" + (f", {size} px" if size != 64 else "")
-    return Unit("starting", case, seed, config, starting, steps * STEP_MINUTES[size] * batch / BATCH, data_set.data)
+    return Unit("starting", case, seed, config, starting, steps * STEP_MINUTES[size] * batch / BATCH,
+                data_set.data)
 
 
 def end_unit(variant: str, difference: str, seed: int) -> Unit:
@@ -182,16 +187,19 @@ CONTROLS = ("Tiny-ImageNet, 10 classes", "Imagenette through 64 px")
 
 
 def units() -> list[Unit]:
-    """The networks as they are first, then what becomes of them, then the practices; what takes long comes last."""
+    """The networks as they are, then what becomes of them, then the practices; what takes long comes last."""
     few, more = range(FEW_SEEDS), range(FEW_SEEDS, SEEDS)
-    found = [start_unit(name, variant, "as it is", seed) for seed in few for name in CONTROLS for variant in DIFFERENCES]
-    found += [start_unit("Tiny-ImageNet, 50 classes", variant, "as it is", seed) for seed in few for variant in DIFFERENCES]
-    found += [start_unit(name, variant, "as it is", seed) for seed in range(SEEDS) for name in HEADLINE for variant in DIFFERENCES
-              if seed not in few or name not in CONTROLS]
+    found = [start_unit(name, variant, "as it is", seed) for seed in few for name in CONTROLS
+             for variant in DIFFERENCES]
+    found += [start_unit("Tiny-ImageNet, 50 classes", variant, "as it is", seed) for seed in few
+              for variant in DIFFERENCES]
+    found += [start_unit(name, variant, "as it is", seed) for seed in range(SEEDS) for name in HEADLINE
+              for variant in DIFFERENCES if seed not in few or name not in CONTROLS]
     found += [end_unit(*cell, seed) for seed in few for cell in CELLS]
-    found += [start_unit(name, *cell, seed) for seed in few for name in CONTROLS for cell in CELLS if cell[1] != "as it is"]
-    found += [start_unit(name, "caffe", "CaffeNet", seed, size) for size in (64, 128) for name in ("Imagenette", "Tiny-ImageNet")
-              for seed in few]
+    found += [start_unit(name, *cell, seed) for seed in few for name in CONTROLS for cell in CELLS
+              if cell[1] != "as it is"]
+    found += [start_unit(name, "caffe", "CaffeNet", seed, size) for size in (64, 128)
+              for name in ("Imagenette", "Tiny-ImageNet") for seed in few]
     return found + [start_unit("Tiny-ImageNet, 10 classes", *cell, seed) for seed in more if seed < 3 * DRAWS
                     for cell in CELLS if cell[1] != "as it is"]
 
@@ -203,7 +211,7 @@ def found_of(place: Place, name: str, variant: str, difference: str, size: int =
 
 
 def start_rows(place: Place) -> list[Text]:
-    """Of each cell: how many runs start within 2,000 steps, the share's interval, when, and what fires at the end."""
+    """Of each cell: how many runs start within 2,000 steps, the share's interval, when, and fc7."""
     rows = []
     cells = [(name, *cell, 64) for name in SETS for cell in CELLS]
     cells += [(name, "caffe", "CaffeNet", size) for size in (64, 128) for name in SETS]

@@ -1,8 +1,8 @@
-"""Ten times the data: Tiny-ImageNet, 100,000 images of 200 classes, 64 px. The base network, three seeds; rules fixed before
-the first run.
+"""Ten times the data: Tiny-ImageNet, 100,000 images of 200 classes, 64 px. The base network, three seeds;
+rules fixed before the first run.
 
-15 epochs with the schedule `steps`, fp32, measured on the 10,000 validation images after the last epoch: top-1 and
-top-5 error, one crop and ten. C24 rests on it: the five most probable of ten classes say little.
+15 epochs with the schedule `steps`, fp32, measured on the 10,000 validation images after the last epoch:
+top-1 and top-5 error, one crop and ten. C24 rests on it: the five most probable of ten classes say little.
 """
 
 from __future__ import annotations
@@ -27,4 +27,5 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
 
 
 def units() -> list[Unit]:
-    return [Unit("tiny-64", "base", seed, {**asdict(SETTINGS), "seed": seed}, compute, 90, "tiny") for seed in range(3)]
+    return [Unit("tiny-64", "base", seed, {**asdict(SETTINGS), "seed": seed}, compute, 90, "tiny")
+            for seed in range(3)]

@@ -33,7 +33,7 @@ from alexnet.images import square
 from alexnet.training import Stopped
 
 RESULTS = Path(__file__).resolve().parent
-DATA = {"imagenette": "photographs", "cifar10": "32 px", "tiny": "Tiny-ImageNet, 200 classes"}   # sets that units read
+DATA = {"imagenette": "photographs", "cifar10": "32 px", "tiny": "Tiny-ImageNet, 200 classes"}   # sets
 TOY_IMAGES, TOY_STEPS = 256, 3   # of a unit that is only tried
 CPU = torch.device("cpu")        # where all units run
 
@@ -76,23 +76,25 @@ class Place:
         return read_json(self.file(unit)) if self.file(unit).exists() else None
 
     def found_all(self, units: Iterable[Unit]) -> list[dict[str, Any]]:
-        """What those that were run found out. UserError where one was computed in bf16 and another was not: such numbers are
-        not compared."""
+        """What those that were run found out. UserError where one was computed in bf16 and another was not:
+        such numbers are not compared."""
         contents = [(self.file(unit), content) for unit in units if (content := self.found(unit))]
         kinds = {kind: path for path, content in contents if (kind := precision_of(content))}
         if len(kinds) > 1:
             (one, path), (other, other_path) = list(kinds.items())[:2]
-            raise UserError(f"{path} was computed in {one}, {other_path}, which it is compared with, in {other}: delete one, and "
-                            "run it on the other's kind of machine")
+            raise UserError(f"{path} was computed in {one}, {other_path}, which it is compared with, in "
+                            f"{other}: delete one, and run it on the other's kind of machine")
         return [content for _, content in contents]
 
-    def pack(self, data: str, image_size: int, val_fraction: float | None = None, through: int | None = None) -> Pack:
+    def pack(self, data: str, image_size: int, val_fraction: float | None = None,
+             through: int | None = None) -> Pack:
         """A data set in packed form; its images are brought to squares of `through` px first."""
         source = find_source(str(self.folders[data]), val_fraction)
         if through:
             open_large = source.open
-            source = replace(source, place=f"{source.place} through {through} px", identity=f"{source.identity} through {through} px",
-                             open=lambda item, side: Image.fromarray(square(open_large(item, through), through)))
+            source = replace(source, place=f"{source.place} through {through} px",
+                             identity=f"{source.identity} through {through} px",
+                             open=lambda item, _: Image.fromarray(square(open_large(item, through), through)))
         pack = packed(source, image_size, quiet=True, threads=torch.get_num_threads())
         return part_of(pack, TOY_IMAGES) if self.toy else pack
 
@@ -132,10 +134,11 @@ def run(unit: Unit, place: Place) -> bool:
         found = unit.compute(unit, place)
         curve = found.get("curve", [])
         seconds = sum(row.pop("seconds", 0.0) for row in curve) or time.perf_counter() - start
+        kind = unit.config.get("precision")
         write_text(place.file(unit), readable({
             "experiment": unit.experiment, "case": unit.case, "seed": unit.seed, "data": unit.data,
-            **({"precision": str(choose_precision(unit.config["precision"], CPU))} if "precision" in unit.config else {}),
-            "config": unit.config, "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
+            **({"precision": str(choose_precision(kind, CPU))} if kind else {}), "config": unit.config,
+            "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
             "date": date.today().isoformat(), "toy": place.toy, "machine": machine()}))
         shutil.rmtree(place.work(unit), ignore_errors=True)
         return True
@@ -144,7 +147,8 @@ def run(unit: Unit, place: Place) -> bool:
 def readable(content: dict[str, Any]) -> str:
     """JSON with one value on each line, but a list of numbers on one."""
     text = json.dumps(content, indent=2)
-    return re.sub(r"\[\s*[-\d.][-\d.,\seE+]*\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]", text) + "\n"
+    return re.sub(r"\[\s*[-\d.][-\d.,\seE+]*\]", lambda found: f"[{' '.join(found[0][1:-1].split())}]",
+                  text) + "\n"
 
 
 def machine() -> dict[str, Any]:
@@ -175,7 +179,8 @@ def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any],
         row = one(rows)
         rows.append({**row, "seconds": time.perf_counter() - start})
         with whole_file(kept) as temporary:
-            save_torch({"rows": rows, "parts": {name: part.state_dict() for name, part in parts.items()}}, temporary)
+            save_torch({"rows": rows, "parts": {name: part.state_dict() for name, part in parts.items()}},
+                       temporary)
         if place.stop.is_set():
             raise Stopped
     return rows

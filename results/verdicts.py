@@ -1,5 +1,5 @@
-"""How a verdict follows from numbers: paired differences, a t interval, one of four answers; and a fifth for what
-our code satisfies by construction."""
+"""How a verdict follows from numbers: paired differences, a t interval, one of four answers; and a fifth for
+what our code satisfies by construction."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def verdict(differences: Sequence[float]) -> Text:
 
 
 def combine(verdicts: dict[Text | str, Text]) -> Text:
-    """Of several numbers that a statement needs all of, by name: what they agree on, else that it is not reproduced;
-    numbers that say the opposite are named."""
+    """Of several numbers that a statement needs all of, by name: what they agree on, else that it is not
+    reproduced; numbers that say the opposite are named."""
     found = set(verdicts.values())
     if len(found) == 1 or NOT_RUN in found:
         return NOT_RUN if NOT_RUN in found else found.pop()
@@ -86,7 +86,8 @@ def p_value(values: Sequence[float]) -> float:
         return 0.0 if interval.mean else 1.0
     ends = np.linspace(0.0, abs(interval.mean) / spread, 100_001)
     density = (1 + ends ** 2 / freedom) ** (-(freedom + 1) / 2)
-    height = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    gammas = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
+    height = math.exp(gammas) / math.sqrt(freedom * math.pi)
     return max(0.0, 1 - 2 * height * float(np.trapezoid(density, ends)))
 
 

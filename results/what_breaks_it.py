@@ -1,6 +1,6 @@
-"""What breaks AlexNet: the list of its runs, and the page about them. What a run does stands in first_steps.py (the loss
-while one difference after another is made), head.py (why, and from which rate on) and growth.py (why the text does not come
-with many classes)."""
+"""What breaks AlexNet: the list of its runs, and the page about them. What a run does stands in
+first_steps.py (the loss while one difference after another is made), head.py (why, and from which rate on)
+and growth.py (why the text does not come with many classes)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import statistics
 from pathlib import Path
 
 from results import growth, head, plots, starting
-from results.first_steps import (DECISIVE, DIFFERENCES, LAYERS, first_unit, found_of, loss_lines, span, start_rows,
-                                 starts)
-from results.pages import PAGES, Text, fill, heading, joined, term, named, part, picture, row, say, table, text
+from results.first_steps import (DECISIVE, DIFFERENCES, LAYERS, first_unit, found_of, loss_lines, span,
+                                 start_rows, starts)
+from results.pages import (PAGES, Text, fill, heading, joined, listed, named, part, picture, row, say, table,
+                           term, text)
 from results.units import Place, Unit
 
 TITLE = term("What breaks AlexNet")
-MENDS = ("std 0.03 in conv3-5", "std 0.01 in conv3-5", "rate 0.002", "biases 0.1", "inverted dropout, biases 0.1")   # with 200 classes
+MENDS = (   # with 200 classes
+    "std 0.03 in conv3-5", "std 0.01 in conv3-5", "rate 0.002", "biases 0.1", "inverted dropout, biases 0.1")
 ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten classes, and with how many seeds
     (64, 200): ((*DECISIVE, *MENDS), 3),
     (128, 10): (DECISIVE, 3),
@@ -35,7 +37,8 @@ def units() -> list[Unit]:
         found += head.units(seed)
     found += growth.units(0)
     found += [first_unit(variant, name, seed, *setting) for setting, (names, seeds) in ELSEWHERE.items()
-              for seed in range(seeds) for variant in DIFFERENCES for name in names if name in DIFFERENCES[variant]]
+              for seed in range(seeds) for variant in DIFFERENCES for name in names
+              if name in DIFFERENCES[variant]]
     return found + growth.units(1) + growth.units(2) + starting.units()
 
 
@@ -64,8 +67,9 @@ def draw(place: Place, out: Path) -> bool:
     panels = {f"{variant}, {size} px, {classes} classes": lines for size, classes in SETTINGS
               for variant in DIFFERENCES if (lines := loss_lines(place, variant, size, classes))}
     if panels:
-        plots.curves(panels, out / "first-steps.png", "The first steps: loss divided by that of chance level (ln C)",
-                     "step", "loss / ln C", level=1.0, log=(True, True))
+        plots.curves(panels, out / "first-steps.png",
+                     "The first steps: loss divided by that of chance level (ln C)", "step", "loss / ln C",
+                     level=1.0, log=(True, True))
     if rates := head.limit_lines(place):
         plots.curves(rates, out / "limits.png",
                      "Which learning rates fc7 survives, by the number of classes; dotted: the paper's",
@@ -74,8 +78,9 @@ def draw(place: Place, out: Path) -> bool:
         plots.curves(fades, out / "fading.png", "fc7 fades where a batch's classes are drawn at random",
                      "step", "|h|^2, as a part of the first", level=1.0, log=(False, True))
     if grown := growth.growth_lines(place):
-        plots.curves(grown, out / "growth.png", "How far apart images are in fc8: standard deviation from one to the next",
-                     "step", "in fc8", level=growth.SEEN, log=(False, True))
+        plots.curves(grown, out / "growth.png",
+                     "How far apart images are in fc8: standard deviation from one to the next", "step",
+                     "in fc8", level=growth.SEEN, log=(False, True))
     if shares := starting.survival_lines(place):
         plots.curves(shares, out / "starting.png",
                      "When learning starts: the share of runs in which it has not started yet",
@@ -84,24 +89,25 @@ def draw(place: Place, out: Path) -> bool:
 
 
 def in_short(place: Place) -> Text | str:
-    """In how many runs learning starts with each of the differences that decide, both networks together; and the
-    largest learning rates that fc7 survives (the seeds' median)."""
+    """In how many runs learning starts with each of the differences that decide, both networks together; and
+    the largest learning rates that fc7 survives (the seeds' median)."""
     runs, rates, said = [], [], []
     for name in DECISIVE:
         found = [content["result"]["alive_at"] for variant in DIFFERENCES
                  for content in found_of(place, variant, name, 64, 10)]
         if found:
-            runs.append(text("what breaks it.starts", named(name), sum(step is not None for step in found), len(found)))
+            runs.append(text("what breaks it.starts", named(name), sum(step is not None for step in found),
+                             len(found)))
     for name in head.NAMES:
         medians = [statistics.median(rate or 0 for rate in found) for classes in head.CLASSES
                    if (found := head.survived(place, name, classes, *head.drawn(classes)[0]))]
         if len(medians) == len(head.CLASSES):
             rates.append(say("{} {}", "{} {}", named(name), joined(f"{rate:.2g}" for rate in medians)))
     if runs:
-        said.append(text("what breaks it.runs", joined(runs, "; ", "；")))
+        said.append(text("what breaks it.runs", listed(runs)))
     if rates:
         said.append(text("what breaks it.rates",
-                        joined(map(str, head.CLASSES)), joined(rates, "; ", "；")))
+                        joined(map(str, head.CLASSES)), listed(rates)))
     return joined(said, ". And ", "。") if said else ""
 
 
@@ -110,7 +116,8 @@ def at_a_glance(place: Place) -> list[Text | str]:
     settings = [(variant, size, classes) for size, classes in SHORT for variant in DIFFERENCES]
     columns = (text("what breaks it.setting", *setting) for setting in settings)
     rows = [row(named(name), *cells) for name in (*DECISIVE, "inverted dropout, biases 0.1")
-            if any(cells := [span(place, variant, name, size, classes) for variant, size, classes in settings])]
+            if any(cells := [span(place, variant, name, size, classes)
+                             for variant, size, classes in settings])]
     return table(("", *columns), rows)[:-1]
 
 
@@ -122,38 +129,39 @@ def page(place: Place, out: Path) -> list[Text | str]:
 
 
 def starting_lines(place: Place, out: Path) -> list[Text | str]:
-    return [*part("Does learning start?", text("what breaks it.starting"),
-                  ("data", "px", "network", "difference", "starts", "share", "at step: median (lowest to highest)",
-                   "fc7 above 0"), starting.start_rows(place)),
-            *picture(out, "starting.png"),
-            *part("as-written, 200 classes, up to 10,000 steps", "", ("seed", "learning starts at step"),
-                  starting.late_rows(place)),
-            *part("What becomes of it", text("what breaks it.endings"),
-                  ("network", "difference", "top-1 error, validation", "training",
-                   "neurons of fc7 above 0 for any validation image"), starting.end_rows(place))]
+    lines = part("Does learning start?", text("what breaks it.starting"),
+                 ("data", "px", "network", "difference", "starts", "share",
+                  "at step: median (lowest to highest)", "fc7 above 0"), starting.start_rows(place))
+    lines += picture(out, "starting.png")
+    lines += part("as-written, 200 classes, up to 10,000 steps", "", ("seed", "learning starts at step"),
+                  starting.late_rows(place))
+    return lines + part("What becomes of it", text("what breaks it.endings"),
+                        ("network", "difference", "top-1 error, validation", "training",
+                         "neurons of fc7 above 0 for any validation image"), starting.end_rows(place))
 
 
 def first_lines(place: Place, out: Path) -> list[Text | str]:
     lines = [text("what breaks it.older runs"), "", *picture(out, "first-steps.png")]
     for size, classes in SETTINGS:
+        rows = [row(variant, named(name), joined(seeds))
+                for variant in DIFFERENCES for name in DIFFERENCES[variant]
+                if (seeds := starts(place, variant, name, size, classes))]
         lines += part(text("what breaks it.px", size, classes), "",
-                      ("network", "difference", "learning starts by step"),
-                      [row(variant, named(name), joined(seeds)) for variant in DIFFERENCES
-                       for name in DIFFERENCES[variant] if (seeds := starts(place, variant, name, size, classes))])
-    return lines + part("At the start, 64 px: standard deviation of each layer's result / of its gradient", "",
-                        ("network", "difference", *LAYERS), start_rows(place))
+                      ("network", "difference", "learning starts by step"), rows)
+    title = "At the start, 64 px: standard deviation of each layer's result / of its gradient"
+    return lines + part(title, "", ("network", "difference", *LAYERS), start_rows(place))
 
 
 def head_lines(place: Place) -> list[Text | str]:
-    return [*part("The swing", text("what breaks it.swing"),
-                  ("network", "difference", "classes", "by the head", "by the head and p", "by the largest curvature"),
-                  head.curvature_rows(place)),
-            *part("The fade", text("what breaks it.fade"),
-                  ("difference", "classes", "learning rate", "batch", "classes drawn", "predicted", "lost", "below 0"),
-                  head.fading_rows(place)),
-            *part("The largest rate that fc7 survives", text("what breaks it.limit"),
-                  ("difference", "classes", "batch", "classes drawn", "by the swing", "by the fade",
-                   "both: the head alone", "survived"), head.limit_rows(place))]
+    lines = part("The swing", text("what breaks it.swing"),
+                 ("network", "difference", "classes", "by the head", "by the head and p",
+                  "by the largest curvature"), head.curvature_rows(place))
+    lines += part("The fade", text("what breaks it.fade"),
+                  ("difference", "classes", "learning rate", "batch", "classes drawn", "predicted", "lost",
+                   "below 0"), head.fading_rows(place))
+    return lines + part("The largest rate that fc7 survives", text("what breaks it.limit"),
+                        ("difference", "classes", "batch", "classes drawn", "by the swing", "by the fade",
+                         "both: the head alone", "survived"), head.limit_rows(place))
 
 
 def growth_lines(place: Place) -> list[Text | str]:
