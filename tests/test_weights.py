@@ -850,9 +850,10 @@ def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsy
                                                        "classes": ["c", "d", "e"], "errors": [0.75, last]})
     fine_tuning.report(place)
     text = (place / "README.md").read_text()
-    for said in ("| 50 | fine-tuned | 2, 32, 0.003, x 1 | 37.5% | 25.0% to 50.0% | 0, 1 | 5 |",
-                 "\n2012-09-13, 2 cores", "learnt a, b in 2 epochs (25.0%"):
-        assert said in text
+    assert "| 50 | fine-tuned | 37.5% | 25.0% to 50.0% | 5 | 2 | 32 | 0.003 | 1 | 0, 1 |" in text
+    assert " 2012-09-13, 2 cores" in text and "learnt a, b in 2 epochs (25.0%" in text
+    assert "| 50 | 微调 | 37.5% | 25.0% 至 50.0% | 5 | 2 | 32 | 0.003 | 1 | 0、1 |" in (
+        place / "README.zh-CN.md").read_text()
     assert Image.open(place / "errors.png").size == (1000, 400)
 
 
