@@ -146,16 +146,23 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
     if unit.case == "tanh":
         case = replace(case, settings={"lr": best_tanh_rate(place)})
     run, pack, finite = trained(unit, place, case, BASE)
-    result: dict[str, Any] = {"finite": finite, "rate": run.settings.lr, "precision": str(run.dtype)}
-    for part in ("train", "val"):
-        found = evaluate(run.model, pack, part=part) if finite else guessing(pack)
-        result |= {f"{part}_{name}": found[name] for name in ("loss", "top1_error", "top5_error")}
+    result = {"finite": finite, "rate": run.settings.lr, "precision": str(run.dtype),
+              **errors_of(run, pack, finite)}
     if unit.case == "base":
         result |= more_of(run.model, pack)
     return {"result": result, "curve": curve_of(run)}
 
 
-def guessing(pack: Pack) -> dict[str, float]:
+def errors_of(run: Run, pack: Pack, finite: bool) -> dict[str, float]:
+    """Loss and errors of the last network on both parts, without augmentation; chance level if it
+    diverged."""
+    found = {part: evaluate(run.model, pack, part=part) if finite else chance_level(pack)
+             for part in ("train", "val")}
+    return {f"{part}_{name}": values[name] for part, values in found.items()
+            for name in ("loss", "top1_error", "top5_error")}
+
+
+def chance_level(pack: Pack) -> dict[str, float]:
     """What is counted for a network whose weights are no numbers."""
     count = len(pack.classes)
     return {"loss": math.log(count), "top1_error": 1 - 1 / count, "top5_error": max(0.0, 1 - 5 / count)}

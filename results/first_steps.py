@@ -1,4 +1,4 @@
-"""The first steps of the text and of the code of 2012, with one difference after another.
+"""The first steps of `as-written` and `as-trained`, with one difference after another.
 
 A run gives the standard deviation of every layer's result and of its gradient at the start, then the loss of
 each step. One in which learning has started (mean loss of the last 50 steps below 0.95 ln C) ends after 200
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -30,19 +30,19 @@ from results.units import CPU, TOY_STEPS, Place, Unit, pieces
 
 BATCH, RATE = 128, 0.01
 Line = list[tuple[float, float]]   # of a figure
-ALIVE, ALIVE_STEPS, PIECE = 0.95, 200, 50
+STARTS, WATCHED, PIECE = 0.95, 200, 50
 
 BEFORE = {name: design.order.replace("flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
                                      "flatten  drop6 fc6 relu6  drop7 fc7 relu7  fc8")
           for name, design in VARIANTS.items()}
-TEXT_LAYER_1 = VARIANTS["as-trained"].order.replace("conv1 norm1 pool1 relu1", "conv1 relu1 norm1 pool1")
+WRITTEN_LAYER_1 = VARIANTS["as-trained"].order.replace("conv1 norm1 pool1 relu1", "conv1 relu1 norm1 pool1")
 NO_MAPNORM = VARIANTS["as-trained"].order.replace(" mapnorm2", "")
-CODE_STD, TEXT_STD = VARIANTS["as-trained"].std, VARIANTS["as-written"].std
+TRAINED_STD, WRITTEN_STD = VARIANTS["as-trained"].std, VARIANTS["as-written"].std
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference, made in the code or in the text."""
+    """One difference from `as-trained` or `as-written`."""
 
     design: dict[str, Any] = field(default_factory=dict)    # fields of model.Design
     recipe: dict[str, Any] = field(default_factory=dict)    # fields of Recipe
@@ -50,7 +50,7 @@ class Difference:
     warmup: int = 0                                         # steps
 
 
-def habits(variant: str) -> dict[str, Difference]:
+def practices(variant: str) -> dict[str, Difference]:
     """What is done today, and what people try then."""
     return {
         "as it is": Difference(),
@@ -69,19 +69,19 @@ def habits(variant: str) -> dict[str, Difference]:
 
 
 DIFFERENCES = {
-    "as-trained": habits("as-trained") | {
-        "std 0.01 in conv3-5": Difference({"std": TEXT_STD}),
+    "as-trained": practices("as-trained") | {
+        "std 0.01 in conv3-5": Difference({"std": WRITTEN_STD}),
         "biases like weights": Difference(recipe={"bias_rate": 1.0, "bias_decay": True}),
         "LRN alpha not / 5": Difference({"lrn_over_n": False}),
         "LRN over all maps": Difference({"lrn": "all"}),
-        "layer 1 as in the text": Difference({"order": TEXT_LAYER_1}),
+        "layer 1 as in the text": Difference({"order": WRITTEN_LAYER_1}),
         "no same-map norm": Difference({"order": NO_MAPNORM}),
         "rate 0.005": Difference(rate=0.005),
         "rate 0.001": Difference(rate=0.001),
         "inverted dropout, warm-up 150": Difference({"dropout": "inverted"}, warmup=150),
     },
-    "as-written": habits("as-written") | {
-        "std 0.03 in conv3-5": Difference({"std": CODE_STD}),
+    "as-written": practices("as-written") | {
+        "std 0.03 in conv3-5": Difference({"std": TRAINED_STD}),
         "biases as in the code": Difference(recipe={"bias_rate": 2.0, "bias_decay": False}),
         "no weight decay": Difference(recipe={"weight_decay": 0.0}),
         "LRN per column, alpha / 5": Difference({"lrn": "column", "lrn_over_n": True}),
@@ -141,7 +141,7 @@ class Steps:
                 step += 1
 
     def sample(self) -> Batch:
-        """128 pictures to look at, the same whatever the batches of the run."""
+        """128 images to look at, the same whatever the batches of the run."""
         settings = replace(self.settings, batch_size=BATCH)
         return TrainingBatches(self.pack, settings, 0, self.model.mean[0]).prepare(0)
 
@@ -159,6 +159,19 @@ class Steps:
             if len(found) == count:
                 return found
         return found
+
+    def follow(self, unit: Unit, place: Place, enough: Callable[[list[dict[str, Any]]], bool],
+               see: Callable[[Steps], dict[str, Any]] = lambda run: {}) -> list[dict[str, Any]]:
+        """Fifty steps after fifty, to the unit's last or until the rows are `enough`: in each row the losses,
+        which units fire after them, and what `see` finds."""
+        size = place.few(PIECE, TOY_STEPS)
+
+        def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
+            losses = self.losses(len(rows) * size, size)
+            return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(self), **see(self)}
+
+        parts = {"model": self.model, "optimizer": self.optimizer}
+        return pieces(unit, place, place.few(unit.config["steps"] // PIECE), parts, a_piece, enough)
 
 
 def steps_of(unit: Unit, place: Place, rate: float | None = None) -> Steps:
@@ -188,29 +201,21 @@ def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
     """Standard deviations at the start, and the loss of each step."""
     run = steps_of(unit, place)
     start = deviations(run)
-    size = place.few(PIECE, TOY_STEPS)
-
-    def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        losses = run.losses(len(rows) * size, size)
-        return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run)}
-
-    guess = math.log(run.model.num_classes)
-    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE),
-                  {"model": run.model, "optimizer": run.optimizer}, a_piece,
-                  lambda rows: settled(rows, guess))
+    chance_loss = math.log(run.model.num_classes)
+    rows = run.follow(unit, place, lambda rows: settled(rows, chance_loss))
     losses = [loss for row in rows for loss in row["losses"]]
-    curve = [{"step": row["step"], "loss": sum(row["losses"]) / size, "firing": row["firing"],
-              "seconds": row["seconds"]} for row in rows]
-    return {"result": {"precision": str(run.dtype), "guessing": guess, "alive_at": alive_at(losses, guess),
-                       "dead": dead(rows), "start": start,
+    curve = [{"step": row["step"], "loss": sum(row["losses"]) / len(row["losses"]),
+              "firing": row["firing"], "seconds": row["seconds"]} for row in rows]
+    return {"result": {"precision": str(run.dtype), "guessing": chance_loss,
+                       "alive_at": start_of_learning(losses, chance_loss), "dead": dead(rows), "start": start,
                        "first_losses": [round(loss, 4) for loss in losses[:100]]}, "curve": curve}
 
 
-def settled(rows: list[dict[str, Any]], guess: float) -> bool:
+def settled(rows: list[dict[str, Any]], chance_loss: float) -> bool:
     """Whether there is no more to see: learning started some time ago, or never can, or is no number."""
     losses = [loss for row in rows for loss in row["losses"]]
-    return bool(losses) and (not math.isfinite(losses[-1]) or len(losses) >= ALIVE_STEPS and (
-        alive_at(losses, guess) is not None or dead(rows) is not None))
+    return bool(losses) and (not math.isfinite(losses[-1]) or len(losses) >= WATCHED and (
+        start_of_learning(losses, chance_loss) is not None or dead(rows) is not None))
 
 
 @contextmanager
@@ -233,18 +238,18 @@ def firing(run: Steps) -> dict[str, float]:
 
 
 def dead(rows: list[dict[str, Any]]) -> str | None:
-    """The layer of which no unit fired, twice in a row: behind it nothing depends on the picture, and through
+    """The layer of which no unit fired, twice in a row: behind it nothing depends on the image, and through
     its ReLUs no gradient comes back."""
     return next((name for name in LAYERS[:-1]
                  if len(rows) > 1 and all(row["firing"][name] == 0 for row in rows[-2:])), None)
 
 
-def alive_at(losses: list[float], guess: float, window: int = 50) -> int | None:
+def start_of_learning(losses: list[float], chance_loss: float, window: int = 50) -> int | None:
     """The step by which the mean loss of the last 50 was below 0.95 ln C, to stay there to the end seen."""
     means = np.convolve(losses, np.ones(window) / window, "valid") if len(losses) >= window else np.array([])
-    if not len(means) or not means[-1] < ALIVE * guess:
+    if not len(means) or not means[-1] < STARTS * chance_loss:
         return None
-    above = np.flatnonzero(~(means < ALIVE * guess))
+    above = np.flatnonzero(~(means < STARTS * chance_loss))
     return int(above[-1] + 1 + window if len(above) else window)
 
 
@@ -290,10 +295,12 @@ def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str,
 
 def loss_line(content: dict[str, Any]) -> Line:
     """(step, loss / ln C): the first steps one by one, then means over more and more, then over fifty."""
-    first, guess = content["result"]["first_losses"], content["result"]["guessing"]
+    first, chance_loss = content["result"]["first_losses"], content["result"]["guessing"]
     ends = sorted({round(1.15 ** power) for power in range(64)} & set(range(1, len(first) + 1)))
-    line = [(end, sum(first[start:end]) / (end - start) / guess) for start, end in zip([0, *ends], ends)]
-    return line + [(row["step"], row["loss"] / guess) for row in content["curve"] if row["step"] > len(first)]
+    line = [(end, sum(first[start:end]) / (end - start) / chance_loss)
+            for start, end in zip([0, *ends], ends)]
+    return line + [(row["step"], row["loss"] / chance_loss) for row in content["curve"]
+                   if row["step"] > len(first)]
 
 
 def starts(place: Place, variant: str, name: str, size: int, classes: int) -> list[Text | str]:

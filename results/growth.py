@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from results.first_steps import PIECE, Steps, alive_at, firing, layers_seen, settled, steps_of
+from results.first_steps import Steps, start_of_learning, layers_seen, settled, steps_of
 from results.head import AT_RANDOM, EVENLY, unit_of
 from results.pages import Text, joined, named, row, text
-from results.units import TOY_STEPS, Place, Unit, pieces
+from results.units import Place, Unit
 
-CLASSES, BATCH, STEPS = 200, 200, 2500   # a batch with one picture of each class
-SEEN = 0.1                               # `apart` of fc8, which begins with 0.007 (code) or 0.0004 (text)
+CLASSES, BATCH, STEPS = 200, 200, 2500   # a batch with one image of each class
+SEEN = 0.1   # `apart` of fc8, which begins with 0.007 (as-trained) or 0.0004 (as-written)
 
 
 class Growth(NamedTuple):
@@ -48,25 +48,17 @@ GROWTHS = [Growth("as-trained", "as it is"), Growth("as-written", "as it is"),
 def growth(unit: Unit, place: Place) -> dict[str, Any]:
     """The mean loss of each fifty steps, and what `apart` and `firing` see after them."""
     run = steps_of(unit, place)
-    guess, start = math.log(run.model.num_classes), apart(run)
-    size = place.few(PIECE, TOY_STEPS)
-
-    def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        losses = run.losses(len(rows) * size, size)
-        return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run), **apart(run)}
-
-    rows = pieces(unit, place, place.few(unit.config["steps"] // PIECE),
-                  {"model": run.model, "optimizer": run.optimizer}, a_piece,
-                  lambda rows: settled(rows, guess))
-    alive = alive_at([loss for row in rows for loss in row["losses"]], guess)
-    return {"result": {"alive_at": alive, "guessing": guess, "start": start},
-            "curve": [{"step": row.pop("step"), "loss": sum(row.pop("losses")) / size, **row}
+    chance_loss, start = math.log(run.model.num_classes), apart(run)
+    rows = run.follow(unit, place, lambda rows: settled(rows, chance_loss), apart)
+    alive = start_of_learning([loss for row in rows for loss in row["losses"]], chance_loss)
+    return {"result": {"alive_at": alive, "guessing": chance_loss, "start": start},
+            "curve": [{"step": row.pop("step"), "loss": sum(row["losses"]) / len(row.pop("losses")), **row}
                       for row in rows]}
 
 
 @torch.no_grad()
 def apart(run: Steps) -> dict[str, Any]:
-    """The standard deviation of each layer's result from picture to picture (the mean of its units'), and the
+    """The standard deviation of each layer's result from image to image (the mean of its units'), and the
     mean of fc7, both before ReLU and without dropout."""
     run.model.eval()
     with layers_seen(run.model) as found:
@@ -110,7 +102,7 @@ def seen_by(curve: list[dict[str, Any]]) -> Text | str:
 
 
 def growth_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
-    """By step, how far apart pictures are in fc8."""
+    """By step, how far apart images are in fc8."""
     lines = {one.title: [[(0, content["result"]["start"]["apart"]["fc8"]),
                           *((row["step"], row["apart"]["fc8"]) for row in content["curve"])]
                          for content in contents] for one in GROWTHS if (contents := found_of(place, one))}

@@ -1,20 +1,20 @@
 """Why the first steps break the network, and from which rate on.
 
-Biases of 1 make fc7 nearly the same vector h for every picture at first, and what fc8 gets from it nearly the
-same logits. For softmax over C classes, batches of B pictures and momentum m, two things can follow.
+Biases of 1 make fc7 nearly the same vector h for every image at first, and what fc8 gets from it nearly the
+same logits. For softmax over C classes, batches of B images and momentum m, two things can follow.
 
 The swing (DESIGN.md's idea). Along h the loss has the curvature |h|^2 / C, and descent is stable only while
 rate x curvature < 2 (1 + m). Few classes lower this limit.
 
 The fade. By chance a batch has one class more often than another, and its gradient moves the logits of all
-pictures alike, through fc8's weights along h (call them w). Noise lengthens w until descent shortens it as
+images alike, through fc8's weights along h (call them w). Noise lengthens w until descent shortens it as
 much. But the loss depends on the product of w and |h| alone, so w . dL/dw = |h| dL/d|h|: the pull that
 shortens w shortens h, too. With |dL/dw|^2 = |h|^2 (1 - 1 / C) / B from the noise, fc7 loses in each step the
 part rate^2 |h6|^2 keep^2 (1 - 1 / C) / (2 B (1 - m)^2) of its length, where h6 is the mean of fc6 as fc7 sees
 it and keep the mean of fc7's mask. If that is more than (1 - sqrt m) / (1 + sqrt m), momentum carries fc7
 beyond 0, where its units do not fire and nothing calls them back. More classes do not help.
 
-`head_alone` has both: the two layers, without pictures. Batches with each class equally often have no such
+`head_alone` has both: the two layers, without images. Batches with each class equally often have no such
 noise (what is left then comes from fc8's random weights, which make logits unequal at the start).
 
 `curvature`: the first 50 steps, with fc7, logits and the largest curvature of the loss (iterated products
@@ -293,7 +293,7 @@ class Start:
 
 
 def head_alone(start: Start, rate: float, batch: int, classes: int, even: bool = False) -> np.ndarray:
-    """fc7 and fc8 without pictures: one number for the height of fc7, 1 at first, and fc8's weights along it,
+    """fc7 and fc8 without images: one number for the height of fc7, 1 at first, and fc8's weights along it,
     with std 0.01, for labels drawn by chance. The height before each step, (steps, seeds)."""
     chance, seeds = np.random.default_rng(0), 11
     weight = chance.normal(0, 0.01, (seeds, classes))
@@ -336,7 +336,7 @@ def unit_of(kind: str, compute: Any, minutes: float, variant: str, name: str, cl
 
 
 def drawn(classes: int) -> list[tuple[int, bool]]:
-    """The batches to find limits for: how many pictures, and whether each class is there equally often."""
+    """The batches to find limits for: how many images, and whether each class is there equally often."""
     whole = -(-BATCH // classes) * classes
     return [(BATCH, False), *([(32, False), (whole, False)] if classes == CLASSES[-1] else []), (whole, True)]
 
@@ -367,7 +367,7 @@ def curvature_rows(place: Place) -> list[Text]:
 
 
 def start_of(place: Place, name: str) -> Start | None:
-    """From the runs with 200 classes: fc6 and fc7 hardly depend on the pictures yet."""
+    """From the runs with 200 classes: fc6 and fc7 hardly depend on the images yet."""
     found = [one for fade in FADES if (fade.difference, fade.batch) == (name, BATCH)
              for one in results_of(place, fade.units())]
     squares = [sum(one[what] for one in found) / len(found) for what in ("square_of_h", "square_of_h6")

@@ -23,9 +23,8 @@ from typing import Any
 from alexnet.batches import TrainingBatches
 from alexnet.model import VARIANTS
 from alexnet.recipe import Plan
-from alexnet.training import evaluate
 from results import ablations
-from results.ablations import BASE, HELD_OUT, Case, curve_of, guessing
+from results.ablations import BASE, HELD_OUT, Case, curve_of, errors_of
 from results.pages import Text, heading, named, row, table, text
 from results.units import Place, Unit
 from results.verdicts import t_interval
@@ -69,10 +68,8 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
                                           partial(LongRun, unit.case))
     if run.settings.val_fraction:   # what steered the schedule does not measure it
         pack = place.pack(unit.data, SETTINGS.image_size)
-    result: dict[str, Any] = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch}
-    for part in ("train", "val"):
-        found = evaluate(run.model, pack, part=part) if finite else guessing(pack)
-        result |= {f"{part}_{name}": found[name] for name in ("loss", "top1_error", "top5_error")}
+    result = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch,
+              **errors_of(run, pack, finite)}
     return {"result": result, "curve": curve_of(run)}
 
 

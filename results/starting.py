@@ -37,12 +37,11 @@ from alexnet.augment import as_batch, middle
 from alexnet.batches import TrainingBatches
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.training import evaluate
 from results import ablations
-from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, PIECE, RATE, Difference, Steps, alive_at, dead,
-                                 firing, some_classes)
+from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, RATE, Difference, Steps, start_of_learning,
+                                 dead, some_classes)
 from results.pages import Text, joined, named, row, text
-from results.units import TOY_STEPS, Place, Unit, pieces
+from results.units import Place, Unit
 from results.verdicts import wilson
 
 STEPS, LONG_STEPS, BEYOND = 2_000, 10_000, 200
@@ -102,33 +101,28 @@ def starting(unit: Unit, place: Place) -> dict[str, Any]:
     pack, difference = pack_of(unit, place), ALL[config["variant"]][config["difference"]]
     run = Steps(pack, config["image_size"], config["variant"], difference, unit.seed, RATE, torch.float32,
                 config["batch"], WholeBatches)
-    guess, size = math.log(len(pack.classes)), place.few(PIECE, TOY_STEPS)
-
-    def a_piece(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        losses = [round(loss, 4) for loss in run.losses(len(rows) * size, size)]
-        return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(run)}
-
-    rows = pieces(unit, place, place.few(config["steps"] // PIECE),
-                  {"model": run.model, "optimizer": run.optimizer}, a_piece, lambda rows: over(rows, guess))
-    losses = list(takewhile(math.isfinite, losses_of(rows)))
-    finite = len(losses) == len(rows) * size
+    chance_loss = math.log(len(pack.classes))
+    rows = run.follow(unit, place, lambda rows: over(rows, chance_loss))
+    every = losses_of(rows)
+    losses = list(takewhile(math.isfinite, every))
+    finite = len(losses) == len(every)
     for one in rows:
         del one["losses"]
-    return {"result": {"precision": str(run.dtype), "guessing": guess, "finite": finite, "dead": dead(rows),
-                       "starts_at": alive_at(losses, guess) if finite else None, "classes": pack.classes,
-                       "losses": losses}, "curve": rows}
+    return {"result": {"precision": str(run.dtype), "guessing": chance_loss, "finite": finite,
+                       "dead": dead(rows), "starts_at": start_of_learning(losses, chance_loss) if finite
+                       else None, "classes": pack.classes, "losses": losses}, "curve": rows}
 
 
 def losses_of(rows: list[dict[str, Any]]) -> list[float]:
-    return [loss for row in rows for loss in row["losses"]]
+    return [round(loss, 4) for row in rows for loss in row["losses"]]
 
 
-def over(rows: list[dict[str, Any]], guess: float) -> bool:
+def over(rows: list[dict[str, Any]], chance_loss: float) -> bool:
     """Whether a run has no more to show (above)."""
     losses = losses_of(rows)
     if not losses:
         return False
-    starts_at = alive_at(losses, guess)
+    starts_at = start_of_learning(losses, chance_loss)
     return (not math.isfinite(losses[-1]) or dead(rows) is not None
             or starts_at is not None and len(losses) >= starts_at + BEYOND)
 
@@ -141,10 +135,7 @@ def ending(unit: Unit, place: Place) -> dict[str, Any]:
     case = ablations.Case(DIFFERENCES[config["variant"]][config["difference"]].design)
     settings = replace(ablations.BASE, variant=config["variant"], precision="fp32")
     run, pack, finite = ablations.trained(unit, place, case, settings)
-    result: dict[str, Any] = {"precision": str(run.dtype), "finite": finite}
-    for part in ("train", "val"):
-        found = evaluate(run.model, pack, part=part) if finite else ablations.guessing(pack)
-        result |= {f"{part}_{name}": found[name] for name in ("loss", "top1_error", "top5_error")}
+    result = {"precision": str(run.dtype), "finite": finite, **ablations.errors_of(run, pack, finite)}
     return {"result": {**result, "fc7_firing": fc7_firing(run.model, pack)}, "curve": ablations.curve_of(run)}
 
 

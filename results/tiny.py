@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from alexnet.training import evaluate
-from results.ablations import BASE, Case, curve_of, guessing, trained
+from results.ablations import BASE, Case, curve_of, chance_level, trained
 from results.units import Place, Unit
 
 SETTINGS = replace(BASE, data="tiny", epochs=15, precision="fp32")
@@ -21,7 +21,7 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
     run, pack, finite = trained(unit, place, Case(), SETTINGS)
     result: dict[str, Any] = {"finite": finite, "precision": str(run.dtype)}
     for crops in (1, 10):
-        found = evaluate(run.model, pack, views=crops) if finite else guessing(pack)
+        found = evaluate(run.model, pack, views=crops) if finite else chance_level(pack)
         result |= {f"val_{name}_{crops}": found[name] for name in ("top1_error", "top5_error")}
     return {"result": result, "curve": curve_of(run)}
 

@@ -235,10 +235,10 @@ def test_a_case_switches_off_only_what_it_says(place):
 # ------------------------------------------------------------------- the stories
 
 def test_a_run_is_alive_from_the_step_on_after_which_it_stays_so():
-    assert first_steps.alive_at([1.0] * 100 + [0.5] * 100, 1.0) == 106   # 6 of 50 at 0.5 make 0.94
-    assert first_steps.alive_at([0.5] * 60, 1.0) == 50
-    assert first_steps.alive_at([0.5] * 100 + [1.0] * 100, 1.0) is None
-    assert first_steps.alive_at([math.nan] * 100, 1.0) is None
+    assert first_steps.start_of_learning([1.0] * 100 + [0.5] * 100, 1.0) == 106   # 6 of 50 at 0.5 make 0.94
+    assert first_steps.start_of_learning([0.5] * 60, 1.0) == 50
+    assert first_steps.start_of_learning([0.5] * 100 + [1.0] * 100, 1.0) is None
+    assert first_steps.start_of_learning([math.nan] * 100, 1.0) is None
 
 
 def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_path, monkeypatch):
