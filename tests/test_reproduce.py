@@ -21,11 +21,11 @@ from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import (ablations, balance, base_result, cifar_nets, first_steps, growth, head, modern, reproduce,
-                     starting, units, what_breaks_it)
+from results import (ablations, balance, base_result, cifar_nets, first_steps, growth, head, longer,
+                     modern, reproduce, starting, units, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
-from results.pages import Text
+from results.pages import TEXTS, Text, named
 from results.verdicts import (NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine, holm, p_value,
                               t_interval, verdict, wilson)
 
@@ -55,15 +55,17 @@ def test_a_verdict_needs_an_interval_on_one_side_of_zero():
 
 
 def test_of_several_numbers_those_that_say_the_opposite_are_named():
-    assert combine({"a": REPRODUCED, "b": REPRODUCED}) == REPRODUCED and combine(dict.fromkeys("ab", OPPOSITE)) == OPPOSITE
+    assert combine({"a": REPRODUCED, "b": REPRODUCED}) == REPRODUCED
+    assert combine(dict.fromkeys("ab", OPPOSITE)) == OPPOSITE
     assert combine({"a": REPRODUCED, "b": OPPOSITE, Text("c", "丙"): OPPOSITE}) == Text(
         "not reproduced at this scale (opposite: b, c)", "在这个规模上未能重现（结果相反的部分：b、丙）")
-    assert combine({"a": REPRODUCED, "b": NOT_HERE}) == NOT_HERE and combine({"a": REPRODUCED, "b": NOT_RUN}) == NOT_RUN
+    assert combine({"a": REPRODUCED, "b": NOT_HERE}) == NOT_HERE
+    assert combine({"a": REPRODUCED, "b": NOT_RUN}) == NOT_RUN
 
 
 def test_p_values_are_those_of_students_table_and_holms_those_computed_by_hand():
-    assert p_value([1.0, 2.0, 3.0]) == pytest.approx(0.0742, abs=1e-4)          # t = 3.4641, 2 degrees of freedom
-    spread = 2.776 / 5 ** 0.5                                                    # the 97.5% quantile, 4 degrees
+    assert p_value([1.0, 2.0, 3.0]) == pytest.approx(0.0742, abs=1e-4)   # t = 3.4641, 2 degrees of freedom
+    spread = 2.776 / 5 ** 0.5   # the 97.5% quantile, 4 degrees
     sample = np.array([-1.2649, -0.6325, 0.0, 0.6325, 1.2649])                   # of standard deviation 1
     assert p_value(list(sample + spread)) == pytest.approx(0.05, abs=2e-4)
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == {"a": 0.03, "c": 0.06, "b": 0.06}
@@ -73,7 +75,8 @@ def test_p_values_are_those_of_students_table_and_holms_those_computed_by_hand()
 def test_the_t_interval_is_the_one_computed_by_hand():
     interval = t_interval([1.0, 2.0, 3.0])   # standard deviation 1: 4.303 / sqrt(3) on either side
     assert interval.mean == 2 and interval.count == 3
-    assert interval.low == pytest.approx(2 - 2.4843, abs=1e-4) and interval.high == pytest.approx(4.4843, abs=1e-4)
+    assert interval.low == pytest.approx(2 - 2.4843, abs=1e-4)
+    assert interval.high == pytest.approx(4.4843, abs=1e-4)
     assert t_interval([0.0, 2.0]).high == pytest.approx(1 + 12.706, abs=1e-3)
     assert t_interval([5.0]).low == -math.inf
     many = t_interval([0.0, 1.0] * 500)      # normal, by now: 1.96 x 0.5 / sqrt(1000)
@@ -90,8 +93,8 @@ def entered(place: Place, unit: Unit, val_error: float, **more: float) -> None:
     """A JSON file as a run would have left it."""
     write_json(place.file(unit), {"case": unit.case, "seed": unit.seed, "curve": [], "seconds": 1.0,
                                   "date": "2026-01-01", "machine": units.machine(),
-                                  "result": {"val_top1_error": val_error, "train_top1_error": 0.0, "precision": "torch.float32",
-                                             **more}})
+                                  "result": {"val_top1_error": val_error, "train_top1_error": 0.0,
+                                             "precision": "torch.float32", **more}})
 
 
 @pytest.mark.parametrize("sign, expected", [(1, REPRODUCED), (-1, OPPOSITE)])
@@ -106,7 +109,8 @@ def test_an_ablation_is_judged_by_paired_differences(place, sign, expected):
 def test_runs_in_two_precisions_are_not_compared(place):
     entered(place, ablations.case_unit("base", 0), 0.2)
     entered(place, ablations.case_unit("no colour noise", 0), 0.2, precision="torch.bfloat16")
-    with pytest.raises(UserError, match="no-colour-noise-0.json was computed in torch.bfloat16, .*base-0.json, which it is compared with, in torch.float32"):
+    with pytest.raises(UserError, match="no-colour-noise-0.json was computed in torch.bfloat16, .*base-0.json, "
+                                        "which it is compared with, in torch.float32"):
         differences(place, "no colour noise", val_error)
 
 
@@ -124,8 +128,9 @@ def test_tanh_is_six_times_slower_only_if_the_interval_reaches_six(place):
         for unit, value in zip(cifar_nets.race_units(activation), epochs):
             entered(place, unit, 0, rate=0.01, reached=value < 80, epochs=value, at_the_edge=False)
     finding = CLAIMS["C8"].finding(place)
-    assert "tanh 5.1 times slower (4.8 to 5.5)" in finding.found.en and finding.verdict == NOT_HERE   # the paper says six
-    assert "sigmoid not in 80 epochs: at least 16.0 times slower" in finding.found.en                  # a bound, no interval
+    # the paper says six
+    assert "tanh 5.1 times slower (4.8 to 5.5)" in finding.found.en and finding.verdict == NOT_HERE
+    assert "sigmoid not in 80 epochs: at least 16.0 times slower" in finding.found.en   # a bound, no interval
     for unit, value in zip(cifar_nets.race_units("tanh"), (20, 36, 23)):
         entered(place, unit, 0, rate=0.01, reached=True, epochs=value, at_the_edge=False)
     assert CLAIMS["C8"].finding(place).verdict == REPRODUCED
@@ -159,7 +164,8 @@ def test_two_runners_do_every_unit_once(tmp_path):
         runner.start()
     for runner in runners:
         runner.join()
-    assert sorted((tmp_path / "done.txt").read_text().split()) == [f"slow/unit-{index}-0" for index in range(5)]
+    done = sorted((tmp_path / "done.txt").read_text().split())
+    assert done == [f"slow/unit-{index}-0" for index in range(5)]
     assert all(place.file(Unit("slow", f"unit {index}", 0, {}, slow, 1)).exists() for index in range(5))
 
 
@@ -188,7 +194,8 @@ def test_pieces_go_on_after_a_stop(tmp_path):
     rows = pieces(unit, place, 1, {"part": part}, one)
     assert seen == [0] and len(rows) == 1 and part.weight.item() == 0   # nothing done again, state taken up
     assert [row["number"] for row in pieces(unit, place, 3, {"part": part}, one)] == [0, 1, 2]
-    assert [row["number"] for row in pieces(unit, place, 9, {}, one, lambda rows: len(rows) >= 2)] == [0, 1, 2]
+    rows = pieces(unit, place, 9, {}, one, lambda rows: len(rows) >= 2)
+    assert [row["number"] for row in rows] == [0, 1, 2]
 
 
 def timeless(content: dict) -> dict:
@@ -229,7 +236,8 @@ def test_a_case_switches_off_only_what_it_says(place):
     assert (centred.top == 4).all() and (centred.left == 4).all() and torch.equal(centred.mirror, full.mirror)
     run.case = ablations.Case(mirror=False)
     plain = run.draw(64, 9, chance())
-    assert not plain.mirror.any() and torch.equal(plain.top, full.top) and torch.equal(plain.colour, full.colour)
+    assert not plain.mirror.any()
+    assert torch.equal(plain.top, full.top) and torch.equal(plain.colour, full.colour)
 
 
 # ------------------------------------------------------------------- the stories
@@ -257,7 +265,8 @@ def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_
     assert first_steps.settled(long, math.log(2)) and not first_steps.settled(rows, math.log(2))
 
 
-def test_how_far_apart_pictures_are_is_measured_without_dropout_and_without_a_trace(place, tmp_path, monkeypatch):
+def test_how_far_apart_pictures_are_is_measured_without_dropout_and_without_a_trace(place, tmp_path,
+                                                                                    monkeypatch):
     monkeypatch.chdir(tmp_path)
     place.folders["imagenette"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
     run = first_steps.steps_of(first_steps.first_unit("as-written", "as it is", 0), place)
@@ -302,7 +311,8 @@ def test_a_bisection_finds_the_largest_rate_that_fc7_survives(place, monkeypatch
     monkeypatch.setattr(head, "firing", lambda run: {"fc7": 0.8 if run.rate <= highest else 0.01})
     content = head.limit(head.limit_unit("as it is", 10, 0), place)
     assert content["result"]["largest_survived"] == found and len(tried) <= 5
-    assert content["result"]["smallest_not_survived"] == (min((r for r in tried if r > highest), default=None))
+    assert content["result"]["smallest_not_survived"] == (min((r for r in tried if r > highest),
+                                                              default=None))
 
 
 START = head.Start(square_of_h=64.0, square_of_h6=8.0, keep=1.0)   # 64 units of fc7 at 1
@@ -327,7 +337,8 @@ def test_two_layers_fade_as_predicted_while_classes_are_drawn_at_random(classes,
             sgd.step()
         return head.part_lost(squares)
 
-    assert lost(False) == pytest.approx(START.part_lost(rate, 32, classes), rel=0.3) and abs(lost(True)) < 1e-6
+    assert lost(False) == pytest.approx(START.part_lost(rate, 32, classes), rel=0.3)
+    assert abs(lost(True)) < 1e-6
 
 
 def test_the_head_alone_falls_below_zero_from_the_limits_on():
@@ -340,7 +351,8 @@ def test_the_head_alone_falls_below_zero_from_the_limits_on():
     long = replace(START, square_of_h=600.0)         # the swing is there for even batches, too
     assert lowest(0.8 * long.swing(2), 2, True, long) > 0.99 and lowest(3 * long.swing(2), 2, True, long) < 0
     alone = START.alone(32, 100)
-    assert alone in head.RATES and lowest(alone, 100) > 0 >= lowest(head.RATES[head.RATES.index(alone) + 1], 100)
+    assert alone in head.RATES
+    assert lowest(alone, 100) > 0 >= lowest(head.RATES[head.RATES.index(alone) + 1], 100)
 
 
 def test_more_pictures_or_a_smaller_share_of_gradients_slow_the_fade():
@@ -348,24 +360,28 @@ def test_more_pictures_or_a_smaller_share_of_gradients_slow_the_fade():
     assert START.part_lost(0.01, 128, 10) == pytest.approx(START.part_lost(0.01, 32, 10) / 4)
     assert masked.fade(32, 10) == pytest.approx(2 * START.fade(32, 10))
     assert START.fade(128, 10) == pytest.approx(2 * START.fade(32, 10))
-    assert START.part_lost(START.fade(32, 10), 32, 10) == pytest.approx(0.0263, abs=1e-4)   # (1 - sqrt 0.9) / (1 + sqrt 0.9)
+    # (1 - sqrt 0.9) / (1 + sqrt 0.9)
+    assert START.part_lost(START.fade(32, 10), 32, 10) == pytest.approx(0.0263, abs=1e-4)
 
 
 def test_what_a_vector_loses_is_found_from_its_squares():
     assert head.part_lost([0.95 ** (2 * step) for step in range(60)]) == pytest.approx(-math.log(0.95))
-    assert head.part_lost([1.0] * 10 + [0.5] * 9 + [0.01] * 41) == pytest.approx(0)   # nothing counts below a tenth
-    assert head.part_lost([1.0] * 5 + [0.01] * 55) is None                            # gone before there is a rate
+    # nothing counts below a tenth
+    assert head.part_lost([1.0] * 10 + [0.5] * 9 + [0.01] * 41) == pytest.approx(0)
+    assert head.part_lost([1.0] * 5 + [0.01] * 55) is None   # gone before there is a rate
 
 
 def test_even_batches_hold_each_class_equally_often(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    place = Place(tmp_path / "out", {"imagenette": make_folder(tmp_path / "pictures", {"a": 10, "b": 23, "c": 12})})
+    place = Place(tmp_path / "out", {"imagenette": make_folder(tmp_path / "pictures",
+                                                               {"a": 10, "b": 23, "c": 12})})
     pack = place.pack("imagenette", 64)
     settings, mean = replace(ablations.BASE, batch_size=6), pack.mean_crop(64)
     batches = first_steps.EvenBatches(pack, settings, 0, mean)
     labels = [batch.labels.bincount(minlength=3).tolist() for batch in batches]
     rarest = np.bincount(pack.labels["train"]).min()
-    assert labels[:rarest // 2] == [[2, 2, 2]] * (rarest // 2) and len(batches) == len(labels) == -(-rarest // 2)
+    assert labels[:rarest // 2] == [[2, 2, 2]] * (rarest // 2)
+    assert len(batches) == len(labels) == -(-rarest // 2)
     assert len(set(batches.order)) == 3 * rarest   # no image twice
     assert list(batches.order) != list(first_steps.EvenBatches(pack, settings, 1, mean).order)
 
@@ -377,7 +393,8 @@ def test_a_fading_run_says_what_fc7_and_fc8_saw(place, tmp_path, monkeypatch):
     assert unit.name == "fading-200/as-trained-as-it-is-rate-0.01-batch-4-even-0"
     content = head.fading(unit, place)
     assert content["result"]["square_of_h"] == content["curve"][0]["square_of_h"]
-    assert 500 < content["result"]["square_of_h6"] < 2000 and 500 < content["result"]["square_of_h"] < 2000   # 4,096 halves of about 1
+    # 4,096 halves of about 1
+    assert 500 < content["result"]["square_of_h6"] < 2000 and 500 < content["result"]["square_of_h"] < 2000
     assert 0 < content["curve"][0]["below"] < 0.2 and len(content["curve"]) == units.TOY_STEPS
 
 
@@ -385,23 +402,28 @@ def test_the_page_says_which_rates_are_predicted_and_which_were_survived(place):
     for classes in head.CLASSES:
         for seed in range(2):
             for batch in head.drawn(classes):
-                entered(place, head.limit_unit("no dropout", classes, seed, *batch), 0, largest_survived=None if seed else 0.004)
+                entered(place, head.limit_unit("no dropout", classes, seed, *batch), 0,
+                        largest_survived=None if seed else 0.004)
     start = head.Start(5998.0, 4258.0, 1.0)
     for unit in head.Fade("no dropout", 200, 0.008).units():
-        entered(place, unit, 0, square_of_h=start.square_of_h, square_of_h6=start.square_of_h6, lost=0.1, below=0.75)
+        entered(place, unit, 0, square_of_h=start.square_of_h, square_of_h6=start.square_of_h6, lost=0.1,
+                below=0.75)
     lines = what_breaks_it.report(place)
     page = (place.out / "what-breaks-it" / "README.md").read_text()
-    assert f"| no dropout | 2 | 128 | at random | 0.0013 | 0.0056 | {start.alone(128, 2):.2g} | 0.004, none |" in page
-    assert f"| no dropout | 200 | 200 | evenly | 0.13 |  | {start.alone(200, 200, True):.2g} | 0.004, none |" in page
+    random, even = (f"{start.alone(*batch):.2g} | 0.004, none |" for batch in ((128, 2), (200, 200, True)))
+    assert f"| no dropout | 2 | 128 | at random | 0.0013 | 0.0056 | {random}" in page
+    assert f"| no dropout | 200 | 200 | evenly | 0.13 |  | {even}" in page
     assert "| no dropout | 200 | 0.008 | 128 | at random | 10.6 | 10.0, 10.0, 10.0 | 75, 75, 75 |" in page
     assert what_breaks_it.in_short(place) == Text(
         "the largest learning rate that fc7 survives with 2, 10, 200 classes: no dropout 0.002, 0.002, 0.002",
         "fc7 能承受的最大学习率，2、10、200 类：没有丢弃法 0.002、0.002、0.002")
-    assert "![limits](what-breaks-it/limits.png)" in lines and (place.out / "what-breaks-it" / "limits.png").exists()
+    assert "![limits](what-breaks-it/limits.png)" in lines
+    assert (place.out / "what-breaks-it" / "limits.png").exists()
 
 
 def test_the_table_at_the_top_says_when_networks_come_and_how_many_seeds_do(place):
-    for name, steps in {"as it is": (90, 89, 91), "no dropout": (98, None, 86), "pixels / 70": (None, None, None)}.items():
+    for name, steps in {"as it is": (90, 89, 91), "no dropout": (98, None, 86),
+                        "pixels / 70": (None, None, None)}.items():
         for seed, step in enumerate(steps):
             entered(place, first_steps.first_unit("as-trained", name, seed, 128, 10), 0, alive_at=step)
     assert [line.en for line in what_breaks_it.at_a_glance(place)[2:]] == [
@@ -417,7 +439,8 @@ def test_a_change_is_kept_only_if_it_is_better(place):
             entered(place, unit, 0, error=error)
     assert list(modern.decisions(place).values()) == [True, False, True]
     assert modern.kept_before(place, 3) == modern.Today(batch_norm=True)
-    assert "![steps](modern/steps.png)" in modern.report(place) and (place.out / "modern" / "steps.png").exists()
+    assert "![steps](modern/steps.png)" in modern.report(place)
+    assert (place.out / "modern" / "steps.png").exists()
 
 
 def test_our_network_gets_the_other_sides_pictures_as_grey_levels(place, tmp_path, monkeypatch):
@@ -442,7 +465,8 @@ def test_our_network_gets_the_other_sides_pictures_as_grey_levels(place, tmp_pat
 
 
 def test_the_base_result_compares_seeds_that_both_sides_have(place):
-    for name, errors in {base_result.OURS: (0.20, 0.22, 0.21), base_result.THEIRS: (0.19, 0.20, 0.20), base_result.SWAPPED: (0.18,)}.items():
+    for name, errors in {base_result.OURS: (0.20, 0.22, 0.21), base_result.THEIRS: (0.19, 0.20, 0.20),
+                         base_result.SWAPPED: (0.18,)}.items():
         for unit, error in zip(base_result.side(name), errors):
             entered(place, unit, error, top1_error_1=error)
     apart = base_result.difference(place, base_result.THEIRS, base_result.OURS)
@@ -461,7 +485,8 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     assert len(rows) == 27 + 27   # the claims, and their rules
     for row in rows[:27]:
         cells = [cell.strip() for cell in row.strip("|").split(" | ")]
-        assert len(cells) == 5 and cells[3].startswith((NOT_RUN.en, NOT_TESTED.en)) and cells[4].startswith("`python")
+        assert len(cells) == 5 and cells[4].startswith("`python")
+        assert cells[3].startswith((NOT_RUN.en, NOT_TESTED.en))
     for seed in range(3):
         entered(place, ablations.case_unit("base", seed), 0.2 + 0.01 * seed)
         entered(place, ablations.case_unit("no LRN", seed), 0.21 + 0.012 * seed)
@@ -488,7 +513,8 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
 
 def test_classes_are_made_unequal_and_the_page_shows_whole_seeds_only(place):
     labels = np.repeat(np.arange(4), 50)
-    pack = Pack(None, "x", list("abcd"), 1, {"train": np.arange(200)}, {"train": labels}, None, None, [], [], "", None, {})
+    pack = Pack(None, "x", list("abcd"), 1, {"train": np.arange(200)}, {"train": labels}, None, None, [], [],
+                "", None, {})
     some, other = (balance.unequal(pack, seed) for seed in (0, 1))
     assert np.bincount(some.labels["train"]).tolist() == [50, 5, 50, 5]
     assert (labels[some.images["train"]] == some.labels["train"]).all()
@@ -509,20 +535,41 @@ def test_every_finding_is_said_in_chinese_too(place):
         if unit.experiment == "counting":
             write_json(place.file(unit), real.found(unit))
             continue
-        entered(place, unit, 0.3 + 0.01 * unit.seed, train_top1_error=0.2 + 0.02 * unit.seed, val_top5_error_1=0.02,
-                ten_views_top1_error=0.28, classes=2, labels=ablations.as_text(np.array([0, 1, 0, 1])), epochs=3.5 + unit.seed,
-                probabilities=ablations.as_text(np.array([[0.9, 0.1], [0.6, 0.4]] * 2)), rate=0.01, reached=unit.seed == 0,
-                at_the_edge=True, colourfulness=[0.1, 0.2, 0.3, 0.4], agreement_in_fc7=0.7, agreement_in_pixels=0.2)
+        entered(place, unit, 0.3 + 0.01 * unit.seed, train_top1_error=0.2 + 0.02 * unit.seed,
+                val_top5_error_1=0.02, ten_views_top1_error=0.28, classes=2,
+                labels=ablations.as_text(np.array([0, 1, 0, 1])), epochs=3.5 + unit.seed,
+                probabilities=ablations.as_text(np.array([[0.9, 0.1], [0.6, 0.4]] * 2)), rate=0.01,
+                reached=unit.seed == 0, at_the_edge=True, colourfulness=[0.1, 0.2, 0.3, 0.4],
+                agreement_in_fc7=0.7, agreement_in_pixels=0.2)
         content = read_json(place.file(unit))
         write_json(place.file(unit), {**content, "curve": [
-            {"epoch": epoch, "train_loss": 2.0 / epoch, "train_top1_error": 0.8 / epoch + 0.01 * unit.seed} for epoch in (1, 2, 3)]})
-    known = {"ReLU", "LRN", "conv1", "conv2", "conv3", "conv4", "conv5", "fc7", "top", "relu", "tanh", "sigmoid", "Imagenette", "ImageNet",
-             "CIFAR", "GTX", "GPU", "GB", "px", "nan", "inf", "plateau", "alexnet", "inference", "panel"}
+            {"epoch": epoch, "train_loss": 2.0 / epoch, "train_top1_error": 0.8 / epoch + 0.01 * unit.seed}
+            for epoch in (1, 2, 3)]})
+    known = {"ReLU", "LRN", "conv1", "conv2", "conv3", "conv4", "conv5", "fc7", "top", "relu", "tanh",
+             "sigmoid", "Imagenette", "ImageNet", "CIFAR", "GTX", "GPU", "GB", "px", "nan", "inf", "plateau",
+             "alexnet", "inference", "panel"}
     for name, claim in CLAIMS.items():
         finding = claim.finding(place)
         assert finding.verdict != NOT_RUN, name
         words = set(re.findall(r"(?<![\de.])[A-Za-z]{2,}\d?", finding.found.zh + finding.verdict.zh))
         assert words <= known, (name, finding.found.zh)
+
+
+def test_every_text_is_used_and_takes_the_same_values_in_both_languages():
+    code = "".join(path.read_text("utf-8") for path in units.RESULTS.glob("*.py"))
+    for group, texts in TEXTS.items():
+        for name, text in texts.items():
+            if group not in ("labels", "cases"):
+                braces = [sorted(re.sub(r"\{\d+", "{", found) for found in re.findall(r"\{[^}]*\}", one))
+                          for one in text]
+                assert len(text) == 2 and braces[0] == braces[1], (group, name)
+                if group not in CLAIMS or name not in ("says", "rule"):
+                    assert f'"{group}.{name}"' in code, (group, name)
+            elif group == "labels":
+                assert f'"{name}"' in code, name
+    for name in {*ablations.CASES, *longer.CASES, *starting.SETS, *starting.ALL["caffe"],
+                 *starting.ALL["as-trained"], *starting.ALL["as-written"]}:
+        assert named(name).en and named(name).zh
 
 
 def test_the_command_runs_what_it_is_told_and_no_more(tmp_path, capsys):
@@ -533,7 +580,8 @@ def test_the_command_runs_what_it_is_told_and_no_more(tmp_path, capsys):
     assert "done    0.1 min  counting/all-0" in capsys.readouterr().out
     reproduce.main(["list", "C17", "--out", str(tmp_path)])
     listed = capsys.readouterr().out
-    assert "no-dropout-2" in listed and "C17" in listed and "cifar" not in listed and len(listed.splitlines()) == 4 * 3 + 1
+    assert "no-dropout-2" in listed and "C17" in listed and "cifar" not in listed
+    assert len(listed.splitlines()) == 4 * 3 + 1
     with pytest.raises(SystemExit) as stopped:
         reproduce.main(["run", "C99", "--out", str(tmp_path)])
     assert stopped.value.code == 2 and "nothing is called C99" in capsys.readouterr().err
@@ -572,10 +620,12 @@ def test_the_step_at_which_learning_starts_follows_from_the_stored_losses(path):
 
 def test_a_run_ends_200_steps_after_learning_starts_and_not_before():
     guess = math.log(10)
-    flat, low = ({"losses": [loss] * 50, "firing": dict.fromkeys(first_steps.LAYERS[:-1], 1.0)} for loss in (guess, 1.0))
-    assert not starting.over([flat] * 4 + [low] * 4, guess)         # learning starts a few steps behind step 200
+    flat, low = ({"losses": [loss] * 50, "firing": dict.fromkeys(first_steps.LAYERS[:-1], 1.0)}
+                 for loss in (guess, 1.0))
+    assert not starting.over([flat] * 4 + [low] * 4, guess)   # learning starts a few steps behind step 200
     assert starting.over([flat] * 4 + [low] * 5, guess)
-    assert not starting.over([flat] * 4 + [low] * 4 + [flat], guess)   # at chance level again: it had not started
+    # at chance level again: it had not started
+    assert not starting.over([flat] * 4 + [low] * 4 + [flat], guess)
     dead = {**flat, "firing": {**flat["firing"], "fc7": 0.0}}
     assert not starting.over([flat, dead], guess) and starting.over([flat, dead, dead], guess)
 
@@ -587,13 +637,15 @@ def test_the_survival_curve_falls_where_a_run_starts():
 
 def test_a_draw_of_classes_keeps_their_images_and_numbers_them_anew(place, monkeypatch):
     monkeypatch.chdir(place.out.parent)
-    folder = make_folder(place.out / "data", {f"{part}/c{label}": 3 for part in ("train", "val") for label in range(6)})
+    folder = make_folder(place.out / "data", {f"{part}/c{label}": 3 for part in ("train", "val")
+                                              for label in range(6)})
     whole = Place(place.out, {"imagenette": folder}).pack("imagenette", 36)
     some = first_steps.some_classes(whole, [1, 4])
     assert some.classes == ["c1", "c4"] and some.labels["train"].tolist() == [0] * 3 + [1] * 3
     np.testing.assert_array_equal(some.images["val"], whole.images["val"][[3, 4, 5, 12, 13, 14]])
     draws = [starting.drawn_classes(starting.SETS["Tiny-ImageNet, 10 classes"], draw) for draw in range(3)]
-    assert all(len(set(draw)) == 10 and draw == sorted(draw) for draw in draws) and draws[0] != draws[1] != draws[2]
+    assert all(len(set(draw)) == 10 and draw == sorted(draw) for draw in draws)
+    assert draws[0] != draws[1] != draws[2]
 
 
 def test_images_through_fewer_pixels_lose_what_is_fine(tmp_path, monkeypatch):
@@ -605,6 +657,7 @@ def test_images_through_fewer_pixels_lose_what_is_fine(tmp_path, monkeypatch):
                 noise = np.random.default_rng(index).integers(0, 256, (128, 128, 3), np.uint8)
                 Image.fromarray(noise).save(tmp_path / part / name / f"{index}.png")
     there = Place(tmp_path / "out", {"imagenette": tmp_path})
-    fine, coarse = there.pack("imagenette", 64).images["train"], there.pack("imagenette", 64, through=16).images["train"]
+    fine = there.pack("imagenette", 64).images["train"]
+    coarse = there.pack("imagenette", 64, through=16).images["train"]
     roughness = [np.abs(np.diff(images.astype(float), axis=2)).mean() for images in (fine, coarse)]
     assert fine.shape == coarse.shape and roughness[1] < 0.3 * roughness[0]
