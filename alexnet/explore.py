@@ -78,7 +78,8 @@ def names(classes: list[str], wanted: set[str]) -> dict[str, tuple[str, ...]]:
         both = [readable_names(classes, language) for language in ("en", "zh")]
     except UserError:   # they are not ImageNet's
         return BUILT_IN
-    return {name: tuple(re.split("[,，]", of[name])[0] for of in both) for name in sorted(wanted) if name in both[0]}
+    known = [name for name in sorted(wanted) if name in both[0]]
+    return {name: tuple(re.split("[,，]", of[name])[0] for of in both) for name in known}
 
 
 def text(values: np.ndarray) -> str:

@@ -166,7 +166,7 @@ def held(page: str) -> dict:
 
 
 def test_the_published_page_is_what_the_program_writes():
-    """After a change of script, style or words: explore.write(PUBLISHED, held(...) | {"words": explore.WORDS})."""
+    """After a change of script, style or words: explore.write(PUBLISHED, held(page) | {"words": WORDS})."""
     page = PUBLISHED.read_text(encoding="utf-8")
     content = held(page)
     assert page == explore.page({**content, "words": explore.WORDS})
@@ -179,11 +179,12 @@ def test_the_published_page_is_what_the_program_writes():
 def test_the_command_writes_the_page_with_and_without_training_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = small(widths=(4, 8, 8, 8, 8))
-    make_folder(tmp_path / "set", {f"{part}/{name}": 3 for part in ("train", "val") for name in ("disc", "star")})
+    folders = ("train/disc", "train/star", "val/disc", "val/star")
+    make_folder(tmp_path / "set", dict.fromkeys(folders, 3))
     for data, language, looked in (("set", "zh", 6), ("gone", "en", None)):
         checkpoint.save(tmp_path / "best.pt", model, {"data": str(tmp_path / data), "epoch": 1})
-        picture = ["--images", "set/val/star/1.png"]
-        alexnet_visualization.main(["explore", "--model", "best.pt", "--language", language, *picture, "--out", "."])
+        alexnet_visualization.main(["explore", "--model", "best.pt", "--language", language,
+                                    "--images", "set/val/star/1.png", "--out", "."])
         content = held(Path("explore.html").read_text(encoding="utf-8"))
         assert content["language"] == language and content["trained_on"] == data
         assert len(content["pictures"]) == 1 and content["pictures"][0]["name"] == "star"
@@ -192,7 +193,8 @@ def test_the_command_writes_the_page_with_and_without_training_pictures(tmp_path
 
 
 def test_classes_have_names_in_both_languages():
-    assert explore.names(["n01440764", "n01443537", "mine"], {"n01440764", "mine"}) == {"n01440764": ("tench", "丁鲷")}
+    found = explore.names(["n01440764", "n01443537", "mine"], {"n01440764", "mine"})
+    assert found == {"n01440764": ("tench", "丁鲷")}
     assert set(demo.CLASSES) <= set(explore.names(demo.CLASSES, {"star"}))
 
 
@@ -460,8 +462,8 @@ def test_both_languages_fit_and_names_are_shown_as_they_are(opened, browser, wid
         text = browser.text("main")
         assert not re.search(r"undefined|NaN|{\w+}", text.replace("{b}", ""))
         assert bool(re.search("[一-鿿]", text.replace("中", ""))) == (language == "zh-CN")
-        assert browser.run("[...document.querySelectorAll('[data-say], label span, section button, figcaption')]"
-                           ".every(one => one.textContent)")
+        places = "[data-say], label span, section button, figcaption"
+        assert browser.run(f"[...document.querySelectorAll('{places}')].every(one => one.textContent)")
         smallest = browser.run("""Math.min(...[...document.querySelectorAll("p, figcaption, li, label")].map(
             one => parseFloat(getComputedStyle(one).fontSize)))""")
         assert smallest >= 14
