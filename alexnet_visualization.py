@@ -32,6 +32,7 @@ LAID_OUT = 1000       # validation pictures in the plane
 EXAMINED = 256        # training pictures over which health is measured
 EXPLORED = 400        # training pictures among which explore.html's strongest are found,
 PIXELS = 20_000_000   # fewer if they are large: the page holds them
+FRAMES = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)   # epochs whose kernels are shown, and the last one
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -390,6 +391,18 @@ def training(network: Network, out: Path, folders: list[str] | None) -> Iterator
     yield Shown("training.png", *captions.TRAINING.filled(ends=joined(ends, SEMICOLONS)))
 
 
+def growing(network: Network, out: Path) -> Iterator[Shown]:
+    folder = network.path.parent
+    kept = {int(path.stem[-3:]): path for path in sorted((folder / "filters").glob("epoch-???.npy"))}
+    if not kept:
+        raise UserError(f"{folder} has no folder filters: train with --keep-filters")
+    errors = {int(row["epoch"]): row["val_top1_error"] for row in metrics(folder)}
+    kernels = {epoch: np.load(path).astype(np.float32) for epoch, path in kept.items()
+               if epoch in FRAMES or epoch == max(kept)}
+    figures.growing_kernels(kernels, errors, out / "growing.webp", network.title)
+    yield Shown("growing.webp", *captions.GROWING)
+
+
 def steps(out: Path, language: str) -> Iterator[Shown]:
     for name, step in step_figures.STEPS.items():
         yield Shown(step_figures.draw(name, out, language), step.english, step.chinese)
@@ -438,10 +451,11 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
 # ------------------------------------------------------------------- the job
 
 def possible(network: Network, inputs: Inputs, runs: bool) -> list[str]:
-    """The kinds of pictures that the inputs allow, without step pictures. runs: whether runs were named."""
-    has_run = runs or (network.path.parent / "metrics.csv").is_file()
-    return [name for name, kind in KINDS.items() if name != "steps"
-            and (kind.needs != "data" or inputs.has_data) and (kind.needs != "run" or has_run)]
+    """The kinds of pictures that the inputs allow. runs: whether runs were named."""
+    folder = network.path.parent
+    there = {"": True, "pictures": True, "data": inputs.has_data,
+             "run": runs or (folder / "metrics.csv").is_file(), "filters": (folder / "filters").is_dir(), "named": False}
+    return [name for name, kind in KINDS.items() if there[kind.needs]]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -478,6 +492,7 @@ def main(arguments: list[str] | None = None) -> None:
             "health": lambda: health(network, inputs, out),
             "explore": lambda: explore_page(network, inputs, out, options.language),
             "training": lambda: training(network, out, options.runs),
+            "growing": lambda: growing(network, out),
             "steps": lambda: steps(out, options.language),
         }
         drawn: dict[str, list[Shown]] = {}

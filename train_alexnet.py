@@ -86,6 +86,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--cache", metavar="DIR", help="where packed images lie (default data/packed)")
     add("--download", action="store_true", default=None, help="let torchvision fetch its data set")
     add("--strict", action="store_true", default=None, help="stop at an unreadable image")
+    add("--keep-filters", action="store_true", default=None,
+        help="keep conv1's kernels after each epoch, for alexnet_visualization.py growing")
     add("--tensorboard", action="store_true", default=None, help="log for TensorBoard, too")
     add("--quiet", action="store_true", default=None, help="only warnings and the result")
     return parser.parse_args(arguments)
@@ -328,11 +330,13 @@ def alone_in(folder: Path, new: bool, world: World) -> Iterator[None]:
         yield
 
 
-def follow(run: Run, console: Console) -> None:
+def follow(run: Run, console: Console, keep_filters: bool) -> None:
     """Trains to the end, or until somebody asks to stop."""
     try:
         for event in run.train():
             console.show(event)
+            if keep_filters and run.progress.batch == 0:   # between epochs
+                run.keep_filters()
     except Stopped:
         if run.world.rank == 0:
             print(f"stopped in epoch {run.progress.epoch + 1}; "
@@ -500,7 +504,7 @@ def main(arguments: list[str] | None = None) -> None:
                 write_config(run, config, cache, start)
             if not console.quiet:
                 introduce(run, restored, start)
-            follow(run, console)
+            follow(run, console, bool(options.keep_filters))
             if world.rank == 0:
                 conclude(run)
 

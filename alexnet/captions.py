@@ -34,7 +34,7 @@ COMMAS, SEMICOLONS, AND = Text(", ", "、"), Text("; ", "；"), Text(" and ", "�
 class Kind(NamedTuple):
     """One kind of picture: a WHAT of the command line, a section of the page."""
 
-    needs: str      # "", "pictures", "data" or "run"
+    needs: str      # "", "pictures", "data", "run", "filters"; "named": drawn only if named
     heading: Text
     help: str       # its line of --list
 
@@ -73,7 +73,9 @@ KINDS = {
         "a page to play with, explore.html: drag a window, choose kernels and feature maps, move sliders"),
     "training": Kind("run", Text("Training (section 5)", "训练过程（第 5 节）"),
         "curves of the run that made the checkpoint, or of several (--runs)"),
-    "steps": Kind("", Text("Step pictures: one idea each", "分步图解：每张图一个想法"),
+    "growing": Kind("filters", Text("Filters being learned", "卷积核的学习过程"),
+        "the kernels of conv1 from epoch to epoch, as an animation (of a run with --keep-filters)"),
+    "steps": Kind("named", Text("Step pictures: one idea each", "分步图解：每张图一个想法"),
         "one picture per idea of the paper, from crops to momentum; made without a network, so only if "
         "named"),
 }
@@ -211,6 +213,12 @@ EXPLORE = Text(
 
 TRAINING = Text("Loss and error by epoch; top-1 error on the validation part at the end: {ends}.",
                 "损失与错误率随训练轮数的变化；结束时验证集上的 top-1 错误率：{ends}。")
+
+GROWING = Text("The kernels of conv1 from epoch to epoch, each scaled by its own largest magnitude; beside them the "
+               "validation error. What looks like noise at the end is, for the most part, the initial weights: "
+               "weight decay removes them slowly.",
+               "conv1 的卷积核随训练轮次的变化，每个核按自己的最大绝对值缩放；旁边是验证错误率。最后看上去像噪声的部分，"
+               "大多是初始权重：权重衰减消除它们很慢。")
 
 CLASSES = Text("{count} classes: {names}{end}", "{count} 个类别：{names}{end}")
 AND_MORE = Text(" ...", " 等")

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from matplotlib import colormaps, font_manager, ft2font
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
+from PIL import Image
 
 from alexnet.files import printable, whole_file
 
@@ -423,6 +425,31 @@ def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: P
     axes.grid(alpha=0.3)
     headline(figure, title)
     save(figure, path)
+
+
+def growing_kernels(kept: dict[int, np.ndarray], errors: dict[int, float], path: Path, title: str) -> None:
+    """An animation of kernels (K, 3, h, w) by epoch, each scaled by its own largest magnitude, and of the
+    validation errors (fractions) by epoch; WebP."""
+    frames = []
+    for epoch, kernels in kept.items():
+        scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
+        figure = Figure(figsize=(8, 3.6), layout="constrained", dpi=DPI)
+        left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+        left.imshow(mosaic(0.5 + 0.5 * scaled.transpose(0, 2, 3, 1), 12), interpolation="nearest")
+        left.set_axis_off()
+        right.plot(list(errors), [100 * error for error in errors.values()], color="lightgrey")
+        past = [one for one in errors if one <= epoch]
+        right.plot(past, [100 * errors[one] for one in past], color="tab:blue")
+        right.set(xlabel="epoch", ylabel="validation error, %", ylim=(0, 100))
+        right.xaxis.get_major_locator().set_params(integer=True)
+        right.set_title(f"epoch {epoch}" + (f": {errors[epoch]:.1%}" if epoch in errors else ""))
+        headline(figure, title)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+    with whole_file(path) as temporary:
+        frames[0].save(temporary, "WEBP", save_all=True, append_images=frames[1:], quality=70, loop=0,
+                       duration=[800] * (len(frames) - 1) + [3000])
 
 
 def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str) -> None:

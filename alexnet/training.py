@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from alexnet import augment, checkpoint, figures
 from alexnet.batches import DROPOUT, Batch, TrainingBatches, generator
 from alexnet.device import World, choose_precision, compute_ready, precision
-from alexnet.files import UserError, brief, printable, write_csv
+from alexnet.files import UserError, brief, printable, write_csv, whole_file
 from alexnet.layers import Dropout
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
@@ -281,6 +281,14 @@ class Run:
             with self.going_on(curves):
                 figures.training_curves(rows, curves, self.folder.name)
                 self.drawn = time.monotonic()
+
+    def keep_filters(self) -> None:
+        """conv1's kernels as they are, (96, 3, 11, 11) in 16 bits: filters/epoch-003.npy after three epochs."""
+        path = self.folder / "filters" / f"epoch-{self.progress.epoch:03}.npy"
+        if self.world.rank == 0 and not path.exists():
+            with self.going_on(path), whole_file(path) as temporary:
+                with temporary.open("wb") as file:
+                    np.save(file, self.model.conv1.weight.detach().half().cpu().numpy())
 
     @contextmanager
     def going_on(self, path: Path) -> Iterator[None]:

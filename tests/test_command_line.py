@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -558,3 +559,21 @@ def test_commands_to_copy_are_quoted(capsys, folder, place):
     assert shlex.split(err.partition("--resume")[2])[0] == str(name)
     _, _, err = call(capsys, "--resume", name / "last.pt")
     assert str(name) == shlex.split(err.rpartition("takes the folder,")[2])[0]
+
+
+def test_a_run_that_keeps_its_filters_is_bit_for_bit_the_same(tmp_path, monkeypatch):
+    """--resume included."""
+    monkeypatch.chdir(tmp_path)
+    names = [f"{part}/{name}" for part in ("train", "val") for name in ("a", "b")]
+    pictures = make_folder(tmp_path / "set", dict.fromkeys(names, 6))
+    common = ["--data", str(pictures), "--image-size", "64", "--batch-size", "4", "--lr", "0.001", "--quiet"]
+    train_alexnet.main([*common, "--epochs", "2", "--out", "plain"])
+    train_alexnet.main([*common, "--epochs", "1", "--out", "kept", "--keep-filters"])
+    train_alexnet.main(["--resume", "kept", "--epochs", "2", "--keep-filters", "--quiet"])
+    plain, kept = (torch.load(f"{name}/last.pt", weights_only=True)["model"] for name in ("plain", "kept"))
+    assert all(torch.equal(plain[name], kept[name]) for name in plain)
+    filters = [np.load(path) for path in sorted(Path("kept/filters").iterdir())]
+    assert len(filters) == 3   # before, after one epoch, after two
+    assert not np.array_equal(filters[0], filters[1])
+    assert np.array_equal(filters[2], kept["conv1.weight"].half().numpy())
+    assert not Path("plain/filters").exists()

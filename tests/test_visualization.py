@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import alexnet_visualization
@@ -407,3 +409,20 @@ def test_neighbours_leave_the_query_itself_out(place, capsys, monkeypatch, tmp_p
         assert len(entry.near) == 6
         assert all(not np.array_equal(image, entry.query) for image, _, _ in entry.near)
         assert all((name.split("\n")[0] == "star") == same for _, name, same in entry.near)
+
+
+def test_kernels_that_were_kept_become_an_animation_of_less_than_twelve_pictures(place, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(place / "run", run)
+    status, said = call(capsys, "growing", "--model", run)
+    assert status == 2 and "--keep-filters" in said
+    chance = np.random.default_rng(0)
+    for epoch in range(30):
+        (run / "filters").mkdir(exist_ok=True)
+        np.save(run / "filters" / f"epoch-{epoch:03}.npy", chance.normal(size=(96, 3, 11, 11)).astype(np.float16))
+    assert call(capsys, "growing", "--model", run)[0] == 0
+    with Image.open(run / "inside" / "growing.webp") as film:
+        assert film.n_frames == 9   # epochs 0, 1, 2, 3, 5, 8, 13, 21 and the last
+        first = np.asarray(film.convert("RGB"), int)
+        film.seek(8)
+        assert np.abs(np.asarray(film.convert("RGB"), int) - first).mean() > 1
