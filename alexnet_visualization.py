@@ -454,7 +454,8 @@ def possible(network: Network, inputs: Inputs, runs: bool) -> list[str]:
     """The kinds of pictures that the inputs allow. runs: whether runs were named."""
     folder = network.path.parent
     there = {"": True, "pictures": True, "data": inputs.has_data,
-             "run": runs or (folder / "metrics.csv").is_file(), "filters": (folder / "filters").is_dir(), "named": False}
+             "run": runs or (folder / "metrics.csv").is_file(),
+             "filters": (folder / "filters").is_dir(), "named": False}
     return [name for name, kind in KINDS.items() if there[kind.needs]]
 
 
