@@ -37,7 +37,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = CommandLine(__doc__, usage="python train_alexnet.py [--OPTION VALUE ...]")
 
     add = parser.add_argument_group("what").add_argument
-    add("--data", metavar="WHERE", help="a folder, a torchvision data set's name, or demo (default)")
+    add("--data", metavar="WHERE", help="a folder, torchvision data set, or demo (default)")
     add("--labels", metavar="FILE.csv", help="the classes of the images in --data FOLDER: an image and its "
         "class in each line, and its part if there is a column split (data/README.md)")
     add("--variant", choices=list(VARIANTS), help="which AlexNet (default as-trained)")
@@ -87,7 +87,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--download", action="store_true", default=None, help="let torchvision fetch its data set")
     add("--strict", action="store_true", default=None, help="stop at an unreadable image")
     add("--keep-filters", action="store_true", default=None,
-        help="keep conv1's kernels after each epoch, for alexnet_visualization.py growing")
+        help="keep conv1's kernels of each epoch (picture growing)")
     add("--tensorboard", action="store_true", default=None, help="log for TensorBoard, too")
     add("--quiet", action="store_true", default=None, help="only warnings and the result")
     return parser.parse_args(arguments)

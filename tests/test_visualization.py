@@ -302,7 +302,7 @@ def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, t
     status, text = call(capsys, "--model", place / "run", "--images", picture, "--out", "look", *QUICK)
     assert status == 0, text
     page = Path("look/index.html").read_text()
-    assert re.findall(r'<h2 id="(\w+)">', page) == [name for name in KINDS if name != "steps"]
+    assert re.findall(r'<h2 id="(\w+)">', page) == [name for name in KINDS if name not in ("growing", "steps")]
     shown = re.findall(r'<img src="([^"]+)"', page)
     assert sorted(shown) == sorted(path.name for path in Path("look").glob("*.png")) and len(shown) > 20
     assert all(Path("look", file).read_bytes().startswith(b"\x89PNG") for file in shown)
@@ -313,7 +313,7 @@ def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, t
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_shows_everything_but_a_run(place, capsys, monkeypatch, tmp_path, variant):
     monkeypatch.chdir(tmp_path)
-    what = [name for name in KINDS if name not in ("training", "synthesis", "steps")]
+    what = [name for name in KINDS if name not in ("training", "synthesis", "growing", "steps")]
     images = ["--images", place / "star", "--layers", "conv1", "conv5", "fc7"]
     status, text = call(capsys, *what, "--model", place / f"{variant}.pt", *images, "--out", "look", *QUICK)
     assert status == 0, text
@@ -381,7 +381,7 @@ def test_without_data_the_rest_is_drawn(place, capsys, monkeypatch, tmp_path):
     status, text = call(capsys, "--model", "alone.pt", "--images", place / "star", "--out", "look", *QUICK)
     assert status == 0 and "without training pictures" in text
     drawn = set(json.loads(Path("look/captions.json").read_text())["looks"])
-    assert drawn == set(KINDS) - {"neighbours", "patches", "embedding", "health", "training", "steps"}
+    assert drawn == set(KINDS) - {"neighbours", "patches", "embedding", "health", "training", "growing", "steps"}
 
 
 def test_a_sample_has_its_share_of_every_class_whatever_their_order(place, monkeypatch, tmp_path):
