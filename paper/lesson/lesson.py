@@ -8,7 +8,8 @@
 #
 # You follow one photograph through the network of 2012, compute by hand what the layers compute, train the network, look
 # at what it has learned, and then break it. You need Python, PyTorch's basics and the packages of `requirements.txt`;
-# nothing is downloaded, and a laptop does it in some minutes. Run the cells from the top; change what you like and run
+# nothing is downloaded, and a laptop does it in some minutes. Jupyter is not among those packages: open the notebook in
+# any notebook program (GitHub shows it, but does not run it). Run the cells from the top; change what you like and run
 # them again.
 
 # %% [markdown] zh
@@ -18,7 +19,7 @@
 #
 # 我们跟着一张照片走过 2012 年的网络，亲手算出各层所算的东西，然后训练它，看它学到了什么，最后把它弄坏。
 # 只需要 Python、PyTorch 的基础知识和 `requirements.txt` 里的包；不用下载任何东西，普通笔记本电脑几分钟就能跑完。
-# 请从上往下逐格运行；可以随意修改，再运行一遍。
+# 这些包里不含 Jupyter：请用任何一种笔记本程序打开（GitHub 只能显示，不能运行）。请从上往下逐格运行；可以随意修改，再运行一遍。
 
 # %%
 import math
@@ -64,11 +65,13 @@ for axis, image, title in zip(axes, (photo, packed, crop), (photo.size, packed.s
     axis.axis("off")
 
 # %% [markdown] en
-# The only other preparation: from each pixel the *mean image* of the training set is subtracted, so that values lie around
-# zero. The paper's mean is over 1.2 million photographs. We take the samples of this repository.
+# The only other preparation: from each pixel the *mean image* of the training set is subtracted, so that over the training
+# set each value is zero on average. The paper's mean is over 1.2 million photographs. We take the samples of this
+# repository. Most of them are drawings, so the mean printed below is not quite zero for this photograph.
 
 # %% [markdown] zh
-# 此外只做一件事：每个像素减去训练集的*均值图像*，使数值分布在零附近。论文的均值来自 120 万张照片，这里用本仓库的样例图片。
+# 此外只做一件事：每个像素减去训练集的*均值图像*，这样在整个训练集上每个值平均为零。论文的均值来自 120 万张照片，
+# 这里用本仓库的样例图片；其中大多是画出来的图，所以对这张照片，下面打印的均值并不正好是零。
 
 # %%
 samples = sorted((root / "data/samples").glob("*.*"))
@@ -119,13 +122,19 @@ print(f"whole windows {whole_windows}, values in a row {feature_map.shape[1]}, t
 # %% [markdown] en
 # ## 3 Eight layers
 #
-# The same image through the whole network. The maps become smaller and more; at the end there is one number per class.
-# The table of the network says where its parameters lie.
+# The same image through the whole network. The feature maps become smaller, and there are more of them (up to 384; conv5
+# has 256 again); at the end there is one number per class. The table says where the parameters lie. Its last column,
+# *sees*, is the side of the receptive field: how many pixels of the image, in each direction, one value depends on. The
+# table is of the default network, `as-trained`. Its second normalisation of layer 2 looks at 5 x 5 places, which adds 32 px
+# from pool2 on; in the paper's own network, `as-written`, conv3 sees 99 px and pool5 195.
 
 # %% [markdown] zh
 # ## 3 八层网络
 #
-# 让同一幅图像走过整个网络。特征图越来越小、越来越多；最后每个类别得到一个数。网络的表格列出参数都在哪里。
+# 让同一幅图像走过整个网络。特征图越来越小，张数增多（最多 384 张，conv5 又回到 256 张）；最后每个类别得到一个数。表格列出参数都在哪里。
+# 最后一列 *sees* 是感受野的边长：一个值在每个方向上取决于图像的多少个像素。表格是默认网络 `as-trained` 的：
+# 它在第 2 层的第二次归一化要看 5 x 5 个位置，从 pool2 起使感受野多出 32 像素；
+# 在论文所写的网络 `as-written` 中，conv3 看到 99 像素，pool5 看到 195 像素。
 
 # %%
 model.eval()
@@ -139,16 +148,19 @@ print()
 print(model.table())
 
 # %% [markdown] en
-# ## 4 ReLU: why it learns faster (section 3.1)
+# ## 4 ReLU: why it can learn faster (section 3.1)
 #
 # Backward, the gradient is multiplied by the slope of each neuron that it passes. The slope of tanh is small for large
-# inputs; the slope of ReLU is 1 for all inputs above 0. Seven layers one behind the other make the difference large.
+# inputs; the slope of ReLU is 1 for all inputs above 0. Seven layers one behind the other make the difference large. With
+# small inputs the slope of tanh is near 1: our small network on CIFAR-10 shows little difference (claim C8 in the
+# [results](../../results/README.md)).
 
 # %% [markdown] zh
-# ## 4 ReLU：为什么学得更快（3.1 节）
+# ## 4 ReLU：为什么可能学得更快（3.1 节）
 #
 # 反向传播时，梯度每经过一个神经元就乘上它的斜率。输入较大时 tanh 的斜率很小；ReLU 对所有大于 0 的输入斜率都是 1。
-# 七层叠在一起，差别就很大。
+# 七层叠在一起，差别就很大。输入较小时 tanh 的斜率接近 1：我们在 CIFAR-10 上的小网络就看不出多少差别
+# （见[结果](../../results/README.zh-CN.md)中的 C8）。
 
 # %%
 inputs = torch.tensor([0.5, 1.0, 2.0, 3.0], requires_grad=True)
@@ -161,14 +173,14 @@ for name, function in (("tanh", torch.tanh), ("relu", torch.relu)):
 # ## 5 Two columns (section 3.2)
 #
 # The network did not fit into one GPU of 2012 (3 GB). So each layer was cut in two halves, one for each GPU; conv2, conv4
-# and conv5 see only the maps of their own half. Test it: what happens to the first half of conv2 if the second half of
-# conv1's maps is set to zero?
+# and conv5 see only the feature maps of their own half. Test it: what happens to the first half of conv2 if the second
+# half of conv2's input, the feature maps of pool1, is set to zero?
 
 # %% [markdown] zh
 # ## 5 双路（3.2 节）
 #
 # 2012 年的一块 GPU（3 GB 显存）放不下整个网络。于是每层分成两半，各放一块 GPU；conv2、conv4、conv5 只看到自己那一半的特征图。
-# 试一试：把 conv1 后一半的特征图全部置零，conv2 的前一半会怎样？
+# 试一试：把 conv2 的输入（pool1 的特征图）的后一半全部置零，conv2 的前一半会怎样？
 
 # %%
 with torch.no_grad():
@@ -184,14 +196,16 @@ assert torch.equal(before[:, :128], after[:, :128]) and not torch.equal(before[:
 # ## 6 Local response normalisation (section 3.3)
 #
 # A ReLU can give any large value. Neurons of the eye and the brain damp their neighbours when they fire; the paper
-# imitates that among feature maps. At each point, a value is divided by a number that grows with the squares of the five
-# maps around it: $(2 + 0.0001 \sum a_j^2)^{0.75}$.
+# imitates that among feature maps. At each point, a value is divided by a number that grows with its own square and those
+# of the two feature maps on each side: $(2 + 0.0001 \sum a_j^2)^{0.75}$. These are the constants of `as-written`; the
+# default network, `as-trained`, divides 0.0001 by 5, as the code of 2012 does.
 
 # %% [markdown] zh
 # ## 6 局部响应归一化（3.3 节）
 #
 # ReLU 的输出可以任意大。视觉系统的神经元在活跃时会抑制邻近的神经元；论文在特征图之间模仿这一点。
-# 在每个位置上，一个值要除以一个随周围五张特征图的平方和增大的数：$(2 + 0.0001 \sum a_j^2)^{0.75}$。
+# 在每个位置上，一个值要除以一个数；以它为中心的五张特征图（含它自己）的平方和越大，这个数越大：$(2 + 0.0001 \sum a_j^2)^{0.75}$。
+# 这是 `as-written` 的常数；默认网络 `as-trained` 与 2012 年的代码一样，把 0.0001 除以 5。
 
 # %%
 def normalised(values):
@@ -203,19 +217,20 @@ alone, in_company = [0.0, 0.0, 100.0, 0.0, 0.0], [100.0] * 5
 print(f"100 alone becomes {normalised(alone):.1f}, with four neighbours of 100 {normalised(in_company):.1f}")
 
 norm = LocalResponseNorm()                        # the paper's k, n, alpha, beta | 论文的 k、n、alpha、beta
-by_network = norm(torch.tensor(alone).view(1, 5, 1, 1))[0, 2].item()
-assert math.isclose(normalised(alone), by_network, rel_tol=1e-5)
+by_layer = norm(torch.tensor(alone).view(1, 5, 1, 1))[0, 2].item()
+assert math.isclose(normalised(alone), by_layer, rel_tol=1e-5)
 
 # %% [markdown] en
 # ## 7 Overlapping pooling (section 3.4)
 #
 # Pooling keeps the largest value of each window. Usual were windows of 2 x 2, 2 apart; the paper takes 3 x 3, 2 apart, so
-# that windows overlap by one row.
+# that windows overlap by one row or column. On the 5 x 5 values below, windows of 2 x 2 leave out the last row and column.
 
 # %% [markdown] zh
 # ## 7 重叠池化（3.4 节）
 #
-# 池化只保留每个窗口中的最大值。当时常用 2 x 2、步长 2 的窗口；论文用 3 x 3、步长 2，窗口之间重叠一行。
+# 池化只保留每个窗口中的最大值。当时常用 2 x 2、步长 2 的窗口；论文用 3 x 3、步长 2，窗口之间重叠一行或一列。
+# 对下面 5 x 5 的数，2 x 2 的窗口用不到最后一行和最后一列。
 
 # %%
 values = torch.tensor([[1., 2, 0, 3, 1], [0, 9, 1, 1, 0], [2, 1, 4, 0, 5], [0, 3, 1, 7, 1], [6, 0, 2, 1, 0]])
@@ -229,14 +244,16 @@ assert torch.equal(by_hand, F.max_pool2d(values[None], 3, 2)[0])
 # ## 8 Dropout (section 4.2)
 #
 # In training, each unit of fc6 and fc7 is set to zero with probability 0.5, drawn anew for each image. In test all units
-# are there, so there would be twice as much: the outputs are halved. Today one doubles in training instead. On average the
-# two are the same function, but in training today's has values and gradients of twice the size.
+# are there, so there would be twice as much: the outputs are halved. Today one doubles in training instead. Each of the two
+# agrees with itself, on average, between training and test. But today's values are twice those of 2012 in both, 1.0
+# against 0.5 below. In test, the next layer's weights can make up for that; in training, gradients are twice as large, too.
 
 # %% [markdown] zh
 # ## 8 丢弃法（4.2 节）
 #
 # 训练时，fc6 和 fc7 的每个神经元以 0.5 的概率置零，每幅图像重新抽取。测试时所有神经元都在，总量会变成两倍，所以输出减半。
-# 今天的做法是改为在训练时加倍。两者平均而言是同一个函数，但今天的做法在训练时数值和梯度都是两倍大。
+# 今天的做法是改为在训练时加倍。两种做法各自在训练和测试之间是一致的（就平均而言），但无论训练还是测试，
+# 今天的数值都是 2012 年的两倍：下面打印的是 1.0 和 0.5。测试时，下一层的权重可以抵消这个倍数；训练时，梯度也是两倍。
 
 # %%
 ones = torch.ones(10_000)
@@ -248,26 +265,27 @@ for name, dropout in (("2012 ", Dropout()), ("today", torch.nn.Dropout(0.5))):
 # %% [markdown] en
 # ## 9 The loss at the start
 #
-# Before anything is learned, all classes are equally probable. With ten classes the loss is then ln 10 = 2.30. Remember
-# this number: a training whose loss stays at 2.30 does not learn.
+# When all classes are equally probable, the loss with ten classes is ln 10 = 2.30. The untrained network lies a little
+# above, since its probabilities are not quite equal. Remember this number: a training whose loss stays at 2.30 does not learn.
 
 # %% [markdown] zh
 # ## 9 开始时的损失
 #
-# 什么都还没学到时，所有类别的概率相同。十个类别的损失就是 ln 10 = 2.30。记住这个数：损失一直停在 2.30，就说明没有在学习。
+# 所有类别概率相同时，十个类别的损失是 ln 10 = 2.30。未经训练的网络略高一点，因为它给出的概率并不完全相等。
+# 记住这个数：损失一直停在 2.30，就说明没有在学习。
 
 # %%
 logits = torch.zeros(1, 10)
 print(f"{F.cross_entropy(logits, torch.tensor([3])).item():.4f} = {math.log(10):.4f}")
 
 # %% [markdown] en
-# ## 10 One step of the update rule (section 5)
+# ## 10 The update rule, three steps of it (section 5)
 #
 # $v \leftarrow 0.9\,v - 0.0005 \cdot \epsilon \cdot w - \epsilon \cdot g$, then $w \leftarrow w + v$. The first term is
 # momentum: keep going where the last steps went. The second is weight decay: shrink a little. The third is the gradient.
 
 # %% [markdown] zh
-# ## 10 更新规则走一步（第 5 节）
+# ## 10 按更新规则走三步（第 5 节）
 #
 # $v \leftarrow 0.9\,v - 0.0005 \cdot \epsilon \cdot w - \epsilon \cdot g$，然后 $w \leftarrow w + v$。
 # 第一项是动量：继续朝前几步的方向走。第二项是权重衰减：略微缩小。第三项是梯度。
@@ -287,13 +305,13 @@ assert math.isclose(w, weight.item())
 # %% [markdown] en
 # ## 11 Something to learn
 #
-# ImageNet has 150 GB. We take the built-in set: 3,000 small pictures of ten classes, which the repository draws itself.
-# The network is the same; only the image is smaller: crops of 64 px out of 73, in proportion to 224 out of 256.
+# ImageNet has 150 GB. We take the built-in set, small pictures of ten classes that the repository draws itself: 3,000 for
+# training and 500 for validation. The network is the same; only the image is smaller: crops of 64 px out of 73, in proportion to 224 out of 256.
 
 # %% [markdown] zh
 # ## 11 要学的东西
 #
-# ImageNet 有 150 GB。我们用内置数据集：仓库自己画的 3,000 张小图，分十类。
+# ImageNet 有 150 GB。我们用内置数据集，即仓库自己画的小图，分十类：3,000 张用于训练，500 张用于验证。
 # 网络相同，只是图像小一些：从 73 像素中取 64 像素的裁剪，比例与 256 取 224 相同。
 
 # %%
@@ -337,13 +355,16 @@ for axis, one in zip(axes, crops):
 # ## 13 Training
 #
 # The loop: take 64 random pictures, cut and mirror them, compute the loss, go backward, let SGD with momentum take a step.
-# That is all. (`train_alexnet.py` adds the colour noise, a schedule for the learning rate, checkpoints.)
+# That is all. (`train_alexnet.py` takes batches of 128, gives biases twice the learning rate and no weight decay, as the
+# code of 2012 did, and adds the colour noise, a schedule for the learning rate, checkpoints. Here biases are treated as
+# weights are.)
 
 # %% [markdown] zh
 # ## 13 训练
 #
 # 循环很简单：随机取 64 张图，裁剪、翻转，算损失，反向传播，让带动量的 SGD 走一步。仅此而已。
-# （`train_alexnet.py` 另外还有颜色噪声、学习率调度和检查点。）
+# （`train_alexnet.py` 的批大小是 128；它和 2012 年的代码一样，偏置的学习率加倍、没有权重衰减，
+# 另外还有颜色噪声、学习率安排和检查点。这里对偏置和权重一视同仁。）
 
 # %%
 def train(model, steps=STEPS, rate=0.01, seed=0):
@@ -369,14 +390,14 @@ kernels_before = trained.conv1.weight.detach().clone()
 losses = train(trained)
 
 # %% [markdown] en
-# The first steps make the loss larger than that of guessing; then it falls below 2.30, and learning has started.
+# The first steps make the loss larger than at chance level; then it falls below 2.30, and learning has started.
 
 # %% [markdown] zh
 # 最初几步损失反而高于随机猜测；随后降到 2.30 以下，学习就开始了。
 
 # %%
 def show(curves):
-    """Losses over steps, smoothed over ten, with the loss of guessing."""
+    """Losses over steps, smoothed over ten, with the loss at chance level."""
     plt.figure(figsize=(7, 3))
     for name, curve in curves.items():
         smooth = [np.mean(curve[max(0, step - 9):step + 1]) for step in range(len(curve))]
@@ -390,7 +411,7 @@ def show(curves):
 show({"as trained in 2012": losses})
 
 # %% [markdown] en
-# How good is it? Guessing gives an error of 90%. The validation pictures were never used in training.
+# How good is it? Chance level is an error of 90%. The validation pictures were never used in training.
 
 # %% [markdown] zh
 # 效果如何？随机猜测的错误率是 90%。验证集的图片从未用于训练。
@@ -417,8 +438,8 @@ print(f"top-1 error {error_of(trained):.1%}")
 # %% [markdown] zh
 # ## 14 它学到了什么（图 3）
 #
-# conv1 中变化最大的 48 个卷积核，训练前和训练后，各用自己的尺度显示。论文的卷积核在 120 万张图上训练了 90 个轮次，成了边缘和色块。
-# 我们只走了几百步，这些核已经显出条纹和色块；没有画出来的那些变化较小。
+# conv1 中变化最大的 48 个卷积核，训练前和训练后，各用自己的尺度显示。论文的卷积核看过 120 万张图像、训练 90 轮，成了边缘和色块的检测器。
+# 我们只走了几百步，这些卷积核已经显出条纹和色块；没有画出来的那些变化较小。
 
 # %%
 def picture(kernels):
@@ -438,7 +459,7 @@ for axis, kernels, title in zip(axes, (kernels_before, kernels_after), ("before"
     axis.axis("off")
 
 # %% [markdown] en
-# And what conv1 makes of a picture: the eight maps with the largest values. Bright is where the kernel fits.
+# And what conv1 makes of a picture: the eight feature maps with the largest values. Bright is where the kernel fits.
 
 # %% [markdown] zh
 # 再看 conv1 对一张图的响应：数值最大的八张特征图。亮处就是卷积核与图像吻合之处。
@@ -458,15 +479,18 @@ for axis in axes:
 # %% [markdown] en
 # ## 15 Break it yourself
 #
-# Section 5 says that the biases of conv2, conv4, conv5 and of the fully-connected layers began at 1, and 2012's code gave
-# conv3 to conv5 larger initial weights (standard deviation 0.03). Small details? Set all biases to 0 and all initial
-# weights to 0.01, and train again, with the same pictures in the same order.
+# Section 5 says that the biases of conv2, conv4, conv5, fc6 and fc7 began at 1, and 2012's code gave conv3 to conv5 larger
+# initial weights (standard deviation 0.03). Small details? Set all biases to 0, draw all weights with standard deviation
+# 0.01, and train again, with the same pictures in the same order. Biases and weights change together here, so this
+# experiment cannot tell which of them matters; [what breaks AlexNet](../../results/what-breaks-it/README.md) changes one at
+# a time.
 
 # %% [markdown] zh
 # ## 15 自己动手弄坏它
 #
-# 第 5 节说，conv2、conv4、conv5 和全连接层的偏置初始为 1；2012 年的代码还给 conv3 到 conv5 更大的初始权重（标准差 0.03）。
-# 这些是无关紧要的细节吗？把所有偏置设为 0、所有初始权重的标准差设为 0.01，用同样的图片、同样的顺序再训练一次。
+# 第 5 节说，conv2、conv4、conv5、fc6 和 fc7 的偏置初值为 1；2012 年的代码还给 conv3 到 conv5 更大的权重初值（标准差 0.03）。
+# 这些是无关紧要的细节吗？把所有偏置设为 0、所有权重初值的标准差设为 0.01，用同样的图片、同样的顺序再训练一次。
+# 这里偏置和权重同时改变，所以看不出是哪一个起作用；[什么会使 AlexNet 无法训练](../../results/what-breaks-it/README.zh-CN.md)每次只改一处。
 
 # %%
 torch.manual_seed(0)
@@ -476,19 +500,27 @@ show({"as trained in 2012": losses, "biases 0, weights 0.01": broken_losses})
 print(f"loss of the last 50 steps: {np.mean(broken_losses[-50:]):.4f}; ln 10 = {math.log(10):.4f}")
 
 # %% [markdown] en
-# The loss stays at ln 10. Why? Follow the signal: how large are the values of each layer, and how much do they differ from
-# one picture to the next? Without biases, each layer multiplies by small weights, and what tells pictures apart shrinks
-# layer by layer, forward, and so does the gradient, backward. With biases of 1 the values do not shrink, the ReLUs are on,
-# and gradients pass.
+# In these 300 steps the loss stays at ln 10. It need not stay there for ever: on Imagenette, `as-written`, whose weights are
+# drawn with 0.01, started learning after 669 to 723 steps when its biases were 0
+# ([what breaks AlexNet](../../results/what-breaks-it/README.md)).
 #
-# The cure: bring back the biases and the weights of 2012, or draw larger weights where layers have few inputs (what He et
-# al. proposed in 2015).
+# A likely reason: the cell below prints, for each layer before training, the mean value and how much values differ from one
+# picture to the next. What tells pictures apart shrinks on the way, and more so in the broken network: in fc7 pictures
+# differ by 0.023 with the constants of 2012, and by 0.00024 without. So fc8 has a hundredth of the signal to learn from. No
+# gradient is printed here, so the table says nothing of the way back.
+#
+# The cure depends on the constants: with small weights and biases of 0, bring back the constants of 2012; with biases of 1
+# and dropout that doubles in training (`nn.Dropout`), take biases of 0.1 instead.
 
 # %% [markdown] zh
-# 损失停在 ln 10。为什么？沿着信号看一看：每一层的数值有多大，不同图片之间的差别又有多大？没有偏置时，每层都乘以很小的权重，
-# 区分不同图片的那部分信号前向逐层缩小，梯度反向也逐层缩小。偏置为 1 时，数值不会缩小，ReLU 是打开的，梯度可以通过。
+# 这 300 步里，损失停在 ln 10。但它不一定永远停在那里：在 Imagenette 上，`as-written`（权重的标准差为 0.01）在偏置为 0 时，
+# 过了 669 至 723 步才开始学习（[什么会使 AlexNet 无法训练](../../results/what-breaks-it/README.zh-CN.md)）。
 #
-# 补救办法：恢复 2012 年的偏置和权重，或者在输入少的层使用更大的初始权重（何恺明等人 2015 年的方法）。
+# 可能的原因：下面一格打印训练之前每一层的平均值，以及不同图片之间相差多少。区分图片的信号一路缩小，弄坏的网络缩小得更厉害：
+# 在 fc7，用 2012 年的常数时图片之间相差 0.023，弄坏之后只有 0.00024。也就是说，fc8 能用的信号只有百分之一。
+# 这里没有打印梯度，所以这张表不能说明反向传播的情况。
+#
+# 补救办法取决于常数：权重小、偏置为 0 时，恢复 2012 年的常数；偏置为 1 而丢弃法在训练时加倍（`nn.Dropout`）时，把偏置改为 0.1。
 
 # %%
 def signal(model):
@@ -517,6 +549,9 @@ for name, model in fresh.items():
 #     python alexnet_inference.py path/to/pictures
 #     python alexnet_visualization.py
 #
+# The cell below shows samples of this repository to the network. The cup of coffee is none of the ten classes; the network
+# must choose one of them nevertheless.
+#
 # Then: [exercises](../exercises.md), whose answers are checked, and [the paper](../README.md).
 
 # %% [markdown] zh
@@ -527,6 +562,8 @@ for name, model in fresh.items():
 #     python train_alexnet.py --data path/to/images --image-size 128
 #     python alexnet_inference.py path/to/pictures
 #     python alexnet_visualization.py
+#
+# 下面一格把本仓库的样例图片交给网络。咖啡的照片不属于这十类中的任何一类，但网络必须从中选一个。
 #
 # 接下来：做[练习](../exercises.zh-CN.md)（程序会检查答案），读[论文](../README.zh-CN.md)。
 
