@@ -78,6 +78,16 @@ CASES = {
                   "std": (0.001, 0.03, 0.02, 0.024, 0.024, 0.06, 0.016, 0.016)}),
 }
 TANH_RATES = (0.16, 0.08, 0.04, 0.02, 0.01, 0.005, 0.002)
+SECTIONS = {   # of the paper, and the cases about them
+    "3.1 ReLU": ("tanh",),
+    "3.2 Two GPUs": ("one column, half the maps", "one column, all maps"),
+    "3.3 Local response normalisation": ("no LRN",),
+    "3.4 Overlapping pooling": ("2x2 pooling",),
+    "4.1 Augmentation": ("no crops", "no mirror images", "no crops, no mirror images", "no colour noise"),
+    "4.2 Dropout": ("fc biases 0, no dropout", "no dropout"),
+    "5 Details of learning": ("no weight decay", "biases 0", "fc biases 0", "constant rate", "rate 0.005"),
+    "7 Depth": tuple(f"without conv{number}" for number in range(1, 6)),
+}
 SEEDS = {"base": range(5)}                       # the paper averages five networks
 SMALL = ("one column, half the maps", "no LRN", "2x2 pooling", "no colour noise", "no weight decay")
 SEEDS |= {name: range(5) for name in SMALL}      # effects of a point or so in the paper

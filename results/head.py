@@ -400,7 +400,7 @@ def limit_rows(place: Place) -> list[Text]:
     return rows
 
 
-PREDICTED = ("by the swing", "by the fade", "by both: the head alone")
+PREDICTED = ("predicted by the swing", "predicted by the fade", "predicted by both: two layers alone")
 
 
 def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
@@ -439,7 +439,8 @@ def fading_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, flo
     for fade in FADES:
         contents = place.found_all(fade.units())
         if contents and fade._replace(even=True) in FADES:
-            title = f"{fade.difference}, {fade.classes} classes, rate {fade.rate:g}, batch {fade.batch}"
+            title = (f"{fade.difference}, {fade.classes} classes,\n"
+                     f"learning rate {fade.rate:g}, batch {fade.batch}")
             panel = panels.setdefault(title, {})
             squares = [[row["square_of_h"] for row in content["curve"]] for content in contents]
             panel["each class equally often" if fade.even else "classes drawn at random"] = [

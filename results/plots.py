@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from alexnet.figures import DPI, save
 
-# Colours that colour-blind people can tell apart (Okabe and Ito). One side has one colour in all figures.
-OURS, THEIRS, BOTH = "#0072B2", "#D55E00", "#009E73"
+# Colours that colour-blind people can tell apart (Okabe and Ito). One side has one colour in all figures:
+# ours, `as-trained`, and what is as it is are blue; the other side, `as-written` and nn.Dropout are orange.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+OURS, THEIRS, BOTH = PALETTE[:3]
 
 
 def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
@@ -53,7 +55,7 @@ def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> No
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     fewest = min(run["pictures"] for run in runs)
-    for kind, colour in zip(kinds, ("tab:blue", "tab:green", "tab:orange")):
+    for kind, colour in zip(kinds, PALETTE):
         last: dict[int, list[float]] = {}
         for run in (run for run in runs if run["kind"] == kind):
             last.setdefault(run["pictures"], []).append(100 * run["errors"][-1])
@@ -69,72 +71,101 @@ def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> No
     amounts = sorted({run["pictures"] for run in runs})
     left.set_xticks(amounts, map(str, amounts))
     left.minorticks_off()
-    left.set(xlabel="training pictures a class", ylabel="top-1 error, %")
-    right.set(xlabel=f"epoch, {fewest} pictures a class", ylabel="top-1 error, %")
+    left.set(xlabel="training images per class", ylabel="top-1 error, %")
+    right.set(xlabel=f"epoch, {fewest} images per class", ylabel="top-1 error, %")
     for axes in (left, right):
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend()
-    save(figure, path)
+    save(figure, path, 2 * DPI)
 
 
-def effects(bars: list[tuple[str, float, float, float]], path: Path, title: str, axis: str) -> None:
-    """Horizontal bars with intervals, the first at the bottom: (name, value, low, high). A line at 0;
-    grey where the interval crosses it."""
-    figure = Figure(figsize=(10, 1.2 + 0.36 * len(bars)), layout="constrained")
+Effect = tuple[str, float, float, float]   # name, value, the ends of its interval
+
+
+def effects(groups: dict[str, list[Effect]], path: Path, title: str, axis: str,
+            aside: dict[str, list[Effect]]) -> None:
+    """Dots with intervals below the heading of their group, from above; a line at 0; grey where the interval
+    reaches it. Groups `aside` have no part in the scale: they are only numbers."""
+    rows = sum(len(bars) + 1.5 for bars in (groups | aside).values())
+    figure = Figure(figsize=(8, 1.3 + 0.26 * rows), layout="constrained")
     axes = figure.subplots()
-    for place, (_, value, low, high) in enumerate(bars):
-        colour = "tab:red" if low > 0 else "tab:green" if high < 0 else "lightgrey"
-        axes.barh(place, value, color=colour, height=0.7)
-        axes.plot([low, high], [place, place], color="black", linewidth=1.2)
-    axes.set_yticks(range(len(bars)), [name for name, *_ in bars], fontsize=9)
+    place, ticks = 0.0, {}
+    for heading, bars in (groups | aside).items():
+        ticks[place] = heading
+        for name, value, low, high in bars:
+            place += 1
+            ticks[place] = name
+            if heading in aside:
+                axes.annotate(f"{value:+.1f} ({low:+.1f} to {high:+.1f}): beyond this scale", (0, place),
+                              (8, 0), textcoords="offset points", va="center", fontsize=9, color="dimgrey")
+                continue
+            colour = THEIRS if low > 0 else OURS if high < 0 else "darkgrey"
+            axes.plot([low, high], [place, place], color=colour, linewidth=2)
+            axes.plot(value, place, "o", color=colour, markersize=6)
+        place += 1.5
+    axes.set_yticks(list(ticks), list(ticks.values()), fontsize=9.5)
+    for label, name in zip(axes.get_yticklabels(), ticks.values()):
+        label.set_fontweight("bold" if name in groups | aside else "normal")
+    axes.tick_params("y", length=0)
+    axes.set_ylim(place - 0.5, -0.8)
     axes.axvline(0, color="black", linewidth=1)
+    axes.locator_params("x", integer=True)
     axes.set_xlabel(axis)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_title(title, fontsize=10)
-    save(figure, path)
+    figure.suptitle(title, fontsize=11)
+    save(figure, path, 2 * DPI)
 
 
 Line = list[tuple[float, float]]
 
 
 def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: str, y: str,
-           level: float | None = None, log: tuple[bool, bool] = (False, False),
-           dashed: Collection[str] = ()) -> None:
-    """Panels of lines: {panel: {name: [a line of (x, y) for each seed]}}; a name has the same colour in all.
-    A dotted line at `level`; `log` says which axes are logarithmic; lines that only predict are `dashed`, and
-    the others then have their points marked."""
-    columns = min(4, len(panels))
+           level: tuple[float, str], log: tuple[bool, bool] = (False, False), dashed: Collection[str] = (),
+           columns: int = 2, spans: dict[str, tuple[float, float]] | None = None) -> None:
+    """Panels of lines: {panel: {name: [a line of (x, y) for each seed]}}; a name has the same colour in all,
+    and one legend explains them. A dotted line at the `level`, which has a name; `log` says which axes are
+    logarithmic; lines that only predict are `dashed`, and the others then have their points marked, with
+    their x on the axis. Panels of `spans` have a linear axis from one value to the other."""
+    columns, spans = min(columns, len(panels)), spans or {}
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(8.0, 3.6 * columns), 3.4 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    figure = Figure(figsize=(8, 1.3 + (2.9 if len(panels) < 3 else 2.4) * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey="row")
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    colours = {name: f"C{number % 10}" for number, name in enumerate(names)}
     solid = "o-" if dashed else "-"
+    drawn = {}
     for axes, (panel, lines) in zip(grid.flat, panels.items()):
         for name, seeds in lines.items():
-            for number, line in enumerate(seeds):
-                axes.plot(*zip(*line), "--" if name in dashed else solid, color=colours[name], linewidth=1.2,
-                          alpha=0.8, label=name if number == 0 else None,
-                          zorder=3 - names.index(name) / len(names))   # the first name lies on top
-        if level is not None:
-            axes.axhline(level, color="black", linestyle=":", linewidth=1)
-        axes.set_title(panel, fontsize=9)
+            for line in seeds:   # the first name lies on top
+                drawn[name], = axes.plot(*zip(*line), "--" if name in dashed else solid, linewidth=1.5,
+                                         color=PALETTE[names.index(name) % len(PALETTE)], alpha=0.8,
+                                         markersize=5, zorder=3 - names.index(name) / len(names))
+        drawn[level[1]] = axes.axhline(level[0], color="black", linestyle=":", linewidth=1.2)
+        axes.set_title(panel, fontsize=10)
         axes.grid(alpha=0.3)
-        if len(panels) == 1:   # within the only panel a legend would hide lines
-            axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
-        else:
-            axes.legend(fontsize=7)
-        axes.set_xscale("log" if log[0] else "linear")
-        axes.set_yscale("log" if log[1] else "linear")
+        if panel in spans:
+            axes.set_ylim(*spans[panel])
+        if log[0]:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        if log[1] and panel not in spans:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        if dashed:
+            points = sorted({point for seeds in lines.values() for line in seeds for point, _ in line})
+            axes.set_xticks(points, map(str, points))
+            axes.xaxis.minorticks_off()
     for axes in grid.flat[max(0, len(panels) - columns):len(panels)]:   # the lowest panel of each column
         axes.tick_params(labelbottom=True)
+        axes.set_xlabel(x, fontsize=10)
     for axes in grid.flat[len(panels):]:
         axes.set_axis_off()
-    figure.supxlabel(x, fontsize=10)
-    figure.supylabel(y, fontsize=10)
+    figure.supylabel(y, fontsize=10, multialignment="center")
     figure.suptitle(title, fontsize=11)
-    save(figure, path)
+    order = [*names, level[1]]
+    figure.legend([drawn[name] for name in order], order, loc="outside lower center",
+                  ncols=2 if max(map(len, order)) > 24 else 3, fontsize=9)
+    save(figure, path, 2 * DPI)
 
 
 def learning_curves(sides: dict[str, list[list[float]]], path: Path, title: str, last: int) -> None:

@@ -134,13 +134,7 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
 
 def write_pages(place: Place) -> None:
     """results/README, the plots, the pages of the stories and the guide's boxes, from whatever was run."""
-    bars = [(change(name).en, 100 * one.mean, 100 * one.low, 100 * one.high)
-            for name, one in reversed(effects(place))]
-    if bars:
-        plots.effects(bars, place.out / "ablations.png",
-                      f"Top-1 error with the change less that without it, Imagenette, {ablations.SIZE} px, "
-                      f"{ablations.EPOCHS} epochs; 95% t intervals",
-                      "percentage points (right: the change hurts)")
+    draw_effects(place)
     draw_race(place)
     stories = [line for module in STORIES.values() for line in module.report(place)]
     findings = {name: CLAIMS[name].finding(place) for name in ORDER}
@@ -276,16 +270,34 @@ def claim_line(name: str, finding: Finding) -> Text:
     return say("{} ({}): {}.{}", "{}（{}）：{}。{}", name, one.says, said, where)
 
 
+SHOWN = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "logistic sigmoid"}
+
+
+def draw_effects(place: Place) -> None:
+    """The ablations by the paper's section; one in which learning hardly started stands aside."""
+    found = {name: (change(name).en, 100 * one.mean, 100 * one.low, 100 * one.high)
+             for name, one in effects(place)}
+    failed = found.pop(FAILED_START, None)
+    groups = {f"Section {section}": bars for section, names in ablations.SECTIONS.items()
+              if (bars := [found[name] for name in names if name in found])}
+    if groups:
+        plots.effects(groups, place.out / "ablations.png",
+                      f"What each change does to the top-1 error (Imagenette, {ablations.SIZE} px, "
+                      f"{ablations.EPOCHS} epochs)",
+                      "percentage points, 95% intervals\n"
+                      "(right, orange: the change hurts; grey: could be either)",
+                      {"Learning hardly started: not comparable": [failed]} if failed else {})
+
+
 def draw_race(place: Place) -> None:
     """Figure 1: training error by epoch, for each nonlinearity and seed."""
     lines = {activation: [[(row["epoch"], 100 * row["train_top1_error"]) for row in content["curve"]]
                           for unit in cifar_nets.race_units(activation) if (content := place.found(unit))]
              for activation in cifar_nets.RATES}
     if any(lines.values()):
-        plots.curves({"CIFAR-10, four-layer net": {name: some for name, some in lines.items() if some}},
-                     place.out / "relu.png",
-                     "Figure 1: training error by nonlinearity, each at its best learning rate", "epoch",
-                     "training error, %", level=100 * cifar_nets.TARGET, log=(True, False))
+        plots.curves({"": {SHOWN[name]: some for name, some in lines.items() if some}},
+                     place.out / "relu.png", "Our replication of figure 1: a four-layer network on CIFAR-10", "epoch",
+                     "training error, %", (100 * cifar_nets.TARGET, "25% training error"), (True, False))
 
 
 # ------------------------------------------------------------------- the command line

@@ -67,24 +67,25 @@ def draw(place: Place, out: Path) -> bool:
     panels = {f"{variant}, {size} px, {classes} classes": lines for size, classes in SETTINGS
               for variant in DIFFERENCES if (lines := loss_lines(place, variant, size, classes))}
     if panels:
-        plots.curves(panels, out / "first-steps.png",
-                     "The first steps: loss divided by that of chance level (ln C)", "step", "loss / ln C",
-                     level=1.0, log=(True, True))
+        plots.curves(panels, out / "first-steps.png", "The first steps: loss as a multiple of chance level",
+                     "training step", "loss / loss of chance level (ln C)", (1.0, "chance level"),
+                     (True, True), spans={panel: (0.8, 1.3) for panel in panels if panel.endswith(" 200 classes")})
     if rates := head.limit_lines(place):
-        plots.curves(rates, out / "limits.png",
-                     "Which learning rates fc7 survives, by the number of classes; dotted: the paper's",
-                     "classes", "learning rate", level=0.01, log=(True, True), dashed=head.PREDICTED)
+        plots.curves(rates, out / "limits.png", "Up to which learning rate fc7 survives the first steps",
+                     "number of classes", "largest learning rate", (0.01, "the paper's learning rate, 0.01"),
+                     (True, True), dashed=head.PREDICTED, columns=3)
     if fades := head.fading_lines(place):
         plots.curves(fades, out / "fading.png", "fc7 fades where a batch's classes are drawn at random",
-                     "step", "|h|^2, as a part of the first", level=1.0, log=(False, True))
+                     "training step", "squared length of fc7,\nas a part of the first", (1.0, "as at first"),
+                     (False, True), columns=3)
     if grown := growth.growth_lines(place):
-        plots.curves(grown, out / "growth.png",
-                     "How far apart images are in fc8: standard deviation from one to the next", "step",
-                     "in fc8", level=growth.SEEN, log=(False, True))
+        plots.curves(grown, out / "growth.png", "How far apart images are in the last layer, fc8",
+                     "training step", "standard deviation of fc8's values\nfrom image to image",
+                     (growth.SEEN, "0.1: about here the loss leaves chance level"), (False, True))
     if shares := starting.survival_lines(place):
-        plots.curves(shares, out / "starting.png",
-                     "When learning starts: the share of runs in which it has not started yet",
-                     "step", "share of runs", level=0.5, log=(True, False))
+        plots.curves(shares, out / "starting.png", "When learning starts", "training step",
+                     "share of runs in which\nit has not started yet", (0.5, "half of the runs"),
+                     (True, False))
     return bool(panels or rates or fades or grown or shares)
 
 

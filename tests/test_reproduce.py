@@ -22,7 +22,7 @@ from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
 from results import (ablations, balance, base_result, cifar_nets, first_steps, growth, head, longer,
-                     modern, reproduce, starting, units, what_breaks_it)
+                     modern, plots, reproduce, starting, units, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.pages import TEXTS, Text, named
@@ -475,6 +475,50 @@ def test_the_base_result_compares_seeds_that_both_sides_have(place):
     assert "| ours, `as-trained` | ours, torchvision's crops | +2.00 (one pair) |" in text
     place.file(base_result.side(base_result.SWAPPED)[0]).unlink()
     assert base_result.difference(place, base_result.OURS, base_result.SWAPPED) is None
+
+
+# ------------------------------------------------------------------- the figures
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What plots.py saves: {file: figure}."""
+    figures = {}
+    monkeypatch.setattr(plots, "save", lambda figure, path, dpi: figures.update({path.name: figure}))
+    return figures
+
+
+def test_an_ablation_stands_under_its_section_and_a_failed_start_has_no_part_in_the_scale(place, drawn):
+    cases = [name for names in ablations.SECTIONS.values() for name in names]
+    assert sorted([*cases, "base"]) == sorted(ablations.CASES)
+    for seed in range(3):
+        entered(place, ablations.case_unit("base", seed), 0.2)
+        entered(place, ablations.case_unit("rate 0.005", seed), 0.22)
+        entered(place, ablations.case_unit("tanh", seed), 0.25 + 0.01 * seed)
+        entered(place, ablations.case_unit("no dropout", seed), 0.6 + 0.01 * seed)
+    reproduce.draw_effects(place)
+    axes, = drawn["ablations.png"].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "Section 3.1 ReLU", "tanh", "Section 5 Details of learning", "learning rate 0.005",
+        "Learning hardly started: not comparable", "no dropout (against learning rate 0.005)"]
+    assert [text.get_text() for text in axes.texts] == ["+39.0 (+36.5 to +41.5): beyond this scale"]
+    assert axes.get_xlim()[1] < 20
+
+
+def test_the_first_steps_have_one_legend_and_200_classes_a_linear_axis(place, drawn):
+    for size, classes in first_steps.STEPS:
+        for variant in ("as-trained", "as-written"):
+            unit = first_steps.first_unit(variant, "as it is", 0, size, classes)
+            entered(place, unit, 0, alive_at=None, guessing=2.0, first_losses=[2.0] * 50)
+            content = read_json(place.file(unit))
+            write_json(place.file(unit), {**content, "curve": [{"step": 99, "loss": 1.9}]})
+    what_breaks_it.draw(place, place.out)
+    figure = drawn["first-steps.png"]
+    assert len(figure.legends) == 1 and not any(axes.get_legend() for axes in figure.axes)
+    assert len(figure.axes) == 10 and all(axes.axison and axes.lines for axes in figure.axes)
+    for axes in figure.axes:
+        many = axes.get_title().endswith(" 200 classes")
+        assert axes.get_yscale() == ("linear" if many else "log")
+        assert (axes.get_ylim() == (0.8, 1.3)) == many
 
 
 # ------------------------------------------------------------------- the command
