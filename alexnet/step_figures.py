@@ -72,7 +72,7 @@ def without_axes(*panels: Axes) -> None:
 
 @step("4.1",
       "Crops of 224 px from the stored 256 px: each time another place, and about half are mirrored.",
-      "从存储的 256 像素图像中取 224 像素的裁剪：每次位置不同，约一半左右翻转。")
+      "从存储的 256 像素图像中取 224 像素的裁剪：每次位置不同，约有一半做了水平翻转。")
 def crops(say: Callable[[str, str], str]) -> Figure:
     image, colours = photograph(), (BLUE, ORANGE, GREEN)
     drawn = steps.crops(image, 3, seed=18)
@@ -91,9 +91,12 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "Colour noise along the three components of RGB, as it was used; with the eigenvalue in place of its "
-      "square root, as the paper's formula reads, the picture is lost.",
-      "沿 RGB 三个主成分的颜色噪声（实际的用法）；若按论文公式字面用特征值而不是其平方根，图像就毁了。")
+      "Colour noise of -2 to 2 standard deviations (s.d.) along each of the three components of RGB, found from "
+      "the three sample photographs. The upper three rows look alike on purpose: the noise of 2012 is "
+      "hardly seen. In the last row the eigenvalue stands in place of its square root, as the paper's "
+      "formula reads, and the picture is lost.",
+      "沿 RGB 三个主成分各加 -2 至 2 个标准差的颜色噪声；主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很"
+      "弱，肉眼几乎看不出。最后一行照论文公式的字面用特征值，而不用其平方根，图像就毁了。")
 def colour_noise(say: Callable[[str, str], str]) -> Figure:
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])
@@ -142,8 +145,9 @@ def windows(say: Callable[[str, str], str]) -> Figure:
 # ------------------------------------------------------------------- section 3
 
 @step("3.1",
-      "ReLU, tanh and the sigmoid, and their slopes: backward, the gradient is multiplied by the slope.",
-      "ReLU、tanh 和 sigmoid 以及它们的斜率：反向传播时梯度要乘以斜率。")
+      "ReLU, tanh and the sigmoid on the left, their slopes on the right. Backward, the gradient is "
+      "multiplied by the slope.",
+      "左为 ReLU、tanh 和 sigmoid，右为它们的斜率。反向传播时梯度要乘以斜率。")
 def activations(say: Callable[[str, str], str]) -> Figure:
     x = np.linspace(-4, 4, 401)
     figure = Figure(figsize=(10, 3.4), layout="constrained")
@@ -160,8 +164,9 @@ def activations(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("3.2",
-      "Two columns: conv2, conv4 and conv5 see their own half of the maps; conv3 and fc6 to fc8 see both.",
-      "双路：conv2、conv4、conv5 只看到自己那一路的特征图；conv3 和 fc6 到 fc8 看到两路。")
+      "The two columns. conv2, conv4 and conv5 see their own half of the feature maps; conv3 and fc6 to "
+      "fc8 see both.",
+      "双路结构。conv2、conv4、conv5 只看到自己那一路的特征图；conv3 和 fc6 到 fc8 看到两路。")
 def columns(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 3), layout="constrained")
     axes = figure.subplots()
@@ -188,9 +193,9 @@ def columns(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("3.3",
-      "Response normalisation of 16 neighbouring maps at one point: where five strong ones stand together, "
-      "all are divided by more.",
-      "某一点上 16 张相邻特征图的响应归一化：五个强响应聚在一起时，除数更大。")
+      "Response normalisation of 16 neighbouring feature maps at one point. Where five strong ones stand "
+      "together, all are divided by more.",
+      "某一点上 16 张相邻特征图的响应归一化。五个强响应聚在一起时，除数更大。")
 def normalisation(say: Callable[[str, str], str]) -> Figure:
     values = [4.0, 20, 4, 4, 200, 4, 4, 4, 200, 200, 200, 200, 200, 4, 4, 60]
     divisors, results = steps.normalised(values)
@@ -214,9 +219,11 @@ GRID = np.array([[1, 2, 0, 3, 1, 2, 0], [0, 9, 1, 1, 0, 4, 1], [2, 1, 4, 0, 5, 1
 
 
 @step("3.4",
-      "Max-pooling of the same numbers: windows of 3 x 3, 2 apart, share a row and a column with their "
-      "neighbours; windows of 2 x 2 share nothing.",
-      "对同样的数做最大池化：3 x 3、步长 2 的窗口与相邻窗口共用一行一列；2 x 2 的窗口互不相交。")
+      "Max-pooling of the same numbers. Windows of 3 x 3, 2 apart, share a column with their neighbours "
+      "at the side and a row with those above and below; windows of 2 x 2 share nothing, and leave out "
+      "the last column and the last row.",
+      "对同样的数做最大池化。3 x 3、步长 2 的窗口与左右相邻的窗口共用一列，与上下相邻的共用一行；2 x 2 的窗口互不相交，最右一列和最下"
+      "一行用不到。")
 def pooling(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     grid = figure.subplots(2, 2, width_ratios=(2, 1))
@@ -245,8 +252,11 @@ def numbers(axes: Axes, values: np.ndarray) -> None:
 
 
 @step("3.5",
-      "What one value of each layer sees of the image: the deeper the layer, the more.",
-      "每一层的一个值在图像上能看到的范围：层越深，看到的越多。")
+      "What one value of each layer sees of the image, in the paper's network (`as-written`): the deeper "
+      "the layer, the more. In `as-trained` all sides from pool2 on are 32 px larger, because of its "
+      "second normalisation of layer 2.",
+      "论文的网络（`as-written`）中，每一层的一个值在图像上能看到的范围：层越深，看到的越多。`as-trained` 第 2 层多一次"
+      "归一化，从 pool2 起边长都大 32 像素。")
 def fields(say: Callable[[str, str], str]) -> Figure:
     image = photograph()[16:240, 16:240]
     names = ["conv1", "conv2", "conv3", "conv4", "conv5", "pool5"]
@@ -268,9 +278,9 @@ def fields(say: Callable[[str, str], str]) -> Figure:
 # ------------------------------------------------------------------- sections 4.2 and 5
 
 @step("4.2",
-      "Dropout of 64 ones, for two images: in 2012 what is left stays 1 in training, and all are halved in "
-      "test; today what is left is doubled in training.",
-      "对 64 个 1 做丢弃，两幅图像：2012 年训练时留下的仍为 1，测试时全部减半；今天训练时把留下的加倍。")
+      "Dropout of 64 ones, for two images. In 2012, what is left stays 1 in training, and all are halved "
+      "in test; today, what is left is doubled in training.",
+      "对 64 个 1 做丢弃，两张图像。2012 年：训练时留下的仍为 1，测试时全部减半；今天：训练时把留下的加倍。")
 def dropout(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     for row, (inverted, name) in enumerate(((False, "2012"), (True, say("today", "今天")))):
@@ -291,9 +301,12 @@ def dropout(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("5",
-      "SGD in a narrow valley: momentum is faster along it, and stays stable at learning rates at which "
-      "plain descent is not; above its own limit it diverges, too.",
-      "狭窄山谷中的 SGD：动量沿谷底走得更快，并且在普通梯度下降已经不稳定的学习率下仍然稳定；超过自己的上限，它也会发散。")
+      "Gradient descent in a narrow valley, 40 steps. Momentum is faster along it, and stays stable at "
+      "learning rates at which plain descent is not; above its own limit it diverges, too. Where the "
+      "curvature is c, the limit is 2 / c without momentum and 3.8 / c with momentum 0.9: here c = 25 "
+      "across the valley, so 0.08 and 0.152.",
+      "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；学习率大到普通梯度下降发散时，它仍然稳定；但超过它自己的上限，也会发散。曲率为 c 时，"
+      "学习率的上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷的曲率 c = 25，即 0.08 和 0.152。")
 def momentum(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     grid = figure.subplots(2, 3, sharex=True, sharey=True)
@@ -316,8 +329,9 @@ def momentum(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("5",
-      "Sixty epochs of Imagenette at 128 px (results/base): validation error, and learning rate below.",
-      "Imagenette，128 像素，六十个轮次（results/base）：上为验证错误率，下为学习率。")
+      "Sixty epochs of Imagenette at 128 px, seed 0 (results/base): validation error above, learning rate "
+      "below.",
+      "Imagenette，128 像素，六十轮，种子 0（results/base）：上为验证错误率，下为学习率。")
 def schedule(say: Callable[[str, str], str]) -> Figure:
     rows = read_json(LONG_RUN)["curve"]
     epochs = [row["epoch"] for row in rows]

@@ -234,7 +234,7 @@ def _(place: Place) -> Finding:
 @claim("C9", with_base("one column, half the maps", "one column, all maps"))
 def _(place: Place) -> Finding:
     return Finding(listed(top1(place, f"one column, {maps} maps") for maps in ("half the", "all")),
-                   verdict(differences(place, "one column, half the maps", val_error)))
+                   text("C9.note", verdict(differences(place, "one column, half the maps", val_error))))
 
 
 def lrn_on_cifar(place: Place, epochs: int) -> tuple[Text, list[float]]:
@@ -284,7 +284,7 @@ AUGMENTATIONS = ("no crops, no mirror images", "no crops", "no mirror images")
 def _(place: Place) -> Finding:
     gaps = differences(place, AUGMENTATIONS[0], gap)
     return Finding(text("C13.found", points(gaps), listed(top1(place, name) for name in AUGMENTATIONS)),
-                   with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error)))
+                   with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error), "both"))
 
 
 @claim("C14", BASE)
@@ -318,22 +318,23 @@ def _(place: Place) -> Finding:
     gaps, errors = (differences(place, without, measure) for measure in (gap, val_error))
     times = [epochs_to(place.found(ablations.case_unit(with_it, seed)), 0.5)
              / epochs_to(place.found(ablations.case_unit(without, seed)), 0.5) for seed in range(3)]
-    return Finding(text("C17.found", points(gaps), points(errors), t_interval(times).mean,
+    longer = t_interval(times)
+    return Finding(text("C17.found", points(gaps), points(errors), longer.mean, longer.low, longer.high,
                         points(differences(place, "no dropout", val_error))),
                    with_error(combine({term("gap"): verdict(gaps),
                                        text("C17.epochs"): verdict([math.log(ratio) for ratio in times])}),
-                              errors))
+                              errors, "it"))
 
 
-def with_error(one: Text, errors: Sequence[float]) -> Text:
+def with_error(one: Text, errors: Sequence[float], left_out: str) -> Text:
     """A verdict about the gap between validation and training error, with what the error itself does."""
     interval = t_interval(errors)
-    says = term("no larger")
+    says = term("not clearly different")
     if interval.low > 0:
         says = term("larger")
     elif interval.high < 0:
         says = term("smaller")
-    return text("results.gap", one, says)
+    return text("results.gap", one, term(left_out), says)
 
 
 def epochs_to(content: dict[str, Any], error: float) -> float:
