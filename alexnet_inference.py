@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from alexnet.cli import CommandLine, find, say, shell
-from alexnet.files import UserError, alone, csv_encoding, writing
+from alexnet.files import UserError, alone, csv_encoding, lines_of, writing
 
 FEW = 20          # pictures whose answers are all shown on a terminal
 
@@ -108,7 +108,6 @@ from alexnet.model import AlexNet
 from alexnet.predict import (SAMPLES, Prediction, class_above, classify, features, find_pictures,
                              readable_names)
 from alexnet.folders import kinds
-from alexnet.text import lines_of
 from alexnet.weights import load
 
 

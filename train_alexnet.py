@@ -256,7 +256,7 @@ def say_learning_rate(settings: Settings, classes: int, chosen: bool, quiet: boo
     """Warns of a --lr that may not be stable with the initial weights, or says why the default is lower."""
     recipe = replace(RECIPES[settings.variant], momentum=settings.momentum)
     shape = outline(classes, settings.image_size, settings.variant)
-    highest, usual = highest_rate(shape, recipe.momentum, recipe.bias_rate), default_rate(shape, recipe)
+    highest, usual = highest_rate(shape, recipe), default_rate(shape, recipe)
     if chosen and settings.lr > 1.05 * highest / 2:
         print(f"warning: --lr {settings.lr:g} may not be stable: with {classes} classes the first steps "
               f"allow at most {highest:.2g}, by our estimate; without --lr it is {usual:g}", file=sys.stderr)

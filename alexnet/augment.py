@@ -1,7 +1,7 @@
 """Section 4.1: random crops and mirror images, colour noise, the ten crops; and the crops of today.
 
 Whole batches at once, tensors in, tensors out. Chance is apart from what is done with it: a `Choice` holds
-what was chosen at random for a batch, so that several processes can choose alike and each use its own rows.
+what was chosen at random for a batch, of which each process uses its own rows.
 """
 
 from __future__ import annotations

@@ -214,9 +214,9 @@ EXPLORE = Text(
 TRAINING = Text("Loss and error by epoch; top-1 error on the validation part at the end: {ends}.",
                 "损失与错误率随训练轮数的变化；结束时验证集上的 top-1 错误率：{ends}。")
 
-GROWING = Text("The kernels of conv1 from epoch to epoch, each scaled by its own largest magnitude; beside them the "
-               "validation error. What looks like noise at the end is, for the most part, the initial weights: "
-               "weight decay removes them slowly.",
+GROWING = Text("The kernels of conv1 from epoch to epoch, each scaled by its own largest magnitude; beside "
+               "them the validation error. What looks like noise at the end is, for the most part, the "
+               "initial weights: weight decay removes them slowly.",
                "conv1 的卷积核随训练轮次的变化，每个核按自己的最大绝对值缩放；旁边是验证错误率。最后看上去像噪声的部分，"
                "大多是初始权重：权重衰减消除它们很慢。")
 

@@ -130,8 +130,6 @@ def open_torch(path: Path) -> Any:
 def read(path: Path | str) -> dict[str, Any]:
     """The dict in a checkpoint; UserError with one line if it is none of ours or damaged."""
     path = Path(path)
-    if path.is_dir():
-        path = path / "best.pt"
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}")
     content = open_torch(path)
@@ -196,8 +194,3 @@ def build(content: dict[str, Any]) -> AlexNet:
     model.load_state_dict(weights, assign=True)
     model.classes = list(content["classes"])
     return model.eval()
-
-
-def load(path: Path | str) -> AlexNet:
-    """An AlexNet in eval mode, with `.classes`, from a checkpoint (or a run's folder)."""
-    return build(read(path))

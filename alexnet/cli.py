@@ -21,7 +21,7 @@ from alexnet.files import UserError, printable
 RUNS = Path("results/runs")
 PRETRAINED = "pretrained"   # instead of a file's name: torchvision's weights
 
-# What options may name. A test compares these with alexnet.model and alexnet.training, which import torch.
+# What options may name. A test compares these with alexnet.model and alexnet.recipe, which import torch.
 VARIANTS = ("as-written", "as-trained", "caffe", "torchvision")
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
 SCHEDULES = ("steps", "plateau", "release", "constant")
@@ -114,4 +114,4 @@ def shell(script: str) -> Iterator[None]:
         sys.exit(130)
     finally:
         on_signals({number: handler for number, handler in handlers.items()
-                    if signal.getsignal(number) != signal.SIG_IGN})   # training.first_to_fail
+                    if signal.getsignal(number) != signal.SIG_IGN})   # device.first_to_fail

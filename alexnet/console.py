@@ -41,7 +41,12 @@ class Console:
 
     def show(self, event: str) -> None:
         """What Run.train says."""
-        {EPOCH_BEGINS: self.epoch_begins, BATCH_DONE: self.batch_done, EPOCH_DONE: self.epoch_done}[event]()
+        if event == EPOCH_BEGINS:
+            self.epoch_begins()
+        elif event == BATCH_DONE:
+            self.batch_done()
+        elif event == EPOCH_DONE:
+            self.epoch_done()
 
     def epoch_begins(self) -> None:
         run = self.run
@@ -64,7 +69,7 @@ class Console:
         self.bar.close()
         run, row = self.run, self.run.progress.rows[-1]
         if self.board:
-            with run.going_on(run.folder):
+            with run.tolerating(run.folder):
                 for name, value in row.items():
                     self.board.add_scalar(name, value, row["epoch"])
         if run.progress.epoch * run.batches_per_epoch >= 200:

@@ -330,7 +330,7 @@ def loss_at_the_start() -> Answer:
 def two_classes() -> Answer:
     from alexnet.recipe import RECIPES, highest_rate
     recipe = RECIPES["as-trained"]
-    highest = highest_rate(network(2, "as-trained"), recipe.momentum, recipe.bias_rate)
+    highest = highest_rate(network(2, "as-trained"), recipe)
     return Answer(highest, 4, (
         "At the start each unit of fc7 gives its bias, 1, and dropout halves the mean: |h|² = 4096 / 4. The "
         "curvature is (|h|² + 2) / C, and the limit 2 (1 + 0.9) / curvature.",

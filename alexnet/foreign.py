@@ -18,10 +18,9 @@ from torch import Tensor
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
 from alexnet.cli import say
-from alexnet.files import UserError, brief, read_csv, read_json
+from alexnet.files import UserError, brief, lines_of, read_csv, read_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe
 from alexnet.predict import CLASS_NAMES, as_people_sort
-from alexnet.text import lines_of
 
 CAFFE_MEAN = (122.68, 116.67, 104.01)   # RGB; the mean of Caffe's ilsvrc_2012_mean.npy over the pixels
 CAFFE_SIZE = 227                        # crop_size in caffe/models/bvlc_alexnet/train_val.prototxt

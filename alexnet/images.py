@@ -191,7 +191,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         white = 2 ** min(16, tags.get(BITS, (16,))[0] - signed) - 1
         if image.mode == "F":
             white = 1 if values.max() <= 1 or (values % 1).any() else 255
-        if tags.get(PHOTOMETRIC) == 0:   # WhiteIsZero, which Pillow minds with 8 bits only
+        if tags.get(PHOTOMETRIC) == 0:   # WhiteIsZero, which Pillow respects with 8 bits only
             values = white - values
         dim = values.max() < white / 4
         if "transparency" in image.info:   # one grey value, in PNG
@@ -232,16 +232,16 @@ def from_array(pixels: np.ndarray | Tensor) -> Image.Image:
     if isinstance(pixels, Tensor):
         pixels = pixels.detach().cpu()
         pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy()
-    shape, kind, high = pixels.shape, pixels.dtype, pixels.max(initial=0)
+    shape, dtype, high = pixels.shape, pixels.dtype, pixels.max(initial=0)
     axis = next((axis for axis in axes if len(shape) == 3 and shape[axis] in (1, 3, 4)), None)
     if not pixels.size or len(shape) != 2 and axis is None:
         text = " x ".join(map(str, shape))
         raise ValueError(f"an array of {text} is no image: give H x W x 3 or 3 x H x W")
-    if kind.kind != "f" and kind not in (bool, np.uint8, np.uint16):
-        raise TypeError(f"pixels of {kind}: give uint8 (0..255) or floating point (0..1 or 0..255)")
-    if kind.kind == "f" and 1.1 < high < 16:
+    if dtype.kind != "f" and dtype not in (bool, np.uint8, np.uint16):
+        raise TypeError(f"pixels of {dtype}: give uint8 (0..255) or floating point (0..1 or 0..255)")
+    if dtype.kind == "f" and 1.1 < high < 16:
         raise ValueError(f"its largest value is {high:g}: in floating point, white is 1 or 255")
-    if kind != np.uint8:
-        pixels = to_bytes(pixels, 65535 if kind == np.uint16 else 255 if high >= 16 else 1)
+    if dtype != np.uint8:
+        pixels = to_bytes(pixels, 65535 if dtype == np.uint16 else 255 if high >= 16 else 1)
     pixels = pixels if axis is None else np.moveaxis(pixels, axis, 2)
     return to_rgb(Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator
 
-from alexnet.files import UserError
+from alexnet.files import UserError, not_utf8, text_of
 from alexnet.images import suffixes
 from alexnet.layout import alike, part_of
-from alexnet.text import not_utf8, text_of
 
 LISTS = (".csv", ".tsv", ".txt")
 # What columns are called, in lower case and without what is neither letter nor digit; the better one first.

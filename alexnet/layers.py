@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,9 +15,11 @@ class SameMapNorm(nn.Module):
     """The release's cnorm2, which the paper does not mention (layers-145.cfg): response normalisation over
     the n x n neighbours in the same feature map, with k = 1 and alpha / n^2."""
 
-    def __init__(self, n: int = 5, alpha: float = 1e-3, beta: float = 0.75) -> None:
+    n, beta = 5, 0.75
+
+    def __init__(self, alpha: float = 1e-3) -> None:
         super().__init__()
-        self.n, self.alpha, self.beta = n, alpha, beta
+        self.alpha = alpha
 
     def plain(self, a: Tensor) -> Tensor:
         """A mean over n x n values, in which those outside the map are 0, has alpha / n^2 in it."""
@@ -29,13 +33,20 @@ class SameMapNorm(nn.Module):
         return f"k=1, n={self.n}x{self.n}, alpha={self.alpha:g} / {self.n ** 2}, beta={self.beta}"
 
 
+class Masks(NamedTuple):
+    """Where dropout's masks come from, and which of them a process takes (batches.py says why)."""
+
+    generator: torch.Generator | None = None   # without one, torch's own
+    rows: slice = slice(0, None)               # this process's images
+    total: int | None = None                   # images of all processes, for which masks are drawn
+
+
 class Dropout(nn.Module):
     """Section 4.2: in training each value is zeroed with probability 0.5, in test all are halved.
 
     nn.Dropout instead doubles the survivors in training (`inverted`): the same function in test, but
     activations and gradients of twice the size, with which the paper's recipe starts learning late or never
-    on ten classes (results/what-breaks-it). With `generator` set, masks come from it; with `batch` set, they
-    are drawn for so many images, of which this process has `rows`: several processes draw what one would.
+    on ten classes (results/what-breaks-it). With `masks` set, they come from there.
     """
 
     keep = 0.5
@@ -43,15 +54,14 @@ class Dropout(nn.Module):
     def __init__(self, inverted: bool = False) -> None:
         super().__init__()
         self.inverted = inverted
-        self.generator: torch.Generator | None = None
-        self.rows = slice(0, None)
-        self.batch: int | None = None
+        self.masks: Masks | None = None   # without it, torch's own generator draws
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x if self.inverted else x * self.keep
-        mask = torch.empty((self.batch or len(x), *x.shape[1:]), dtype=x.dtype, device=x.device)
-        mask = mask.bernoulli_(self.keep, generator=self.generator)[self.rows]
+        masks = self.masks or Masks()
+        mask = torch.empty((masks.total or len(x), *x.shape[1:]), dtype=x.dtype, device=x.device)
+        mask = mask.bernoulli_(self.keep, generator=masks.generator)[masks.rows]
         return x * (mask / self.keep if self.inverted else mask)
 
     def extra_repr(self) -> str:
@@ -77,12 +87,11 @@ class FarEdgeConv2d(nn.Conv2d):
     """A convolution over an image with zeros added right and below only.
 
     The release rounds the number of windows up (layer.py:1004): 1 + ceil((224 - 11) / 4) = 55. The last
-    window hangs over the edge by 3 px, and what is not there reads as 0. So 224 px are right, and the 55 of
-    figure 2, too.
+    window hangs over the edge by 3 px, where the image counts as 0. So 224 px do give the 55 of figure 2.
     """
 
     ceil_mode = True   # as nn.MaxPool2d has it
 
     def forward(self, x: Tensor) -> Tensor:
-        far = (self.kernel_size[0] - int(x.shape[-1])) % self.stride[0]   # int: a constant for who traces
+        far = (self.kernel_size[0] - int(x.shape[-1])) % self.stride[0]   # int: a constant when traced
         return super().forward(F.pad(x, (0, far, 0, far)) if far else x)

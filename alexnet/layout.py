@@ -146,24 +146,26 @@ def measured_part(place: Path, classes: list[str], part: str | None = None) -> P
     return (found or top).path
 
 
-def check_depth(train: Path, classes: ByClass, sure: bool) -> list[str]:
-    """Says which class folders hold folders; UserError if all hold the same ones, unless it is `sure` what
-    the classes are."""
+def check_depth(train: Path, classes: ByClass, sure: bool, findings: list[str]) -> None:
+    """Adds to `findings` which class folders hold folders; UserError if all hold the same ones, unless it is
+    `sure` what the classes are."""
     inside = {name: {path.relative_to(train).parts[1] for path in files
                      if len(path.relative_to(train).parts) > 2} for name, files in classes.items()}
     first = next(iter(inside))
     same = sorted(inside[first])
-    alike = len(inside) > 1 < len(same) and all(sorted(names) == same for names in inside.values())
+    same_inside = len(inside) > 1 < len(same) and all(sorted(names) == same for names in inside.values())
     years = all(re.fullmatch(r"(19|20)\d\d", name) for name in same)   # are no classes
-    if alike and not sure and not years:
-        raise in_doubt(f"{listed(inside)} in {train} hold the same folders, {listed(same)}: if those are "
-                       f"the classes, give one, --data {shlex.quote(str(train / first))}", inside)
-    return [f"class {name} holds images in {len(names)} subfolders ({', '.join(sorted(names)[:3])} ...), "
-            f"which count as one class: if they are the classes, give --data {shlex.quote(str(train / name))}"
-            for name, names in inside.items() if len(names) > 1]
+    if same_inside and not sure and not years:
+        raise doubt_error(f"{listed(inside)} in {train} hold the same folders, {listed(same)}: if those are "
+                          f"the classes, give one, --data {shlex.quote(str(train / first))}", inside)
+    for name, names in inside.items():
+        if len(names) > 1:
+            findings.append(f"class {name} holds images in {len(names)} subfolders "
+                            f"({', '.join(sorted(names)[:3])} ...), which count as one class: if they are "
+                            f"the classes, give --data {shlex.quote(str(train / name))}")
 
 
-def in_doubt(found: str, names: Iterable[str]) -> UserError:
+def doubt_error(found: str, names: Iterable[str]) -> UserError:
     """What was found, and how to say that such names are classes."""
     return UserError(f"{found}. If {listed(names)} are classes: put all class folders into a folder called "
                      "train and give the one above it; in train/, every folder is a class")

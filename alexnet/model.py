@@ -171,8 +171,9 @@ class AlexNet(nn.Module):
         lrn = {"k": design.lrn_k, "alpha": design.lrn_alpha, "over_n": design.lrn_over_n,
                "columns": columns if design.lrn == "column" else 1}
 
-        # The paper's layers, with the shapes of their results for 224 px. Weights are on `meta` (shapes
-        # without numbers) until `initialise` draws them: so fc6 can be fitted, and layers can be exchanged.
+        # The paper's layers; numbers and shapes behind them are those of as-written and as-trained, 224 px.
+        # Weights are on `meta` (shapes without numbers) until `initialise` draws them: so fc6 can be fitted,
+        # and layers can be exchanged.
         with torch.device("meta"):
             self.conv1 = FarEdgeConv2d(3, w1, 11, stride=4)                      #  96 x 55 x 55
             self.relu1, self.norm1 = nonlinearity(), LocalResponseNorm(**lrn)

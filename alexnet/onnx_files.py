@@ -224,8 +224,7 @@ def attributes_of(node: Any) -> dict[str, Any]:
 def compare_attributes(nodes: list[Any], content: dict[str, Any], size: int, path: Path) -> None:
     """UserError where a node of another's graph, made for `size` px, computes something else than our step
     does."""
-    with torch.device("meta"):
-        model = AlexNet(len(content["classes"]), size, content["variant"], **content["changes"])
+    model = checkpoint.described({**content, "image_size": size})
     usual = {"pads": [0] * 4, "strides": [1, 1], "group": 1, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
     steps = [step for step in sizes(model).values() if not step.name.startswith("drop")]
     for node, step in zip(nodes, steps, strict=True):

@@ -78,8 +78,8 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
            threads: int | None = None, quiet: bool = False) -> Pack:
     """The source in packed form: the one on disk if it is of this source as it is now, else new."""
     side = packed_side(image_size)
-    short = hashlib.sha256(source.place.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    folder = cache / f"{source.name}-{side}px-{short}"
+    digest = hashlib.sha256(source.key.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    folder = cache / f"{source.name}-{side}px-{digest}"
     if os.access(cache, os.W_OK):
         sweep(cache, "*px-????????")
     for place in (folder, *sorted(cache.glob(f"*-{side}px-????????"))):   # the images may have been moved
@@ -232,7 +232,7 @@ def check_error(opened: Opened, source: Source, strict: bool) -> None:
     if number not in (None, errno.EACCES, errno.EPERM, errno.EISDIR):
         raise UserError(f"{opened.item} was there a moment ago and cannot be read now "
                         f"({opened.error.strerror}): start again when its disk is connected and nothing "
-                        f"changes the files of {source.place}")
+                        f"changes the files of {source.key}")
     if strict:
         raise UserError(f"{opened.item} cannot be read ({opened.error}); without --strict it is left out")
 

@@ -11,7 +11,7 @@ from alexnet.device import World
 
 @dataclass
 class Sums:
-    """Of an epoch so far."""
+    """What has been added up over an epoch so far."""
 
     parts: list[list[float]] = field(default_factory=list)   # of each process: losses, wrong answers
     seen: int = 0            # images
@@ -26,8 +26,9 @@ class Sums:
     def wrong(self) -> int:
         return round(sum(wrong for _, wrong in self.parts))
 
-    def part(self, world: World) -> list[float]:
-        """What this process goes on from; the first takes all where their number has changed."""
+    def of_process(self, world: World) -> list[float]:
+        """The sums that this process goes on from; where the number of processes has changed, the first one
+        takes all."""
         if len(self.parts) == world.size:
             return self.parts[world.rank]
         return [0.0, 0.0] if world.rank else [self.loss, self.wrong]
@@ -58,18 +59,18 @@ def progress_of(content: dict[str, Any]) -> Progress:
     sums = content["sums"]
     if not all(type(content[name]) is int and content[name] >= 0 for name in ("epoch", "batch")):
         raise TypeError("epoch or batch is no count")
-    rows = [{name: number(row[name]) for name in COLUMNS} for row in content["rows"]]
+    rows = [{name: checked_number(row[name]) for name in COLUMNS} for row in content["rows"]]
     if len(rows) != content["epoch"] or [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
         raise ValueError(f"{len(rows)} rows for {content['epoch']} epochs")
-    parts = [[number(loss), number(wrong)] for loss, wrong in sums["parts"]]
-    seconds, waited = number(sums["seconds"]), number(sums["waited"])
+    parts = [[checked_number(loss), checked_number(wrong)] for loss, wrong in sums["parts"]]
+    seconds, waited = checked_number(sums["seconds"]), checked_number(sums["waited"])
     if not math.isfinite(sum(map(sum, parts)) + seconds + waited) or type(sums["seen"]) is not int:
         raise ValueError("a sum is not a finite number")
     return Progress(content["epoch"], content["batch"], Sums(parts, sums["seen"], seconds, waited), rows,
-                    number(content["best"]), number(content.get("skipped", 0)))
+                    checked_number(content["best"]), checked_number(content.get("skipped", 0)))
 
 
-def number(value: Any) -> float:
+def checked_number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{type(value).__name__} in the place of a number")
     float(value)   # OverflowError for a whole number that is too large

@@ -87,7 +87,7 @@ def set_rates(optimizer: torch.optim.SGD, rate: float, conv1: float = 1.0) -> No
 
 # ------------------------------------------------------------------- stable learning rates
 
-def highest_rate(model: AlexNet, momentum: float, bias_rate: float) -> float:
+def highest_rate(model: AlexNet, recipe: Recipe) -> float:
     """The learning rate above which the first steps cannot be stable.
 
     At the start every image has nearly the same fc7: the activation of its bias. Along that vector
@@ -103,18 +103,18 @@ def highest_rate(model: AlexNet, momentum: float, bias_rate: float) -> float:
     height = activation(torch.tensor(float(design.bias[6]))).item()
     if design.dropout == "mask":   # leaves half of h in each image: the batch's mean is h / 2. Inverted: h
         height *= Dropout.keep
-    curvature = (design.hidden * height ** 2 + bias_rate) / model.num_classes
-    return 2 * (1 + momentum) / curvature
+    curvature = (design.hidden * height ** 2 + recipe.bias_rate) / model.num_classes
+    return 2 * (1 + recipe.momentum) / curvature
 
 
 def default_rate(model: AlexNet, recipe: Recipe) -> float:
     """The recipe's learning rate, or half of the highest stable one (two digits) if that is less."""
-    half = highest_rate(model, recipe.momentum, recipe.bias_rate) / 2
+    half = highest_rate(model, recipe) / 2
     return recipe.rate if half >= recipe.rate else float(f"{half:.1e}")
 
 
 @torch.inference_mode()
-def highest_head_rate(model: AlexNet, pack: Pack, momentum: float, bias_rate: float) -> float:
+def highest_head_rate(model: AlexNet, pack: Pack, recipe: Recipe) -> float:
     """The same for a new fc8 on a network that has learned already: the values h that it gives fc8 are
     no longer nearly the same, so the curvature is the largest eigenvalue of the mean of h h^T, over 128
     training images, instead of |h|^2."""
@@ -125,7 +125,7 @@ def highest_head_rate(model: AlexNet, pack: Pack, momentum: float, bias_rate: fl
     for name in model.steps[:-1]:
         h = getattr(model, name)(h)
     largest = torch.linalg.eigvalsh(h.float() @ h.float().T / len(h))[-1].item()
-    return 2 * (1 + momentum) * len(pack.classes) / (largest + bias_rate)
+    return 2 * (1 + recipe.momentum) * len(pack.classes) / (largest + recipe.bias_rate)
 
 
 # ------------------------------------------------------------------- schedules
@@ -145,10 +145,10 @@ def constant(epoch: int, epochs: int, errors: list[float]) -> Plan:
     return Plan()
 
 
-def steps(epoch: int, epochs: int, errors: list[float]) -> Plan:
-    """Divided by 10 after 60 and 84% of the run: a short run needs the full learning rate for longer. v has
-    still its old size then (`set_rates`) and moves the weights once more as before, so a drop with fewer
-    than two epochs left to settle is left out."""
+def two_drops(epoch: int, epochs: int, errors: list[float]) -> Plan:
+    """Divided by 10 after 60 and 84% of the run: a short run needs the full learning rate for longer. At a
+    drop v keeps its old size (`set_rates`), so the weights move as far as before until it has decayed; a
+    drop with fewer than two epochs left for that is left out."""
     drops = [round(part * epochs) for part in (0.6, 0.84)]
     return Plan(rate=0.1 ** sum(epoch >= drop and epochs - drop >= 2 for drop in drops))
 
@@ -156,12 +156,9 @@ def steps(epoch: int, epochs: int, errors: list[float]) -> Plan:
 def release(epoch: int, epochs: int, errors: list[float]) -> Plan:
     """The notes in layer-params-145.cfg, scaled to the run: drops at 25, 51 and 79 of 91 epochs;
     from 67 on conv1 ten times slower and no colour noise, from 72 on conv1 frozen."""
-    passed = [mark for mark in (25, 51, 67, 72, 79) if epoch >= round(mark / 91 * epochs)]
-    conv1 = 0.1 if 67 in passed else 1.0
-    if 72 in passed:
-        conv1 = 0.0
-    drops = sum(mark in passed for mark in (25, 51, 79))
-    return Plan(0.1 ** drops, conv1, noise=67 not in passed)
+    drops = sum(epoch >= round(mark / 91 * epochs) for mark in (25, 51, 79))
+    slow, frozen = (epoch >= round(mark / 91 * epochs) for mark in (67, 72))
+    return Plan(0.1 ** drops, conv1=0.0 if frozen else 0.1 ** slow, noise=not slow)
 
 
 def plateau(epoch: int, epochs: int, errors: list[float]) -> Plan:
@@ -176,4 +173,4 @@ def plateau(epoch: int, epochs: int, errors: list[float]) -> Plan:
 
 
 SCHEDULES: dict[str, Callable[[int, int, list[float]], Plan]] = {
-    "steps": steps, "plateau": plateau, "release": release, "constant": constant}
+    "steps": two_drops, "plateau": plateau, "release": release, "constant": constant}

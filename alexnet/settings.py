@@ -13,7 +13,7 @@ from alexnet import checkpoint
 from alexnet.files import UserError
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.recipe import RECIPES, default_rate, highest_head_rate
+from alexnet.recipe import RECIPES, Recipe, default_rate, highest_head_rate
 
 EPOCHS, DEMO_EPOCHS, DEMO_BATCH = 30, 16, 64
 LARGE, LARGE_EPOCHS = 200_000, 90   # training images from which the paper's 90 epochs apply
@@ -25,7 +25,7 @@ MAY_MOVE = ("data", "labels", "weights")   # what a run that goes on may find el
 
 @dataclass(frozen=True)
 class Settings:
-    """config.json holds them."""
+    """The content of config.json."""
 
     data: str
     variant: str
@@ -59,25 +59,25 @@ class Settings:
         variant = start["variant"] if start else given.get("variant", "as-trained")
         changes = start["changes"] if start else {}
         recipe, count = RECIPES[variant], len(pack.labels["train"])
+        recipe = replace(recipe, momentum=given.get("momentum", recipe.momentum))
         epochs, batch_size = LARGE_EPOCHS if count >= LARGE else EPOCHS, recipe.batch_size
         if given.get("data", "demo") == "demo":   # a folder may have that name, too: ./demo
             epochs, batch_size = DEMO_EPOCHS, DEMO_BATCH
         if start or count < SMALL:
             batch_size = SMALL_BATCH
-        momentum = given.get("momentum", recipe.momentum)
         if start:
             lr = recipe.rate * TUNING_RATE
         else:
-            shape = outline(len(pack.classes), image_size, variant)
-            lr = default_rate(shape, replace(recipe, momentum=momentum))
+            lr = default_rate(outline(len(pack.classes), image_size, variant), recipe)
         defaults = dict(
-            data="demo", val_fraction=None, epochs=epochs, batch_size=batch_size, lr=lr, momentum=momentum,
-            weight_decay=recipe.weight_decay, warmup=0, schedule="release" if count >= LARGE else "steps",
-            color_noise=recipe.noise, seed=0, precision="auto")
+            data="demo", val_fraction=None, epochs=epochs, batch_size=batch_size, lr=lr,
+            momentum=recipe.momentum, weight_decay=recipe.weight_decay, warmup=0,
+            schedule="release" if count >= LARGE else "steps", color_noise=recipe.noise, seed=0,
+            precision="auto")
         chosen = {**defaults, **given, "variant": variant, "image_size": image_size, "changes": changes}
         chosen |= {name: whole_path(chosen[name]) for name in MAY_MOVE if name in chosen}
         if start and "head_lr" not in given:
-            chosen["head_lr"] = default_head(start, pack, momentum, recipe.bias_rate, chosen["lr"])
+            chosen["head_lr"] = default_head(start, pack, recipe, chosen["lr"])
         return cls(**chosen)
 
     @classmethod
@@ -110,10 +110,10 @@ def outline(num_classes: int, image_size: int, variant: str) -> AlexNet:
         raise UserError(str(error).splitlines()[0]) from None
 
 
-def default_head(start: dict[str, Any], pack: Pack, momentum: float, bias_rate: float, lr: float) -> float:
+def default_head(start: dict[str, Any], pack: Pack, recipe: Recipe, lr: float) -> float:
     """The factor for the learning rate of fc8: 1, or what brings a new one to half of its highest stable
     learning rate if that is less."""
     if start["classes"] == pack.classes:
         return 1.0
-    half = highest_head_rate(checkpoint.build(start), pack, momentum, bias_rate) / 2
+    half = highest_head_rate(checkpoint.build(start), pack, recipe) / 2
     return 1.0 if lr <= half else float(f"{half / lr:.1e}")

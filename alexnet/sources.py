@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,14 +18,13 @@ import torch
 from PIL import Image
 
 from alexnet import demo
-from alexnet.files import UserError, short
+from alexnet.files import UserError, lines_of, short
 from alexnet.folders import Folder, kind, kinds
 from alexnet.images import open_image, to_rgb
 from alexnet.labels import LISTS, Listed, lists_in, read_list
-from alexnet.layout import (PARTS, ByClass, alike, by_class, by_folder, check_depth, in_doubt, listed,
-                            look_through, part_of, parts_in, parts_in_classes, several_classes, unused)
-from alexnet.text import lines_of
-from alexnet.torchvision_sets import open_sets
+from alexnet.layout import (PARTS, VAL_NAMES, ByClass, alike, by_class, by_folder, check_depth,
+                            doubt_error, listed, look_through, part_of, parts_in, parts_in_classes,
+                            several_classes, unused)
 
 VAL_FRACTION = 0.2   # held out where a source has no validation part
 SPLIT_SEED = 2012    # the same images are held out whatever the run's seed
@@ -41,7 +41,7 @@ class Source:
     classes: list[str]
     parts: dict[str, list[Item]]
     open: Callable[[Any, int], Image.Image]   # (item, side) to an RGB image
-    place: str                                # where they are; two packs of one place are one
+    key: str                                  # where they are, and how split: one pack for each
     identity: str                             # changes when the images do, not when they are moved
     findings: list[str] = field(default_factory=list)
     split: float | None = None                # the fraction that was held out for want of a validation part
@@ -89,7 +89,7 @@ def split(source: Source, fraction: float) -> None:
         val += [items[i] for i in sorted(order[:count])]
         train += [items[i] for i in sorted(order[count:])]
     source.parts = {"train": train, "val": val}
-    source.place += f" split {fraction:g}"
+    source.key += f" split {fraction:g}"
     source.split = fraction
 
 
@@ -104,8 +104,8 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     parts = parts_in(top)
     if parts and "train" not in parts:
         there = [part.name for part in parts.values()]
-        raise in_doubt(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT measures "
-                       "what is there", there)
+        raise doubt_error(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT "
+                          "measures what is there", there)
     train, val = parts.get("train", top), parts.get("val") or parts.get("test")
     found, others = by_class(train)
     held: ByClass = {}
@@ -115,7 +115,7 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
                              if len(each) > 1})
     classes = {name: found[name] for name in sorted(found) if found[name]}
     if not classes:
-        raise no_classes(folder, train, others)
+        raise no_classes_error(folder, train, others)
     names = list(classes)
     findings = [f"class {name} is empty: left out" for name in found if not found[name]]
     if beside := parts and unused(top, parts):
@@ -123,7 +123,7 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     if stray := sorted(set(train.images).difference(*classes.values())):
         findings.append(f"{len(stray)} picture(s) in {train.path} belong to no class, such as {stray[0].name}"
                         ": left out (a class is a folder, or what stands before the number in cat.0.jpg)")
-    findings += check_depth(train.path, classes, sure=bool(parts or held))
+    check_depth(train.path, classes, bool(parts or held), findings)
     if with_val and val:
         held, more = by_class(val, names)
         others += more
@@ -133,8 +133,8 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     return finished(folder, names, items, findings, others)
 
 
-def no_classes(folder: Path, train: Folder, others: Counter[str]) -> UserError:
-    """Says what a folder holds that has no classes, and which shape it is near."""
+def no_classes_error(folder: Path, train: Folder, others: Counter[str]) -> UserError:
+    """What a folder holds that has no classes, and which shape it is near."""
     files, lists = train.all_images(), lists_in(train.path, folder)
     if not files:
         return UserError(f"no image in {folder}" + (f", but {kinds(others)}" if others else "")
@@ -144,7 +144,7 @@ def no_classes(folder: Path, train: Folder, others: Counter[str]) -> UserError:
              f"their names ({files[0].name}) give none, as cat.0.jpg would")
     if lists:
         return UserError(f"{found}. If a list says what they are, add --labels {shlex.quote(str(lists[0]))}")
-    return UserError(found) if train.path == folder else in_doubt(found, Folder(folder).folders)
+    return UserError(found) if train.path == folder else doubt_error(found, Folder(folder).folders)
 
 
 def val_items(folder: Folder, val: Folder, classes: ByClass, names: list[str], findings: list[str],
@@ -204,21 +204,20 @@ def listed_items(folder: Folder, val: Folder, names: list[str], findings: list[s
                             "LOC_val_solution.csv (data/README.md)")
         found = read_list(path, files, val.path, names)
         if found and found.named * 2 > len(files):
-            findings += lost_in(found, files, val.path, path, "of a class that train/ lacks")
+            note_lost(found, files, val.path, path, "of a class that train/ lacks", findings)
             return [(file, names.index(found.labels[file])) for file in files if file in found.labels]
     return None
 
 
-def lost_in(found: Listed, files: list[Path], folder: Path, path: Path, why: str) -> list[str]:
-    """Which images a list leaves out, and which of its lines fit nothing."""
-    findings = []
+def note_lost(found: Listed, files: list[Path], folder: Path, path: Path, why: str,
+              findings: list[str]) -> None:
+    """Adds to `findings` which images a list leaves out, and which of its lines fit nothing."""
     if lost := len(files) - len(found.labels):
         findings.append(f"{lost} of {len(files)} pictures in {folder} are not in {path.name}, or {why}: "
                         "left out")
     if found.lost:
         some = ", ".join(found.lost[:3])
         findings.append(f"{len(found.lost)} line(s) of {path} fit nothing, such as {some}")
-    return findings
 
 
 # ------------------------------------------------------------------- lists
@@ -230,7 +229,7 @@ def listed_source(folder: Path, path: Path) -> Source:
     names = list(train)
     items = {part: sorted(numbered(classes, names)) for part, classes in (("train", train), ("val", held))}
     source = finished(folder, names, items, findings, others)
-    source.place += f" labels {path.resolve()}"
+    source.key += f" labels {path.resolve()}"
     source.identity = hashlib.sha256("\n".join([source.identity, *names]).encode()).hexdigest()
     return source
 
@@ -248,7 +247,7 @@ def by_list(top: Folder, path: Path, findings: list[str]) -> tuple[ByClass, ByCl
         raise UserError(f"--labels {path} gives no image in {top.path} a class: each line must name an image "
                         "(its path below the folder) and its class; a first line such as image,label says "
                         "which column is which (data/README.md)")
-    findings += lost_in(found, files, top.path, path, "have several classes there")
+    note_lost(found, files, top.path, path, "have several classes there", findings)
     parts: dict[str, ByClass] = {"train": {}, "val": {}, "test": {}, "": {}}
     for file in files:
         if file in found.labels:
@@ -284,14 +283,12 @@ def to_measure(place: Path, classes: list[str], labels: str | None = None,
     if not items:
         raise UserError(f"the pictures in {place} have no labels: there is nothing to measure")
     source = finished(place, classes, {"train": items, "val": []}, findings, others)
-    source.place += f" measured {labels or ''}"
+    source.key += f" measured {labels or ''}"
     if held_out:
         split(source, held_out)
     source.parts = {"train": [], "val": source.parts["val" if held_out else "train"]}
     return source
 
-
-# ------------------------------------------------------------------- sources of files, and of torchvision
 
 def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findings: list[str],
              others: Counter[str]) -> Source:
@@ -315,6 +312,57 @@ def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findi
         parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
     return Source(short(folder.resolve().name), names, parts, open_image,
                   str(folder.resolve()), files.hexdigest(), findings)
+
+
+# ------------------------------------------------------------------- torchvision
+
+def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
+    """The parts train and val (None if it has no such part) of a data set, named in upper or lower case.
+
+    UserError for names that torchvision does not know, and for sets that are not there, or need more.
+    """
+    from torchvision import datasets   # takes a second
+
+    known = {other.lower(): other for other in datasets.__all__}
+    if name.lower() not in known or name.lower() in ("imagefolder", "datasetfolder", "fakedata"):
+        raise UserError(f"--data {name}: there is no such folder, and torchvision has no data set "
+                        "of that name (cifar10, cifar100, imagenette, flowers102, food101 ...)")
+    data_set = getattr(datasets, known[name.lower()])
+    options = inspect.signature(data_set.__init__).parameters
+    root = downloads / name.lower()
+    if download:
+        root.mkdir(parents=True, exist_ok=True)
+    choices: dict[str, list[dict[str, Any]]] = {"train": [{}], "val": []}   # arguments, the best first
+    if "train" in options:
+        choices = {"train": [{"train": True}], "val": [{"train": False}]}
+    elif "split" in options:
+        choices = {"train": [{"split": split} for split in ("train", "trainval")],
+                   "val": [{"split": split} for split in VAL_NAMES]}
+    shared: dict[str, Any] = {"root": str(root)} | ({"download": download} if "download" in options else {})
+    try:
+        sets = {part: first_of(data_set, choices[part], shared) for part in choices}
+    except (RuntimeError, FileNotFoundError) as error:
+        advice = "check the network" if download else "--download fetches it"
+        raise UserError(f"{name} is not in {root}: {advice} ({str(error).splitlines()[0]})") from None
+    except OSError as error:
+        raise UserError(f"{name} could not be downloaded to {root} ({error})") from None
+    except ImportError as error:
+        raise UserError(f"torchvision's {name} needs one more package ({error})") from None
+    except TypeError:
+        raise UserError(f"torchvision's {name} needs more than a folder, or has no classes") from None
+    if sets["train"] is None:
+        raise UserError(f"torchvision's {name} has no training part of a known name")
+    return sets
+
+
+def first_of(data_set: type, choices: list[dict[str, Any]], shared: dict[str, Any]) -> Any:
+    """The data set with the first choice of arguments that it takes, or None."""
+    for choice in choices:
+        try:
+            return data_set(**choice, **shared)
+        except ValueError:   # torchvision's word for a split that does not exist
+            continue
+    return None
 
 
 def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:

@@ -46,7 +46,8 @@ def step(section: str, english: str, chinese: str) -> Callable:
 def draw(name: str, folder: Path, language: str) -> str:
     """Writes a picture of STEPS with its words in a language (en or zh); the file's name."""
     file = f"{name}.png" if language == "en" else f"{name}.{language}.png"
-    figures.save(STEPS[name].draw(lambda english, chinese: english if language == "en" else chinese), folder / file)
+    figure = STEPS[name].draw(lambda english, chinese: english if language == "en" else chinese)
+    figures.save(figure, folder / file)
     return file
 
 

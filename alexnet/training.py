@@ -1,7 +1,7 @@
 """Training: the loop, evaluation, and a run's folder, from which it goes on.
 
-Every random number follows from the run's seed, the epoch and the batch (batches.py). So a run that was
-stopped goes on as if it had not been, and several processes compute together what one would have computed.
+Every random number follows from the run's seed, the epoch and the batch (batches.py), so a run that was
+stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from alexnet import augment, checkpoint, figures
 from alexnet.batches import DROPOUT, Batch, TrainingBatches, generator
 from alexnet.device import World, choose_precision, compute_ready, precision
 from alexnet.files import UserError, brief, printable, write_csv, whole_file
-from alexnet.layers import Dropout
+from alexnet.layers import Dropout, Masks
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
-from alexnet.progress import COLUMNS, Progress, Sums, number, progress_of
+from alexnet.progress import COLUMNS, Progress, Sums, checked_number, progress_of
 from alexnet.recipe import RECIPES, SCHEDULES, Plan, freeze, make_optimizer, set_rates
 from alexnet.settings import Settings
 
@@ -39,17 +39,16 @@ UNSCALED = torch.amp.GradScaler(enabled=False)   # for bf16 and fp32: steps are 
 @contextmanager
 def masks(model: nn.Module, *key: int, rows: slice = slice(0, None),
           total: int | None = None) -> Iterator[None]:
-    """In this block dropout's masks follow from the key. With `total` they are drawn for so many images, of
-    which this process has `rows`: several processes draw what one would have drawn."""
+    """In this block dropout's masks follow from the key; rows, total: see layers.Masks."""
     dropouts = [module for module in model.modules() if isinstance(module, Dropout)]
     for index, dropout in enumerate(dropouts):
-        dropout.generator = generator(next(model.parameters()).device, *key, DROPOUT, index)
-        dropout.rows, dropout.batch = rows, total
+        chance = generator(next(model.parameters()).device, *key, DROPOUT, index)
+        dropout.masks = Masks(chance, rows, total)
     try:
         yield
     finally:
         for dropout in dropouts:
-            dropout.generator, dropout.rows, dropout.batch = None, slice(0, None), None
+            dropout.masks = None
 
 
 def train_step(net: nn.Module, optimizer: torch.optim.SGD, batch: Batch, dtype: torch.dtype,
@@ -144,7 +143,7 @@ class Run:
             plan = self.plan()
             batches = self.batches(plan)
             # This process's sums of losses and of wrong answers stay on the device: no step waits for them.
-            self.totals = sums_on(self.device, progress.sums.part(world))
+            self.totals = sums_on(self.device, progress.sums.of_process(world))
             yield EPOCH_BEGINS
             self.net.train()
             started, waited = time.perf_counter() - progress.sums.seconds, progress.sums.waited
@@ -195,8 +194,8 @@ class Run:
 
     def warmup(self, index: int) -> float:
         """The factor of the learning rate in the first `warmup` steps, rising to 1."""
-        steps = self.progress.epoch * self.batches_per_epoch + index + 1
-        return min(1.0, steps / self.settings.warmup) if self.settings.warmup else 1.0
+        step = self.progress.epoch * self.batches_per_epoch + index + 1
+        return min(1.0, step / self.settings.warmup) if self.settings.warmup else 1.0
 
     def agree(self, stop: bool, last: bool) -> tuple[bool, bool]:
         """Whether any of the processes is to stop, and whether a checkpoint is due. GPUs would wait for
@@ -246,7 +245,7 @@ class Run:
             return
         best = self.folder / "best.pt"
         if error < progress.best or not best.exists():
-            with self.going_on(best):
+            with self.tolerating(best):
                 self.save("best.pt")
                 progress.best = min(error, progress.best)   # if it could not be written, a later one is
         self.save()   # after best.pt: a run that dies before this line does the epoch again, and all of it
@@ -275,24 +274,24 @@ class Run:
     def report(self) -> None:
         """metrics.csv, and curves.png twice a minute and at the end."""
         table, curves, rows = self.folder / "metrics.csv", self.folder / "curves.png", self.progress.rows
-        with self.going_on(table):
+        with self.tolerating(table):
             write_csv(table, rows)
         if self.finished or time.monotonic() - self.drawn > 30:
-            with self.going_on(curves):
+            with self.tolerating(curves):
                 figures.training_curves(rows, curves, self.folder.name)
                 self.drawn = time.monotonic()
 
     def keep_filters(self) -> None:
-        """conv1's kernels as they are, (96, 3, 11, 11) in 16 bits: filters/epoch-003.npy after three epochs."""
+        """conv1's kernels, (96, 3, 11, 11) in 16 bits: filters/epoch-003.npy after three epochs."""
         path = self.folder / "filters" / f"epoch-{self.progress.epoch:03}.npy"
         if self.world.rank == 0 and not path.exists():
-            with self.going_on(path), whole_file(path) as temporary:
+            with self.tolerating(path), whole_file(path) as temporary:
                 with temporary.open("wb") as file:
                     np.save(file, self.model.conv1.weight.detach().half().cpu().numpy())
 
     @contextmanager
-    def going_on(self, path: Path) -> Iterator[None]:
-        """Around writing a file without which the run can go on: a warning where that fails."""
+    def tolerating(self, path: Path) -> Iterator[None]:
+        """Around writing a file without which the run can go on: an error becomes a warning."""
         try:
             yield
         except Exception as error:   # another program has it open, no room, or what a drawing library raises
@@ -363,13 +362,13 @@ class Run:
                 raise ValueError(f"momentum {index}")
         state = self.optimizer.state_dict()
         for own, group in zip(state["param_groups"], stored["param_groups"], strict=True):
-            own["lr"] = number(group["lr"])
+            own["lr"] = checked_number(group["lr"])
         return {**state, "state": stored["state"]}
 
     def scaler_state(self, stored: dict[str, Any] | None) -> dict[str, Any]:
         """The loss scale from a checkpoint; empty unless in fp16. A run in another precision stored none."""
         own = self.scaler.state_dict()
-        state = {name: type(own[name])(number((stored or own)[name])) for name in own}
+        state = {name: type(own[name])(checked_number((stored or own)[name])) for name in own}
         if own and not 0 < state["scale"] < math.inf:
             raise ValueError(f"a loss scale of {state['scale']}")
         return state
@@ -418,6 +417,6 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
 def misses(found: Tensor, right: Tensor, k: int) -> Tensor:
     """How many images do not have the right class among their k most probable ones. found: (N, classes);
     right: (N, 1), of the right class. Classes that are equally probable share the places they take (the
-    release does so, layer_kernels.cu:96). What is not a number is equal to nothing, so it is never right."""
+    release does so, layer_kernels.cu:96). NaN compares unequal, so it counts as wrong."""
     above, equal = (found > right).sum(1), (found == right).sum(1)
     return (1 - ((k - above) / equal).clamp(0, 1) * (equal > 0)).nan_to_num(1.0).sum()

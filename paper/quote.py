@@ -2,7 +2,8 @@
 
     python paper/quote.py
 
-A marker names a file and what to quote, and may cut a part out of it by what its first and last line begin with:
+A marker names a file and what to quote, and may cut a part out of it by what its first and last line begin
+with:
 
     <!-- quote alexnet/model.py LocalResponseNorm.plain -->
     <!-- quote alexnet/model.py AlexNet.__init__ | with torch.device | self.fc8 -->
@@ -17,7 +18,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "paper/code.md", ROOT / "paper/code.zh-CN.md")
-MARKER = re.compile(r"(<!-- quote (\S+) ([^|]+?)(?: \| (.+?) \| (.+?))? -->\n```python\n).*?(```\n)", re.DOTALL)
+MARKER = re.compile(r"(<!-- quote (\S+) ([^|]+?)(?: \| (.+?) \| (.+?))? -->\n"
+                    r"```python\n).*?(```\n)", re.DOTALL)
 
 
 def quoted(file: str, name: str, first: str | None = None, last: str | None = None) -> str:

@@ -38,7 +38,7 @@ from alexnet.images import packed_side
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
-from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
+from alexnet.recipe import RECIPES, make_optimizer, set_rates, two_drops
 from alexnet.training import masks
 from results import units as running
 from results.ablations import BASE
@@ -82,7 +82,7 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
         epoch, sums, count = len(rows), 0.0, 0
         batches = TrainingBatches(pack, settings, epoch, model.mean[0])
         model.train()
-        set_rates(optimizer, RATE * steps(epoch, EPOCHS, []).rate)
+        set_rates(optimizer, RATE * two_drops(epoch, EPOCHS, []).rate)
         for batch in batches:
             if place.toy and batch.index == TOY_STEPS:
                 break

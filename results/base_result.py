@@ -25,7 +25,7 @@ from alexnet.batches import generator
 from alexnet.device import choose_precision, precision
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
+from alexnet.recipe import RECIPES, make_optimizer, set_rates, two_drops
 from alexnet.training import evaluate
 from results import plots
 from results.ablations import BASE, Case, curve_of, trained
@@ -68,7 +68,7 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch, tally = len(rows), Tally()
         if swapped:
-            set_rates(sgd, 0.01 * steps(epoch, epochs, []).rate)
+            set_rates(sgd, 0.01 * two_drops(epoch, epochs, []).rate)
         else:
             sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
         torch.manual_seed(generator("cpu", unit.seed, epoch).initial_seed())   # crops, order, dropout

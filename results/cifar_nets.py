@@ -25,7 +25,7 @@ from alexnet.augment import as_batch
 from alexnet.batches import TrainingBatches, generator
 from alexnet.pack import Pack
 from alexnet.model import ACTIVATIONS, LocalResponseNorm
-from alexnet.recipe import steps
+from alexnet.recipe import two_drops
 from results.ablations import BASE
 from results.peers import Tally, step
 from results.units import Place, Unit, part_of, pieces
@@ -136,7 +136,7 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch = len(rows)
         for group in optimizer.param_groups:
-            group["lr"] = unit.config["rate"] * group["factor"] * steps(epoch, total, []).rate
+            group["lr"] = unit.config["rate"] * group["factor"] * two_drops(epoch, total, []).rate
         net.train()
         tally = Tally()
         for batch in TrainingBatches(pack, settings, epoch, mean):

@@ -21,7 +21,7 @@ from alexnet.batches import DROPOUT, TrainingBatches, generator
 from alexnet.device import World, choose_precision, compute_ready
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.recipe import RECIPES, make_optimizer, set_rates, steps
+from alexnet.recipe import RECIPES, make_optimizer, set_rates, two_drops
 from alexnet.training import evaluate
 from results import plots
 from results.ablations import BASE, EPOCHS, HELD_OUT, SIZE
@@ -115,7 +115,7 @@ def rate_after(recipe: Today, done: float, epochs: int) -> float:
     """The learning rate after `done` of all epochs."""
     if recipe.cosine:
         return recipe.rate * 0.5 * (1 + math.cos(math.pi * done / epochs))
-    return recipe.rate * steps(int(done), epochs, []).rate
+    return recipe.rate * two_drops(int(done), epochs, []).rate
 
 
 def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Module, list[dict[str, Any]]]:

@@ -92,7 +92,7 @@ class Place:
         source = find_source(str(self.folders[data]), val_fraction)
         if through:
             open_large = source.open
-            source = replace(source, place=f"{source.place} through {through} px",
+            source = replace(source, key=f"{source.key} through {through} px",
                              identity=f"{source.identity} through {through} px",
                              open=lambda item, _: Image.fromarray(square(open_large(item, through), through)))
         pack = packed(source, image_size, quiet=True, threads=torch.get_num_threads())

@@ -1,4 +1,4 @@
-"""paper/lesson: every cell runs; the notebooks are what build.py makes of lesson.py; both languages do the same."""
+"""paper/lesson: every cell runs; the notebooks are what build.py makes; both languages do the same."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def test_code_is_equal_in_both_languages_but_for_comments(build):
     code = {}
     for language, path in build.NOTEBOOKS.items():
         cells = json.loads(path.read_text("utf-8"))["cells"]
-        code[language] = [re.sub(r"# .*", "#", "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+        code[language] = [re.sub(r"# .*", "#", "".join(cell["source"]))
+                          for cell in cells if cell["cell_type"] == "code"]
         texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
         assert all(bool(re.search("[一-鿿]", text.replace("中文", ""))) == (language == "zh") for text in texts)
     assert code["en"] == code["zh"]

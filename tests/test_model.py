@@ -14,7 +14,7 @@ from torch import nn
 
 from alexnet import norms
 from alexnet.geometry import Step, sizes
-from alexnet.layers import Dropout, SameMapNorm
+from alexnet.layers import Dropout, Masks, SameMapNorm
 from alexnet.model import LAYERS, VARIANTS, AlexNet, LocalResponseNorm, describe
 from conftest import ROOT
 
@@ -421,8 +421,8 @@ def test_dropout_keeps_values_in_training_and_halves_in_test():
 def test_dropout_masks_of_a_part_are_rows_of_the_whole():
     x = torch.ones(8, 30)
     whole, part = Dropout(), Dropout()
-    whole.generator, part.generator = (torch.Generator().manual_seed(5) for _ in range(2))
-    part.batch, part.rows = 8, slice(3, 6)
+    whole.masks = Masks(torch.Generator().manual_seed(5))
+    part.masks = Masks(torch.Generator().manual_seed(5), slice(3, 6), total=8)
     assert torch.equal(part(x[3:6]), whole(x)[3:6])
 
 

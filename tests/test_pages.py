@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import alexnet
 from alexnet import AlexNet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,6 +225,12 @@ def test_the_map_of_the_code_names_what_is_there(page):
     assert {"alexnet/model.py", *scripts} <= set(listed)
     for name in listed:
         assert (ROOT / name).exists(), f"{page}: there is no {name}"
+
+
+def test_the_map_of_the_package_names_each_file_once():
+    listed = re.findall(r"^    (\w+\.py) +\S", alexnet.__doc__, re.MULTILINE)
+    there = [path.name for path in (ROOT / "alexnet").glob("*.py") if path.name != "__init__.py"]
+    assert sorted(listed) == sorted(there)
 
 
 @pytest.mark.parametrize("page", ["paper/recipe.md", "paper/recipe.zh-CN.md"])

@@ -109,8 +109,8 @@ def test_an_ablation_is_judged_by_paired_differences(place, sign, expected):
 def test_runs_in_two_precisions_are_not_compared(place):
     entered(place, ablations.case_unit("base", 0), 0.2)
     entered(place, ablations.case_unit("no colour noise", 0), 0.2, precision="torch.bfloat16")
-    with pytest.raises(UserError, match="no-colour-noise-0.json was computed in torch.bfloat16, .*base-0.json, "
-                                        "which it is compared with, in torch.float32"):
+    with pytest.raises(UserError, match="no-colour-noise-0.json was computed in torch.bfloat16, .*base-0.json"
+                                        ", which it is compared with, in torch.float32"):
         differences(place, "no colour noise", val_error)
 
 

@@ -137,7 +137,8 @@ def test_numbers_worked_by_hand_in_the_guide_are_what_the_program_computes():
     w1, w2 = exercises.updated(1), exercises.updated(2)
     v1 = w1 - 1
     expected = {
-        "2": ["341 × 256", "85"], "3.1": [f"{1 - math.tanh(3) ** 2:.4f}", f"{(1 - math.tanh(3) ** 2) ** 2:.4f}"],
+        "2": ["341 × 256", "85"],
+        "3.1": [f"{1 - math.tanh(3) ** 2:.4f}", f"{(1 - math.tanh(3) ** 2) ** 2:.4f}"],
         "3.2": [f"{exercises.weights('conv2'):,}", f"{2 * exercises.weights('conv2'):,}"],
         "3.3": [f"{exercises.normalised(lone, 2, variant):.1f}" for variant in ("as-written", "as-trained")],
         "3.5": [f"{exercises.parameters(name):,}" for name in ("conv1", "fc6")],
@@ -146,8 +147,8 @@ def test_numbers_worked_by_hand_in_the_guide_are_what_the_program_computes():
     for page, begin in (("README.md", "The idea in brief"), ("README.zh-CN.md", "想法")):
         text = (step_figures.ROOT / "paper" / page).read_text("utf-8")
         for section, numbers in expected.items():
-            box = re.search(rf"^###? {re.escape(section)} [^\n]*\n\n<blockquote>\n\n\*\*{begin}\*\*(.+?)\n\n", text,
-                            re.MULTILINE | re.DOTALL)[1].replace("\n", " ")
+            pattern = rf"^###? {re.escape(section)} [^\n]*\n\n<blockquote>\n\n\*\*{begin}\*\*(.+?)\n\n"
+            box = re.search(pattern, text, re.MULTILINE | re.DOTALL)[1].replace("\n", " ")
             assert all(number in box for number in numbers), (page, section)
     assert round(500 * 256 / 375) == 341 and 341 - 256 == 85
 

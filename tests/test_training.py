@@ -134,7 +134,7 @@ def test_default_rate_is_the_papers_from_ten_classes_up_and_lower_for_few():
 def test_highest_rate_is_where_descent_along_fc7_turns_unstable():
     """Softmax and fc8 alone, on the same h for every image, as at the start; balanced labels."""
     model = AlexNet(10, SIZE)
-    limit = highest_rate(model, 0.9, bias_rate=0.0)
+    limit = highest_rate(model, Recipe(bias_rate=0.0))
     h = torch.full((10, 4096), 0.5, dtype=torch.float64)
 
     def grows(rate: float) -> bool:

@@ -302,7 +302,8 @@ def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, t
     status, text = call(capsys, "--model", place / "run", "--images", picture, "--out", "look", *QUICK)
     assert status == 0, text
     page = Path("look/index.html").read_text()
-    assert re.findall(r'<h2 id="(\w+)">', page) == [name for name in KINDS if name not in ("growing", "steps")]
+    on_page = [name for name in KINDS if name not in ("growing", "steps")]
+    assert re.findall(r'<h2 id="(\w+)">', page) == on_page
     shown = re.findall(r'<img src="([^"]+)"', page)
     assert sorted(shown) == sorted(path.name for path in Path("look").glob("*.png")) and len(shown) > 20
     assert all(Path("look", file).read_bytes().startswith(b"\x89PNG") for file in shown)
@@ -381,7 +382,8 @@ def test_without_data_the_rest_is_drawn(place, capsys, monkeypatch, tmp_path):
     status, text = call(capsys, "--model", "alone.pt", "--images", place / "star", "--out", "look", *QUICK)
     assert status == 0 and "without training pictures" in text
     drawn = set(json.loads(Path("look/captions.json").read_text())["looks"])
-    assert drawn == set(KINDS) - {"neighbours", "patches", "embedding", "health", "training", "growing", "steps"}
+    assert drawn == set(KINDS) - {"neighbours", "patches", "embedding", "health", "training", "growing",
+                                  "steps"}
 
 
 def test_a_sample_has_its_share_of_every_class_whatever_their_order(place, monkeypatch, tmp_path):
@@ -419,7 +421,8 @@ def test_kernels_that_were_kept_become_an_animation_of_less_than_twelve_pictures
     chance = np.random.default_rng(0)
     for epoch in range(30):
         (run / "filters").mkdir(exist_ok=True)
-        np.save(run / "filters" / f"epoch-{epoch:03}.npy", chance.normal(size=(96, 3, 11, 11)).astype(np.float16))
+        kernels = chance.normal(size=(96, 3, 11, 11)).astype(np.float16)
+        np.save(run / "filters" / f"epoch-{epoch:03}.npy", kernels)
     assert call(capsys, "growing", "--model", run)[0] == 0
     with Image.open(run / "inside" / "growing.webp") as film:
         assert film.n_frames == 9   # epochs 0, 1, 2, 3, 5, 8, 13, 21 and the last

@@ -807,7 +807,7 @@ def test_the_heads_limit_is_where_its_descent_turns_unstable(data):
     """fc8 alone, on the values that the network gives it; small weights, balanced labels."""
     pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
     model = load(data / "old.pt")
-    limit = highest_head_rate(model, pack, 0.9, bias_rate=0.0)
+    limit = highest_head_rate(model, pack, Recipe(bias_rate=0.0))
     squares = torch.from_numpy(np.array(pack.images["train"])).permute(0, 3, 1, 2)
     edge = (squares.shape[-1] - SIZE) // 2
     with torch.no_grad():
@@ -834,7 +834,7 @@ def test_the_default_rate_of_a_new_fc8_is_lowered_where_its_first_steps_allow_le
     start = weights.read(data / "old.pt")
     limits = iter((0.02, 0.002, 0.002))
     monkeypatch.setattr("alexnet.settings.highest_head_rate", lambda *_: next(limits))
-    assert [default_head({**start, "classes": classes}, pack, 0.9, 2, 0.003)
+    assert [default_head({**start, "classes": classes}, pack, Recipe(), 0.003)
             for classes in (["a", "b"], ["a", "b"], pack.classes)] == [1.0, 0.33, 1.0]
 
 

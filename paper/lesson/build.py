@@ -2,7 +2,7 @@
 
     python paper/lesson/build.py
 
-Each code cell runs in one namespace, and what it prints and draws is stored behind it, as a notebook's program would.
+All code cells run in one namespace; what each prints and draws is stored behind it, as in any notebook.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Cell:
 def cells() -> list[Cell]:
     """The cells of lesson.py, in their order."""
     found = []
-    for block in (FOLDER / "lesson.py").read_text("utf-8").split("# %%")[2:]:   # [1] is the head's own mention
+    blocks = (FOLDER / "lesson.py").read_text("utf-8").split("# %%")
+    for block in blocks[2:]:   # [1] is the head's own mention
         head, _, source = block.partition("\n")
         language = head.removeprefix(" [markdown]").strip()
         if language:
@@ -47,7 +48,8 @@ def cells() -> list[Cell]:
 
 def in_language(code: str, language: str) -> str:
     """The code with its comments in one language: they stand in both, with | between."""
-    return re.sub(r"# (.+) \| (.+)$", lambda both: f"# {both[1 if language == 'en' else 2]}", code, flags=re.MULTILINE)
+    kept = r"# \1" if language == "en" else r"# \2"
+    return re.sub(r"# (.+) \| (.+)$", kept, code, flags=re.MULTILINE)
 
 
 def run(lesson: list[Cell]) -> list[Outputs]:
@@ -65,7 +67,8 @@ def run(lesson: list[Cell]) -> list[Outputs]:
         if printed.getvalue():
             found.append({"output_type": "stream", "name": "stdout", "text": lines(printed.getvalue())})
         for number in plt.get_fignums():
-            found.append({"output_type": "display_data", "metadata": {}, "data": {"image/png": drawn(plt.figure(number))}})
+            picture = {"image/png": drawn(plt.figure(number))}
+            found.append({"output_type": "display_data", "metadata": {}, "data": picture})
         plt.close("all")
         outputs.append(found)
     return outputs
