@@ -111,7 +111,7 @@ ALL_VALUES = Text("{count} values, row by row", "全部 {count} 个值，逐行�
 TWO_BLOCKS = Text(" The upper block is the first column, the lower one the second.", "上半为第一路，下半为第二路。")
 
 PREDICTIONS = Text("The five most probable classes of each picture (one crop){end}",
-                   "每张图片概率最高的五个类别（单个裁剪）{end}")
+                   "每张图片概率最高的五个类别（单次裁剪）{end}")
 RIGHT_ONE = Text(", the right one in red; above each picture its true class.",
                  "，红色为正确类别；图片上方为真实类别。")
 FULL_STOP = Text(".", "。")
@@ -186,7 +186,7 @@ UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
         "fc7 对每张图片都几乎相同（长度的 {number:.0%} 是共有的）：fc8 无从区分"),
     "dead": Text(
         "{number:.0%} of {layer}'s units are dead: never above 0, so nothing can change them",
-        "{layer} 有 {number:.0%} 的神经元已经死掉：从不大于 0，因而再也学不动"),
+        "{layer} 有 {number:.0%} 的神经元已经失活：从不大于 0，因而不再学习"),
     "always on": Text(
         "{number:.0%} of {layer}'s units are never below 0: for them the ReLU does nothing",
         "{layer} 有 {number:.0%} 的神经元从不小于 0：ReLU 对它们不起作用"),
@@ -217,8 +217,8 @@ TRAINING = Text("Loss and error by epoch; top-1 error on the validation part at 
 GROWING = Text("The kernels of conv1 from epoch to epoch, each scaled by its own largest magnitude; beside "
                "them the validation error. What looks like noise at the end is, for the most part, the "
                "initial weights: weight decay removes them slowly.",
-               "conv1 的卷积核随训练轮次的变化，每个核按自己的最大绝对值缩放；旁边是验证错误率。最后看上去像噪声的部分，"
-               "大多是初始权重：权重衰减消除它们很慢。")
+               "conv1 的卷积核随训练轮数的变化，每个卷积核按自己的最大绝对值缩放；旁边是验证错误率。最后看上去像噪声的部分，"
+               "大多是权重初值：权重衰减消除它们很慢。")
 
 CLASSES = Text("{count} classes: {names}{end}", "{count} 个类别：{names}{end}")
 AND_MORE = Text(" ...", " 等")

@@ -213,7 +213,7 @@ def pool1_side() -> Answer:
     side = shape("pool1")[-1]
     return Answer(side, 0, ("Windows of 3 values, 2 apart, on 55 values.", "55 个值上，窗口为 3，步长为 2。"), [
         (side + 1, ("The window that begins at value 52 ends with the last, 54: no further one is needed.",
-                    "从第 52 个值开始的窗口恰好到最后一个值 54 为止：不需要再多一个。")),
+                    "把 55 个值编为 0 到 54 号：从 52 号开始的窗口恰好到 54 号为止，不需要再多一个。")),
         (shape("conv1")[-1] // 3, ("That is for windows that are 3 apart; these are 2 apart and overlap.",
                                    "那是步长为 3 的情形；这里步长为 2，窗口互相重叠。"))])
 
@@ -244,9 +244,9 @@ def crops() -> Answer:
     choice = augment.choose(200_000, 256 - 224, torch.Generator().manual_seed(0))
     count = len(torch.stack([choice.top, choice.left, choice.mirror.long()], 1).unique(dim=0))
     return Answer(count, 0, ("Where may a side of 224 begin in 256: 0, 1, ... up to what?",
-                             "256 中的 224 可以从哪里开始：0, 1, ……一直到几？"), [
+                             "256 中的 224 可以从哪里开始：0、1、……一直到几？"), [
         (2 * 32 ** 2, ("The paper counts this; but a crop may begin at 0, 1, ..., 32, which are 33 places.",
-                       "论文是这样数的；但裁剪可以从 0, 1, ..., 32 开始，共 33 个位置。")),
+                       "论文是这样数的；但裁剪可以从 0、1、……、32 开始，共 33 个位置。")),
         (count // 2, ("Each crop has a mirror image.", "每个裁剪还有镜像。"))])
 
 
@@ -310,9 +310,9 @@ def steps_of_training() -> Answer:
     from alexnet.recipe import RECIPES
     images, epochs = 1_200_000, 90
     batches = math.ceil(images / RECIPES["as-written"].batch_size)
-    hint = ("How many batches of 128 are there in an epoch?", "一个轮次有多少个 128 的批次？")
+    hint = ("How many batches of 128 are there in an epoch?", "一轮有多少个大小为 128 的批次？")
     return Answer(epochs * batches, 0, hint, [
-        (batches, ("That is one epoch.", "这是一个轮次。")),
+        (batches, ("That is one epoch.", "这是一轮。")),
         (epochs * images, ("Those are images, not batches.", "这是图像数，不是批次数。"))])
 
 
@@ -333,13 +333,13 @@ def two_classes() -> Answer:
     highest = highest_rate(network(2, "as-trained"), recipe)
     return Answer(highest, 4, (
         "At the start each unit of fc7 gives its bias, 1, and dropout halves the mean: |h|² = 4096 / 4. The "
-        "curvature is (|h|² + 2) / C, and the limit 2 (1 + 0.9) / curvature.",
-        "一开始 fc7 的每个神经元给出偏置 1，丢弃法使均值减半：|h|² = 4096 / 4。曲率为 (|h|² + 2) / C，"
+        "curvature is (|h|² + 2) / C (the 2: biases learn twice as fast), and the limit 2 (1 + 0.9) / curvature.",
+        "一开始 fc7 的每个神经元给出偏置 1，丢弃法使均值减半：|h|² = 4096 / 4。曲率为 (|h|² + 2) / C（2 是偏置学习率的倍数），"
         "上限为 2 (1 + 0.9) / 曲率。"), [
         (highest / 2, ("That is half of the limit, which train_alexnet.py takes.",
                        "这是上限的一半，train_alexnet.py 取这个值。")),
         (highest / (1 + recipe.momentum), ("That is without momentum, which allows 1.9 times as much.",
-                                           "这是没有动量的上限；动量允许 1.9 倍。"))])
+                                           "这是没有动量时的上限；动量为 0.9 时，上限是它的 1.9 倍。"))])
 
 
 EXERCISES: tuple[Callable[[], Answer], ...] = (
@@ -360,12 +360,13 @@ def question(number: int, language: str) -> str:
     return text.replace("\n", " " if language == "en" else "")
 
 
-def number_in(text: str) -> float:
+def number_in(text: str, language: str = "en") -> float:
     """34,944, 96.2% or 1e-2 as a number; UserError for what is none."""
     try:
         return float(text.replace(",", "").replace("，", "").rstrip("%"))
     except ValueError:
-        raise UserError(f"{text} is not a number; give one such as 34,944 or 96.2%") from None
+        raise UserError(f"{text} is not a number; give one such as 34,944 or 96.2%" if language == "en" else
+                        f"{text} 不是数；请给出像 34,944 或 96.2% 这样的数") from None
 
 
 def comment(answer: Answer, given: float, language: str) -> str:
@@ -389,8 +390,10 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument("--language", choices=list(PAGES), default="en", help="en (default) or zh")
         options = parser.parse_args(arguments)
         if not 1 <= options.number <= len(EXERCISES):
-            raise UserError(f"there are exercises 1 to {len(EXERCISES)}, not {options.number}")
-        given = None if options.given is None else number_in(options.given)
+            raise UserError(f"there are exercises 1 to {len(EXERCISES)}, not {options.number}"
+                            if options.language == "en" else
+                            f"练习的编号是 1 到 {len(EXERCISES)}，没有 {options.number}")
+        given = None if options.given is None else number_in(options.given, options.language)
         print(question(options.number, options.language))
         if given is None and not (options.hint or options.answer):
             return
