@@ -25,8 +25,9 @@ except ImportError:   # Windows: two processes that write the same file are not 
 # What a person can mend, or has to. Pillow's and numpy's own errors in writing have no number.
 CANNOT_WRITE = {None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
                 errno.EIO, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-         codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
 
 
 class UserError(Exception):
@@ -247,7 +248,7 @@ def text_of(content: bytes, what: str, file_names: bool = False) -> str:
     file_names: it holds names of files, so bytes that are not UTF-8 stay what they are, as in Python's own
     paths, and NUL is allowed (find -print0). UserError with `what` for what is no text.
     """
-    encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
     if content[1:4:2] == b"\0\0":   # two letters and no mark: Windows' UTF-16
         encoding = "utf-16-le"
     try:

@@ -56,11 +56,11 @@ def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], 
 
 def windows() -> list[tuple[int, int]]:
     """conv1 along one side of 224 px: where each window begins and ends. The last ends beyond the image."""
-    conv1 = step_of(outline(), "conv1")
+    conv1 = step_of(paper_network(), "conv1")
     return [(conv1.stride * place, conv1.stride * place + conv1.kernel) for place in range(conv1.shape[-1])]
 
 
-def outline() -> AlexNet:
+def paper_network() -> AlexNet:
     """The paper's network for 224 px, without memory for its weights."""
     with torch.device("meta"):
         return AlexNet(1000, SIZE, "as-written")
@@ -77,7 +77,7 @@ class Connected(NamedTuple):
 
 def connections() -> list[Connected]:
     """The layers with weights, as they are connected."""
-    model, found = outline(), []
+    model, found = paper_network(), []
     for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
         layer = getattr(model, name)
         halves, groups = 1 if name == "fc8" else 2, getattr(layer, "groups", 1)
@@ -121,7 +121,7 @@ def fields(names: list[str]) -> list[Field]:
     """The receptive fields of the value nearest to the middle of the image, in each layer."""
     found = []
     for name in names:
-        layer = step_of(outline(), name)
+        layer = step_of(paper_network(), name)
         begins = [layer.first + layer.jump * place for place in range(layer.shape[1])]
         begin = min(begins, key=lambda begin: abs(begin + layer.field / 2 - SIZE / 2))
         found.append(Field(name, begin, begin + layer.field))

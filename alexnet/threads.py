@@ -35,12 +35,12 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
         for _ in range(threads):   # each waits for all, so each has a thread to itself
             pool.submit(start)
         ready.wait()
-        torch.set_num_threads(main_threads)   # the last word: a part of the setting is everybody's
+        torch.set_num_threads(main_threads)   # after them: torch shares part of this setting among threads
         waiting = deque(pool.submit(function, item) for item in first)
         while waiting:
             result = waiting.popleft().result()
             waiting.extend(pool.submit(function, item) for item in islice(coming, 1))
             yield result
     finally:
-        ready.abort()   # for those that would wait for ever, should we have been interrupted before
+        ready.abort()   # frees threads still at the barrier if we were interrupted
         pool.shutdown(cancel_futures=True)
