@@ -333,7 +333,8 @@ def two_classes() -> Answer:
     highest = highest_rate(network(2, "as-trained"), recipe)
     return Answer(highest, 4, (
         "At the start each unit of fc7 gives its bias, 1, and dropout halves the mean: |h|² = 4096 / 4. The "
-        "curvature is (|h|² + 2) / C (the 2: biases learn twice as fast), and the limit 2 (1 + 0.9) / curvature.",
+        "curvature is (|h|² + 2) / C (the 2: biases learn twice as fast), and the limit 2 (1 + 0.9) / "
+        "curvature.",
         "一开始 fc7 的每个神经元给出偏置 1，丢弃法使均值减半：|h|² = 4096 / 4。曲率为 (|h|² + 2) / C（2 是偏置学习率的倍数），"
         "上限为 2 (1 + 0.9) / 曲率。"), [
         (highest / 2, ("That is half of the limit, which train_alexnet.py takes.",

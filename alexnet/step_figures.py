@@ -92,12 +92,13 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "Colour noise of -2 to 2 standard deviations (s.d.) along each of the three components of RGB, found from "
-      "the three sample photographs. The upper three rows look alike on purpose: the noise of 2012 is "
-      "hardly seen. In the last row the eigenvalue stands in place of its square root, as the paper's "
-      "formula reads, and the picture is lost.",
-      "沿 RGB 三个主成分各加 -2 至 2 个标准差的颜色噪声；主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很"
-      "弱，肉眼几乎看不出。最后一行照论文公式的字面用特征值，而不用其平方根，图像就毁了。")
+      "Colour noise of -2 to 2 standard deviations (s.d.) along each of the three components of RGB; one "
+      "s.d. of the noise is a tenth of that of the pixels. The components come from the three sample "
+      "photographs. The upper three rows look alike on purpose: the noise of 2012 is hardly seen. In the "
+      "last row the eigenvalue stands in place of its square root, as the paper's formula reads, and the "
+      "picture is lost.",
+      "沿 RGB 三个主成分各加 -2 至 2 个标准差的颜色噪声，噪声的一个标准差是像素在该主成分上标准差的十分之一；主成分由三张样例照片算出。"
+      "前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。最后一行照论文公式的字面用特征值，而不用其平方根，图像就毁了。")
 def colour_noise(say: Callable[[str, str], str]) -> Figure:
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])
