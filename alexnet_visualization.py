@@ -16,7 +16,6 @@ import argparse
 import html
 import os
 import time
-from operator import attrgetter
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -48,7 +47,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "those that the network was trained on, if they are there)")
     add("--out", metavar="DIR", help="where the files go (default: inside/ beside the checkpoint)")
     add("--language", choices=("en", "zh"), default="en",
-        help="of index.html, explore.html and the words in step pictures (default en)")
+        help="of explore.html and the words in step pictures; index.html has both and begins with this one "
+        "(default en)")
 
     add = parser.add_argument_group("choices").add_argument
     add("--layers", nargs="+", metavar="NAME", help="for maps, patches, gradcam, synthesis: conv1 is before "
@@ -57,8 +57,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "by its name (default: for each picture the most probable one)")
     add("--units", nargs="+", type=int, metavar="N",
         help=f"for patches and synthesis (default: {UNITS} evenly chosen)")
-    add("--pages", default="1", metavar="N",
-        help="for filters: how many pages of conv2 to conv5, or all (default 1)")
+    add("--pages", metavar="N",
+        help="for filters: how many pages of conv2 to conv5, or all (default: one of conv2)")
     add("--sample", type=int, default=2000, metavar="N", help="for neighbours and patches: how many training "
         "pictures are searched, evenly chosen (default 2000; 0 is all)")
     add("--runs", nargs="+", metavar="RUN", help="for training: folders of runs (default: the checkpoint's)")
@@ -73,7 +73,7 @@ def check(options: argparse.Namespace) -> None:
     if unknown := [name for name in options.what if name not in KINDS]:
         raise UserError(f"there is nothing called {', '.join(unknown)} to look at; "
                         f"there is {', '.join(KINDS)}")
-    if options.pages != "all" and not (options.pages.isdecimal() and int(options.pages) > 0):
+    if options.pages not in (None, "all") and not (options.pages.isdecimal() and int(options.pages) > 0):
         raise UserError(f"--pages takes a number from 1 on, or all, not {options.pages}")
     if options.sample < 0:
         raise UserError("--sample must be 0 (all) or more")
@@ -135,14 +135,16 @@ def architecture(network: Network, out: Path) -> Iterator[Shown]:
     yield Shown("architecture.png", *captions.ARCHITECTURE.filled(columns=columns))
 
 
-def filters(network: Network, out: Path, most: str) -> Iterator[Shown]:
+def filters(network: Network, out: Path, most: str | None) -> Iterator[Shown]:
     for name in network.convs:
         kernels = getattr(network.model, name).weight.detach().float().cpu()
         if kernels.shape[1] == 3:
-            yield first_kernels(network, out, name, kernels)
+            yield from first_kernels(network, out, name, kernels)
+            continue
+        if kernels.shape[2] == 3 and not most:   # hundreds of 3 x 3 squares tell nobody anything
             continue
         pages = -(-len(kernels) // 32)
-        wanted = pages if most == "all" else min(pages, int(most))
+        wanted = pages if most == "all" else min(pages, int(most or 1))
         for page in range(wanted):
             chosen = list(range(page, len(kernels), pages))
             file = f"filters-{name}.png" if wanted == 1 else f"filters-{name}-{page + 1}.png"
@@ -155,14 +157,16 @@ def filters(network: Network, out: Path, most: str) -> Iterator[Shown]:
                 count=len(kernels), step=pages))
 
 
-def first_kernels(network: Network, out: Path, name: str, kernels: Tensor) -> Shown:
-    """Those of the layer that sees the picture."""
-    colour, side = interpret.colourfulness(kernels), kernels.shape[2]
-    figures.first_kernels(kernels.numpy(), colour, network.columns, out / f"filters-{name}.png",
-                          f"{name}: all {len(kernels)} kernels, {side} × {side} px, each scaled to its own "
-                          f"largest value ({network.title})")
-    means = joined([f"{part.mean():.2f}" for part in np.split(colour, network.columns)], AND)
-    return Shown(f"filters-{name}.png", *captions.FIRST_KERNELS.filled(means=means))
+def first_kernels(network: Network, out: Path, name: str, kernels: Tensor) -> Iterator[Shown]:
+    """Those of the layer that sees the picture, and how colourful they are."""
+    colour, side, columns = interpret.colourfulness(kernels), kernels.shape[2], network.columns
+    figures.first_kernels(kernels.numpy(), columns, out / f"filters-{name}.png",
+                          f"{name}: all {len(kernels)} kernels, {side} × {side} px ({network.title})")
+    yield Shown(f"filters-{name}.png", *captions.FIRST_KERNELS)
+    figures.colourfulness(colour, columns, out / f"colourfulness-{name}.png",
+                          f"{name}: how colourful the kernels are ({network.title})")
+    means = joined([f"{part.mean():.2f}" for part in np.split(colour, columns)], AND)
+    yield Shown(f"colourfulness-{name}.png", *captions.COLOURFULNESS.filled(means=means))
 
 
 def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) -> Iterator[Shown]:
@@ -225,7 +229,8 @@ def neighbours(network: Network, inputs: Inputs, out: Path, sample: int) -> Iter
             for index, distance in zip(indices, far):
                 if np.abs(bank[index].astype(int) - picture.image).mean() > 1:   # not the query itself
                     same = inputs.pack.classes[labels[index]] == picture.truth if picture.truth else None
-                    near.append((bank[index], f"{inputs.data_classes[labels[index]]}\n{distance:.3g}", same))
+                    near.append((bank[index], f"{inputs.data_classes[labels[index]]}\n"
+                                 f"{figures.three_digits(distance)}", same))
             rows.append(figures.NeighbourRow(picture.image, network.title_of(picture), near[:NEAR]))
         file = f"neighbours-{space}.png"
         title = (f"nearest in {space} among {share}, with Euclidean distance; over {len(many)} validation "
@@ -288,7 +293,7 @@ def patches(network: Network, inputs: Inputs, out: Path, layers: list[str] | Non
             pieces = []
             for index, row, column, value in zip(*(part[unit].tolist() for part in found)):
                 window = interpret.field_of_view(layer, row, column, network.size)
-                pieces.append((images[index][window], f"{value:.3g}"))
+                pieces.append((images[index][window], figures.three_digits(value)))
             rows.append((f"{name}\nunit {unit}", pieces))
         figures.picture_rows(rows, out / f"patches-{name}.png",
                              f"{name}: strongest of {len(images):,} training pictures, cut at the receptive "
@@ -433,19 +438,26 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
         if entries := drawn.get(name) or earlier:
             shown[name] = entries
     write_json(memory, {"model": about, "looks": shown})
-    choose = attrgetter("chinese" if language == "zh" else "english")
     sections = []
     for name, entries in shown.items():
-        sections.append(f'<h2 id="{name}">{html.escape(choose(KINDS[name].heading))}</h2>')
+        heading = KINDS[name].heading
+        sections.append(f'<h2 id="{name}">{in_spans(heading)}</h2>')
         for entry in entries:
             form = captions.LINK if entry.file.endswith(".html") else captions.FIGURE
-            sections.append(form.format(file=html.escape(entry.file), caption=html.escape(choose(entry))))
+            sections.append(form.format(file=html.escape(entry.file), alt=html.escape(heading.english),
+                                        caption=in_spans(Text(entry.english, entry.chinese))))
     classes = captions.CLASSES.filled(count=len(network.classes), names=joined(network.classes[:20], COMMAS),
                                       end=captions.AND_MORE if len(network.classes) > 20 else "")
     write_text(out / "index.html", captions.PAGE.format(
         language="zh-CN" if language == "zh" else "en", title=html.escape(f"AlexNet: {network.title}"),
-        about=html.escape(choose(classes)), links=" ".join(f'<a href="#{name}">{name}</a>' for name in shown),
+        about=in_spans(classes), links=" ".join(f'<a href="#{name}">{name}</a>' for name in shown),
         sections="\n".join(sections)))
+
+
+def in_spans(text: Text) -> str:
+    """Both languages, of which the page shows one."""
+    return (f'<span lang="en">{html.escape(text.english)}</span>'
+            f'<span lang="zh-CN">{html.escape(text.chinese)}</span>')
 
 
 # ------------------------------------------------------------------- the job

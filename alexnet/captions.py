@@ -39,15 +39,20 @@ class Kind(NamedTuple):
     help: str       # its line of --list
 
 
-KINDS = {
-    "architecture": Kind("", Text("Architecture (section 3.5, figure 2)", "网络结构（第 3.5 节，图 2）"),
-        "the network as in figure 2; parameters, neurons and multiply-adds of each layer"),
-    "filters": Kind("", Text("Filters (section 6.1, figure 3)", "卷积核（第 6.1 节，图 3）"),
-        "the kernels of conv1 in colour, one block per column (figure 3); those of conv2 to conv5 in pages"),
-    "maps": Kind("pictures", Text("Feature maps", "特征图"),
-        "for each picture all feature maps of each layer (--layers: before or after the ReLU, by name)"),
+KINDS = {   # in the page's order: the telling things first
     "predictions": Kind("pictures", Text("Predictions (section 6.1, figure 4, left)", "分类结果（第 6.1 节，图 4 左）"),
         "the pictures with their five most probable classes as bars (figure 4, left)"),
+    "maps": Kind("pictures", Text("Feature maps", "特征图"),
+        "for each picture all feature maps of each layer (--layers: before or after the ReLU, by name)"),
+    "patches": Kind("data", Text("Patches that excite units", "最能激活各神经元的图像块"),
+        "for units of each layer the parts of training pictures that excite them most, as large as their "
+        "receptive field"),
+    "gradcam": Kind("pictures", Text("Grad-CAM: where the last feature maps speak for the class",
+                                     "Grad-CAM：最后的特征图在哪里支持这一类别"),
+        "the feature maps of conv5 (or --layers), weighted by how much the class depends on them"),
+    "filters": Kind("", Text("Filters (section 6.1, figure 3)", "卷积核（第 6.1 节，图 3）"),
+        "the kernels of conv1 in colour, one block per column (figure 3); those of conv2; with --pages of "
+        "conv3 to conv5, too"),
     "neighbours": Kind("data", Text("Neighbours in fc7 (section 6.1, figure 4, right)",
                                     "fc7 中的近邻（第 6.1 节，图 4 右）"),
         "training pictures nearest in fc7, and nearest in pixels (figure 4, right); how often the class "
@@ -56,17 +61,13 @@ KINDS = {
         "how far a class's probability falls when a square of the picture is covered"),
     "gradient": Kind("pictures", Text("Gradient: which pixels the class depends on", "梯度：类别得分取决于哪些像素"),
         "the slope of a class's logit along each pixel, plain and averaged over noise"),
-    "gradcam": Kind("pictures", Text("Grad-CAM: where the last feature maps speak for the class",
-                                     "Grad-CAM：最后的特征图在哪里支持这一类别"),
-        "the feature maps of conv5 (or --layers), weighted by how much the class depends on them"),
-    "patches": Kind("data", Text("Patches that excite units", "最能激活各神经元的图像块"),
-        "for units of each layer the parts of training pictures that excite them most, as large as their "
-        "receptive field"),
     "synthesis": Kind("", Text("Synthesis: pictures that excite a class or a unit most",
                                "合成：最能激活某个类别或神经元的图像"),
         "pictures made by gradient ascent that excite classes and units most"),
     "embedding": Kind("data", Text("Embedding: pictures in the plane of fc7", "嵌入：图片在 fc7 平面上的分布"),
         "validation pictures laid out by the two principal components of fc7"),
+    "architecture": Kind("", Text("Architecture (section 3.5, figure 2)", "网络结构（第 3.5 节，图 2）"),
+        "the network as in figure 2; parameters, neurons and multiply-adds of each layer"),
     "health": Kind("data", Text("Health: does it train?", "健康检查：网络能否训练？"),
         "dead units, values, weights, gradients, what the norms divide by; in words what is unusual"),
     "explore": Kind("pictures", Text("A page to play with", "交互页面"),
@@ -89,11 +90,15 @@ ARCHITECTURE = Text(
 RED_LINES = Text(" Red lines: where one column looks at the other.", "红线表示两路之间的连接。")
 
 FIRST_KERNELS = Text(
-    "What the first layer looks for. Grey is a weight of 0; below each kernel its colourfulness, the share "
-    "of its energy that is not grey (mean by column: {means}). The paper finds one column colour-agnostic "
-    "and the other colour-specific.",
-    "第一层在找的图案。灰色表示权重为 0；每个卷积核下方的数字是其色彩度，即非灰度部分所占能量的比例（各路平均：{means}）。"
-    "论文指出，一路几乎与颜色无关，另一路则对颜色敏感。")
+    "What the first layer looks for; grey is a weight of 0. Left each kernel by its own largest weight, which "
+    "shows its pattern; right all on one scale, which shows how strong it is.",
+    "第一层在找的图案，灰色表示权重为 0。左：每个卷积核按自身的最大权重缩放，便于看清图案；"
+    "右：所有卷积核共用一个尺度，便于比较强弱。")
+COLOURFULNESS = Text(
+    "How colourful the kernels are: the share of a kernel's energy that is not grey (mean by column: "
+    "{means}). The paper finds one column colour-agnostic and the other colour-specific.",
+    "卷积核的色彩度，即非灰度部分所占能量的比例（各路平均：{means}）。论文指出，"
+    "一路几乎与颜色无关，另一路则对颜色敏感。")
 KERNEL_PAGE = Text(
     "Each block is one kernel of {layer}; in it a square of {side} x {side} weights for each of its "
     "{inputs} input feature maps. Shown are {shown} of {count} kernels, every {step}th (--pages all shows "
@@ -138,8 +143,10 @@ GRADIENT = Text(
 
 GRADCAM = Text(
     "Bright: where the feature maps of {layers} speak for the class above the picture. A {side} x {side} "
-    "grid, placed at the centres of the receptive fields and interpolated.",
-    "明亮处：{layers} 的特征图在此支持图片上方的类别。网格为 {side} × {side}，按感受野中心定位后插值。")
+    "grid, placed at the centres of the receptive fields and interpolated. Where nothing speaks for the "
+    "class, the picture says so.",
+    "明亮处：{layers} 的特征图在此支持图片上方的类别。网格为 {side} × {side}，按感受野中心定位后插值。"
+    "若没有任何位置支持该类别，图中会注明。")
 
 PATCHES = Text(
     "Each row is a unit of {layer}: the parts of {count:,} training pictures that excite it most, as much "
@@ -238,10 +245,21 @@ figure {{ margin: 1.2rem 0; }}
 img {{ max-width: 100%; height: auto; border: 1px solid #ddd; }}
 figcaption {{ color: #555; font-size: .92rem; overflow-wrap: anywhere; }}
 nav a {{ margin-right: .8rem; white-space: nowrap; }}
+html[lang=en] span[lang=zh-CN], html[lang=zh-CN] span[lang=en] {{ display: none; }}
+@media (max-width: 40rem) {{   /* a wide picture is moved sideways, not made too small to read */
+    figure a {{ display: block; overflow-x: auto; }}
+    img {{ max-width: none; width: 44rem; }}
+}}
 </style>
+<script>
+function switchLanguage() {{
+    document.documentElement.lang = document.documentElement.lang === "en" ? "zh-CN" : "en";
+}}
+</script>
 </head>
 <body>
 <h1>{title}</h1>
+<button onclick="switchLanguage()"><span lang="en">中文</span><span lang="zh-CN">English</span></button>
 <p>{about}</p>
 <nav>{links}</nav>
 {sections}
@@ -249,5 +267,5 @@ nav a {{ margin-right: .8rem; white-space: nowrap; }}
 </html>
 """
 LINK = """<p><a href="{file}">{file}</a>: {caption}</p>"""
-FIGURE = """<figure><a href="{file}"><img src="{file}" loading="lazy" alt="{file}"></a>\
+FIGURE = """<figure><a href="{file}"><img src="{file}" loading="lazy" alt="{alt}"></a>\
 <figcaption>{caption}</figcaption></figure>"""

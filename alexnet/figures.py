@@ -166,7 +166,7 @@ class PanelEntry(NamedTuple):
 
 def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
     """Figure 4, left: each picture with its most probable classes as bars; the right one in red."""
-    columns = 4
+    columns = min(4, len(entries))
     rows = -(-len(entries) // columns)
     figure = Figure(figsize=(2.6 * columns, 4.0 * rows), layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[2.3, 1.3] * rows)
@@ -207,6 +207,11 @@ def signed_colours(values: np.ndarray) -> np.ndarray:
     largest magnitude."""
     largest = np.abs(values).max(tuple(range(1, values.ndim)), keepdims=True)
     return colormaps["RdBu_r"](0.5 + 0.5 * values / np.maximum(largest, 1e-30))[..., :3]
+
+
+def three_digits(value: float) -> str:
+    """4,350, not 4.35e+03."""
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def wrapped(title: str, width: float) -> str:
@@ -389,39 +394,36 @@ def _layer_bars(figure: Figure, grid: Any, blocks: list[Block]) -> None:
         axes.margins(y=0.12)
 
 
-def first_kernels(kernels: np.ndarray, colour: np.ndarray, columns: int, path: Path, title: str) -> None:
-    """Figure 3: (K, 3, h, w), one block per column; grey is 0, and each kernel is scaled by its own largest
-    magnitude. Below each, and at the right, how colourful it is."""
-    scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
-    tiles = 0.5 + 0.5 * scaled.transpose(0, 2, 3, 1)
-    share, across = len(tiles) // columns, 12 if columns == 2 else 16
-    side = tiles.shape[1]
-    down = -(-share // across)
-    height = 0.82 * down * columns + 0.5 * columns + 0.4
-    figure = Figure(figsize=(0.72 * across + 3.4, height), layout="constrained")
-    grid = figure.add_gridspec(columns, 2, width_ratios=[0.72 * across, 3.2])
-    for number in range(columns):
-        part = slice(number * share, (number + 1) * share)
-        axes, step = figure.add_subplot(grid[number, 0]), side + 2.5   # between: the number
-        for index, (tile, value) in enumerate(zip(tiles[part], colour[part])):
-            row, column = divmod(index, across)
-            x, y = column * (side + 1), row * step
-            axes.imshow(tile, extent=(x, x + side, y + side, y), interpolation="nearest")
-            axes.text(x + side / 2, y + side + 0.2, f"{value:.2f}", ha="center", va="top", fontsize=6.5,
-                      color="dimgrey")
-        axes.set(xlim=(0, across * (side + 1)), ylim=(down * step, 0), aspect="equal")
-        axes.set_axis_off()
-        if columns > 1:
-            axes.set_title(f"column {number + 1}: mean colourfulness {colour[part].mean():.2f}", fontsize=10)
-    axes = figure.add_subplot(grid[:, 1])
-    for number in range(columns):
-        values = np.sort(colour[number * share:(number + 1) * share])
-        axes.plot(values, np.linspace(0, 100, share), drawstyle="steps-post",
-                  label=f"column {number + 1}" if columns > 1 else "all")
+def first_kernels(kernels: np.ndarray, columns: int, path: Path, title: str) -> None:
+    """Figure 3: (K, 3, h, w), one row per column; grey is 0. Left each kernel is scaled by its own largest
+    magnitude, right all by the largest of all."""
+    own = np.abs(kernels).max((1, 2, 3), keepdims=True)
+    across = 12 if columns == 2 else 16
+    down = -(-len(kernels) // (columns * across))
+    figure = Figure(figsize=(12, 0.7 + columns * (0.3 + 5.9 * down / across)), layout="constrained")
+    grid = figure.subplots(columns, 2, squeeze=False, gridspec_kw={"wspace": 0.06})
+    for place, scale, says in ((0, own, "each by its own largest weight"), (1, own.max(), "all on one scale")):
+        scaled = 0.5 + 0.5 * (kernels / np.maximum(scale, 1e-30)).transpose(0, 2, 3, 1)
+        for number, part in enumerate(np.split(scaled, columns)):
+            axes = grid[number, place]
+            axes.imshow(mosaic(part, across, gap=2), interpolation="nearest")
+            axes.set_axis_off()
+            axes.set_title(f"column {number + 1}, {says}" if columns > 1 else says, fontsize=11)
+    headline(figure, title)
+    save(figure, path)
+
+
+def colourfulness(colour: np.ndarray, columns: int, path: Path, title: str) -> None:
+    """How colourful the kernels (K,) of each column are, least first."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, part in enumerate(np.split(colour, columns), 1):
+        axes.plot(np.sort(part), np.linspace(0, 100, len(part)), drawstyle="steps-post",
+                  label=f"column {number}: mean {part.mean():.2f}" if columns > 1 else f"mean {part.mean():.2f}")
     axes.axvline(2 / 3, color="grey", linestyle=":", label="drawn at random")
-    axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="colourfulness: share of a kernel's\nenergy that is not grey",
+    axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="colourfulness: share of a kernel's energy that is not grey",
              ylabel="% of the kernels have less")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=9)
     axes.grid(alpha=0.3)
     headline(figure, title)
     save(figure, path)
@@ -505,7 +507,8 @@ class Attribution(NamedTuple):
 def attributions(entries: list[Attribution], path: Path, title: str, label: str, reach: float | None = None,
                  overlay: bool = True) -> None:
     """Each picture, and beside it each of its heats, laid over it if `overlay`. With `reach` the scale goes
-    from -reach to reach for all; without, each heat has its own, from 0 to its 99.5th percentile."""
+    from -reach to reach for all; without, each heat has its own, from 0 to its 99.5th percentile, and one that
+    is 0 everywhere says so."""
     wide = 1 + len(entries[0].heats)
     across = 2 if len(entries) > 1 else 1
     sheet = Sheet(-(-len(entries) // across), across * wide, 2.2, title, right=1.0)
@@ -521,6 +524,8 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
                 shown = np.clip(heat / max(float(np.quantile(heat, 0.995)), 1e-30), 0, 1)
             colours = colormaps[cmap](shown)[..., :3]
             mixed = 0.4 * (0.3 + 0.7 * grey[..., None]) + 0.6 * colours if overlay else colours
+            if not (reach or heat.any()):
+                mixed, name = np.repeat(grey[..., None], 3, 2), f"{name}: nothing speaks for this class"
             sheet.put(row, column * wide + number, mixed, name)
     colour_scale(sheet.figure, cmap, -100 * reach if reach else 0, 100 * reach if reach else 1, label)
     save(sheet.figure, path)
@@ -593,10 +598,10 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
     grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.06 + 0.055 * len(words)])
     units, values, sizes, ratio, norms = (figure.add_subplot(grid[place]) for place in (
         (0, slice(0, 3)), (0, slice(3, 6)), (1, slice(0, 2)), (1, slice(2, 4)), (1, slice(4, 6))))
-    places = np.arange(len(layers))
-    units.bar(places - 0.2, [100 * layer.dead for layer in layers], 0.4, color="black",
+    places, hidden = np.arange(len(layers)), layers[:-1]   # no ReLU follows fc8
+    units.bar(places[:-1] - 0.2, [100 * layer.dead for layer in hidden], 0.4, color="black",
               label="never above 0: dead after a ReLU")
-    units.bar(places + 0.2, [100 * layer.always for layer in layers], 0.4, color="tab:green",
+    units.bar(places[:-1] + 0.2, [100 * layer.always for layer in hidden], 0.4, color="tab:green",
               label="never below 0: the ReLU does nothing")
     units.set(ylim=(0, 100), ylabel="% of the units", title="units, over all pictures and places")
     units.legend(fontsize=8)
@@ -605,14 +610,11 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
     values.set_yscale("symlog", linthresh=1)
     values.set(title="values before the nonlinearity (whiskers: 1 and 99%)",
                ylabel="linear within ±1, then logarithmic")
-    sizes.plot(places, [max(layer.weights, 1e-20) for layer in layers], "o-", color="tab:blue",
-               label="weights: standard deviation")
-    sizes.plot(places, [max(layer.gradients, 1e-20) for layer in layers], "o-", color="tab:red",
-               label="gradients: root mean square")
+    _sizes(sizes, [layer.weights for layer in layers], "tab:blue", "weights: standard deviation")
+    _sizes(sizes, [layer.gradients for layer in layers], "tab:red", "gradients: root mean square")
     sizes.set(yscale="log", title="weights and gradients")
     sizes.legend(fontsize=8)
-    ratio.plot(places, [max(layer.gradients / max(layer.weights, 1e-30), 1e-20) for layer in layers], "o-",
-               color="tab:purple")
+    _sizes(ratio, [layer.gradients / max(layer.weights, 1e-30) for layer in layers], "tab:purple")
     ratio.axhspan(1e-3, 10, color="tab:green", alpha=0.12, label="usual")
     ratio.set(yscale="log", title="gradient / weight (times the learning rate: a step)")
     ratio.legend(fontsize=8)
@@ -625,8 +627,8 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
         norms.set_axis_off()
         norms.text(0.5, 0.5, "no normalisation in this network", ha="center", va="center",
                    transform=norms.transAxes)
-    for axes in (units, values, sizes, ratio):
-        axes.set_xticks(places, [layer.name for layer in layers])
+    for axes, shown in ((units, hidden), (values, layers), (sizes, layers), (ratio, layers)):
+        axes.set_xticks(places[:len(shown)], [layer.name for layer in shown])
     for axes in (units, values, sizes, ratio, norms):
         axes.tick_params(labelsize=8)
         axes.title.set_fontsize(10)
@@ -636,6 +638,14 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
     text.text(0, 1, "\n".join(words), va="top", fontsize=10, transform=text.transAxes)
     headline(figure, title)
     save(figure, path)
+
+
+def _sizes(axes: Axes, values: list[float], colour: str, label: str | None = None) -> None:
+    """A line over the layers, for a logarithmic axis: where a value is 0 it has a gap, and a 0 stands below."""
+    axes.plot([value if value > 0 else np.nan for value in values], "o-", color=colour, label=label)
+    for place, value in enumerate(values):
+        if value == 0:
+            axes.text(place, 0.02, "0", color=colour, ha="center", transform=axes.get_xaxis_transform())
 
 
 def _boxes(axes: Axes, quantiles: list[np.ndarray], places: np.ndarray | None = None) -> None:

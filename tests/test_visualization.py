@@ -22,6 +22,7 @@ from alexnet.sources import find_source
 from alexnet.geometry import step_of
 from alexnet.model import VARIANTS
 from alexnet.subject import Inputs, Network
+from browser import PROGRAM, Browser
 from conftest import make_folder, save_picture
 
 
@@ -326,7 +327,7 @@ def test_the_same_inputs_give_the_same_bytes(place, capsys, monkeypatch, tmp_pat
     what = ["filters", "maps", "gradient", "synthesis", "embedding", "health"]
     for out in ("one", "two"):
         call(capsys, *what, "--model", place / "run", "--images", place / "star", "--layers", "conv1",
-             "--out", out, *QUICK)
+             "--pages", "1", "--out", out, *QUICK)
     files = sorted(path.name for path in Path("one").glob("*.png"))
     assert len(files) >= 9
     assert all(Path("one", name).read_bytes() == Path("two", name).read_bytes() for name in files)
@@ -357,7 +358,7 @@ def test_all_kernels_appear_on_all_pages(place, capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("arguments, said", [
-    (["nonsense"], "there is nothing called nonsense to look at; there is architecture, filters"),
+    (["nonsense"], "there is nothing called nonsense to look at; there is predictions, maps"),
     (["maps", "--layers", "conv9"], "no step is called conv9; there is conv1, norm1"),
     (["gradient", "--class", "cow"], "the network has no class cow; there is disc, star"),
     (["patches", "--units", "16", "--layers", "conv1"], "there is no unit 16 in a layer of 16 (0 to 15)"),
@@ -429,3 +430,95 @@ def test_kernels_that_were_kept_become_an_animation_of_less_than_twelve_pictures
         first = np.asarray(film.convert("RGB"), int)
         film.seek(8)
         assert np.abs(np.asarray(film.convert("RGB"), int) - first).mean() > 1
+
+
+# ------------------------------------------------------------------- what the pictures promise
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are saved, in turn."""
+    saved: list = []
+    monkeypatch.setattr(figures, "save", lambda figure, path: saved.append(figure))
+    return saved
+
+
+def test_kernels_stand_on_their_own_scale_and_on_a_common_one(drawn, tmp_path):
+    kernels = np.zeros((96, 3, 11, 11))
+    kernels[:, 0, 0, 0] = np.arange(1, 97)
+    figures.first_kernels(kernels, 2, tmp_path / "x.png", "")
+    pictures = [axes.images[0].get_array() for axes in drawn[0].axes]   # own, common; below, column 2
+    assert [picture[0, 0, 0] for picture in pictures] == pytest.approx([1, 0.5 + 0.5 / 96, 1, 0.5 + 24.5 / 96])
+
+
+def health_figure(drawn, gradients: list[float]):
+    layers = [interpret.LayerHealth(name, 0.25, 0.0, np.arange(5), 0.0, 0.1, gradient)
+              for name, gradient in zip(("conv1", "fc7", "fc8"), gradients)]
+    figures.health(layers, {}, [], None, "")
+    return drawn[-1].axes
+
+
+def test_health_draws_no_point_for_a_gradient_of_zero(drawn):
+    _, _, sizes, ratio, *_ = health_figure(drawn, [0.0, 1e-3, 1e-2])
+    for axes, lines, expected in ((sizes, sizes.lines[1:], [1e-3, 1e-2]), (ratio, ratio.lines, [1e-2, 1e-1])):
+        values = lines[0].get_ydata()
+        assert np.isnan(values[0]) and values[1:] == pytest.approx(expected)
+        assert [(text.get_text(), text.get_position()[0]) for text in axes.texts] == [("0", 0)]
+
+
+def test_health_calls_no_unit_of_fc8_dead(drawn):
+    units = health_figure(drawn, [1.0, 1.0, 1.0])[0]
+    assert [label.get_text() for label in units.get_xticklabels()] == ["conv1", "fc7"]
+    assert [bar.get_height() for bar in units.patches] == [25, 25, 0, 0]
+
+
+@pytest.mark.parametrize("value, said", [(4352.7, "4,350"), (4.3527, "4.35"), (0.04, "0.04"), (12, "12")])
+def test_distances_have_three_digits_and_no_power_of_ten(value, said):
+    assert figures.three_digits(value) == said
+
+
+@pytest.mark.parametrize("count, wide", [(1, 1), (3, 3), (4, 4), (6, 4)])
+def test_predictions_have_no_empty_column(drawn, tmp_path, count, wide):
+    entry = figures.PanelEntry(pictures(1, 8)[0], "star", [("star", 0.9, True)])
+    figures.prediction_panel([entry] * count, tmp_path / "x.png")
+    assert drawn[0].axes[0].get_gridspec().ncols == wide
+
+
+def test_a_picture_in_which_nothing_speaks_for_the_class_says_so(drawn, tmp_path):
+    image = np.full((8, 8, 3), 200, np.uint8)
+    entries = [figures.Attribution(image, "star", [("conv5", heat)]) for heat in (np.zeros((8, 8)), np.eye(8))]
+    figures.attributions(entries, tmp_path / "x.png", "", "")
+    sheet = drawn[0].axes[0]
+    texts = [text.get_text() for text in sheet.texts]
+    assert texts[2] == "conv5: nothing speaks for this class" and texts[4] == "conv5"
+    assert np.allclose(sheet.images[1].get_array(), 200 / 255)
+
+
+def test_kernels_of_three_pixels_are_drawn_only_if_pages_are_asked_for(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for more, layers in (([], "12"), (["--pages", "1"], "12345")):
+        call(capsys, "filters", "--model", place / "run", "--out", "look", *more)
+        names = {path.name for path in Path("look").glob("filters-*.png")}
+        assert names == {f"filters-conv{layer}.png" for layer in layers}
+
+
+def test_the_page_begins_with_what_tells_most_and_switches_the_language(place, capsys, tmp_path):
+    what = ["architecture", "gradcam", "patches", "maps", "predictions"]
+    out, images = tmp_path / "look", ["--images", place / "star", "--layers", "conv5"]
+    call(capsys, *what, "--model", place / "run", *images, "--out", out, "--language", "zh", *QUICK)
+    page = (out / "index.html").read_text()
+    order = ["predictions", "maps", "patches", "gradcam", "architecture"]
+    assert re.findall(r'<h2 id="(\w+)">', page) == order
+    assert all(f'<a href="{file}"><img src="{file}"' in page for file in re.findall(r'<img src="([^"]+)"', page))
+    if not PROGRAM:
+        pytest.skip("needs Chromium")
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.open(out / "index.html", 400)
+        wide = browser.run("document.querySelector('#architecture + figure img').getBoundingClientRect().width")
+        assert wide > 600 and browser.run("document.documentElement.scrollWidth") <= 400
+        shown = "[...document.querySelectorAll('#gradcam span')].map(one => one.offsetWidth > 0).join()"
+        assert browser.run(shown) == "false,true"
+        browser.run("document.querySelector('button').click()")
+        assert browser.run(shown) == "true,false"
+    finally:
+        browser.close()
