@@ -90,8 +90,8 @@ ARCHITECTURE = Text(
 RED_LINES = Text(" Red lines: where one column looks at the other.", "红线表示两路之间的连接。")
 
 FIRST_KERNELS = Text(
-    "What the first layer looks for; grey is a weight of 0. Left each kernel by its own largest weight, which "
-    "shows its pattern; right all on one scale, which shows how strong it is.",
+    "What the first layer looks for; grey is a weight of 0. Left each kernel by its own largest weight, "
+    "which shows its pattern; right all on one scale, which shows how strong it is.",
     "第一层在找的图案，灰色表示权重为 0。左：每个卷积核按自身的最大权重缩放，便于看清图案；"
     "右：所有卷积核共用一个尺度，便于比较强弱。")
 COLOURFULNESS = Text(

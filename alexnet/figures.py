@@ -402,7 +402,8 @@ def first_kernels(kernels: np.ndarray, columns: int, path: Path, title: str) -> 
     down = -(-len(kernels) // (columns * across))
     figure = Figure(figsize=(12, 0.7 + columns * (0.3 + 5.9 * down / across)), layout="constrained")
     grid = figure.subplots(columns, 2, squeeze=False, gridspec_kw={"wspace": 0.06})
-    for place, scale, says in ((0, own, "each by its own largest weight"), (1, own.max(), "all on one scale")):
+    scales = (own, "each by its own largest weight"), (own.max(), "all on one scale")
+    for place, (scale, says) in enumerate(scales):
         scaled = 0.5 + 0.5 * (kernels / np.maximum(scale, 1e-30)).transpose(0, 2, 3, 1)
         for number, part in enumerate(np.split(scaled, columns)):
             axes = grid[number, place]
@@ -418,8 +419,9 @@ def colourfulness(colour: np.ndarray, columns: int, path: Path, title: str) -> N
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     for number, part in enumerate(np.split(colour, columns), 1):
+        name = f"column {number}" if columns > 1 else "all"
         axes.plot(np.sort(part), np.linspace(0, 100, len(part)), drawstyle="steps-post",
-                  label=f"column {number}: mean {part.mean():.2f}" if columns > 1 else f"mean {part.mean():.2f}")
+                  label=f"{name}: mean {part.mean():.2f}")
     axes.axvline(2 / 3, color="grey", linestyle=":", label="drawn at random")
     axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="colourfulness: share of a kernel's energy that is not grey",
              ylabel="% of the kernels have less")
@@ -507,8 +509,8 @@ class Attribution(NamedTuple):
 def attributions(entries: list[Attribution], path: Path, title: str, label: str, reach: float | None = None,
                  overlay: bool = True) -> None:
     """Each picture, and beside it each of its heats, laid over it if `overlay`. With `reach` the scale goes
-    from -reach to reach for all; without, each heat has its own, from 0 to its 99.5th percentile, and one that
-    is 0 everywhere says so."""
+    from -reach to reach for all; without, each heat has its own, from 0 to its 99.5th percentile; one
+    that is 0 everywhere says so."""
     wide = 1 + len(entries[0].heats)
     across = 2 if len(entries) > 1 else 1
     sheet = Sheet(-(-len(entries) // across), across * wide, 2.2, title, right=1.0)
@@ -641,7 +643,7 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
 
 
 def _sizes(axes: Axes, values: list[float], colour: str, label: str | None = None) -> None:
-    """A line over the layers, for a logarithmic axis: where a value is 0 it has a gap, and a 0 stands below."""
+    """A line over the layers, for a logarithmic axis: at a value of 0 it has a gap, and a 0 stands below."""
     axes.plot([value if value > 0 else np.nan for value in values], "o-", color=colour, label=label)
     for place, value in enumerate(values):
         if value == 0:
