@@ -854,7 +854,7 @@ def test_the_table_and_plot_of_fine_tuning_come_from_the_json_files(place, capsy
     assert " 2012-09-13, 2 cores" in text and "learnt a, b in 2 epochs (25.0%" in text
     assert "| 50 | 微调 | 37.5% | 25.0% 至 50.0% | 5 | 2 | 32 | 0.003 | 1 | 0、1 |" in (
         place / "README.zh-CN.md").read_text()
-    assert Image.open(place / "errors.png").size == (1000, 400)
+    assert Image.open(place / "errors.png").size == (2000, 800)
 
 
 @pytest.mark.parametrize("variant", ["as-trained", "torchvision"])
