@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Callable, Sequence
 
 import numpy as np
@@ -175,11 +176,23 @@ def _(place: Place) -> Finding:
     return Finding(text("C4.found", len(contents), *in_percent, apart.count), verdict(single - average))
 
 
+def answers(found: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """(networks, N, classes) of probabilities, and the N labels."""
+    each = [ablations.from_text(result["probabilities"], found[0]["classes"]) for result in found]
+    return np.stack(each), ablations.from_text(found[0]["labels"], 1)[:, 0]
+
+
 def averaged(found: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """(N,) mean error of single networks, and error of their averaged probabilities, of each image."""
-    labels = ablations.from_text(found[0]["labels"], 1)[:, 0]
-    all_ = np.stack([ablations.from_text(result["probabilities"], found[0]["classes"]) for result in found])
-    return ((all_.argmax(2) != labels).mean(0), (all_.mean(0).argmax(1) != labels).astype(float))
+    each, labels = answers(found)
+    return (each.argmax(2) != labels).mean(0), (each.mean(0).argmax(1) != labels).astype(float)
+
+
+def errors_by_number(found: list[dict[str, Any]]) -> list[list[float]]:
+    """For 1, 2, ... networks: the error of the averaged probabilities, of each choice of so many."""
+    each, labels = answers(found)
+    return [[float((each[list(some)].mean(0).argmax(1) != labels).mean())
+             for some in combinations(range(len(each)), count)] for count in range(1, len(each) + 1)]
 
 
 @claim("C5", command=f"{IMAGENET}-fall-2009 --epochs 36")

@@ -24,11 +24,11 @@ from alexnet.cli import typed_path
 from alexnet.device import keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
-from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, tiny,
+from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, power, tiny,
                      units as running, what_breaks_it)
-from results.claims import CLAIMS, Finding, differences, val_error
-from results.pages import (Text, anchor, fill, heading, joined, listed, named, picture, row, say, table, term,
-                           text)
+from results.claims import CLAIMS, Finding, differences, errors_by_number, val_error
+from results.pages import (Text, anchor, fill, heading, joined, listed, named, percent, picture, row, say,
+                           table, term, text)
 from results.units import Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval,
                               holm, p_value, t_interval)
@@ -140,8 +140,9 @@ def write_pages(place: Place) -> None:
     findings = {name: CLAIMS[name].finding(place) for name in ORDER}
     title = term("Results")
     fill(place.out, "short", in_short(place, findings), title)
-    fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place),
-                               *longer.lines(place), *rule_lines(), *hours(place)], title)
+    fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *power.lines(place),
+                               *average_lines(place), *longer.lines(place), *rule_lines(), *hours(place)],
+         title)
     if place.out == running.RESULTS:
         fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])
         for name in CLAIMS:
@@ -237,6 +238,18 @@ def comparisons(place: Place) -> list[Text]:
                 listed(map(named, lost)))]
 
 
+def average_lines(place: Place) -> list[Text | str]:
+    """Averages of 1 to 7 networks (table 2 of the paper has one, five and seven)."""
+    found = place.found_all(ablations.units_of("base"))
+    if len(found) < 2:
+        return []
+    rows = [row(count, len(errors), percent(sum(errors) / len(errors)), percent(min(errors)),
+                percent(max(errors)))
+            for count, errors in enumerate(errors_by_number([one["result"] for one in found]), start=1)]
+    return [heading("Averages of several networks"), "", text("results.averages", len(found)), "",
+            *table(("networks", "choices", "top-1 error", "lowest", "highest"), rows)]
+
+
 def rule_lines() -> list[Text | str]:
     return [heading("How each verdict follows"), "",
             *table(("claim", "rule"), [row(name, CLAIMS[name].rule) for name in ORDER])]
@@ -296,8 +309,9 @@ def draw_race(place: Place) -> None:
              for activation in cifar_nets.RATES}
     if any(lines.values()):
         plots.curves({"": {SHOWN[name]: some for name, some in lines.items() if some}},
-                     place.out / "relu.png", "Our replication of figure 1: a four-layer network on CIFAR-10", "epoch",
-                     "training error, %", (100 * cifar_nets.TARGET, "25% training error"), (True, False))
+                     place.out / "relu.png", "Our replication of figure 1: a four-layer network on CIFAR-10",
+                     "epoch", "training error, %", (100 * cifar_nets.TARGET, "25% training error"),
+                     (True, False))
 
 
 # ------------------------------------------------------------------- the command line

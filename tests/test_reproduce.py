@@ -21,8 +21,8 @@ from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import (ablations, balance, base_result, cifar_nets, first_steps, growth, head, longer,
-                     modern, plots, reproduce, starting, units, what_breaks_it)
+from results import (ablations, balance, base_result, cifar_nets, claims, first_steps, growth, head, longer,
+                     modern, plots, power, reproduce, starting, units, verdicts, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.pages import TEXTS, Text, named
@@ -532,10 +532,13 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
         assert len(cells) == 5 and cells[4].startswith("`python")
         assert cells[3].startswith((NOT_RUN.en, NOT_TESTED.en))
     for seed in range(3):
-        entered(place, ablations.case_unit("base", seed), 0.2 + 0.01 * seed)
+        entered(place, ablations.case_unit("base", seed), 0.2 + 0.01 * seed, classes=2,
+                probabilities=ablations.as_text(np.array([[0.9, 0.1], [0.6, 0.4]])),
+                labels=ablations.as_text(np.array([0, 1])))
         entered(place, ablations.case_unit("no LRN", seed), 0.21 + 0.012 * seed)
     reproduce.write_pages(place)
     text = (place.out / "README.md").read_text()
+    assert "| 2 | 3 | 50.00% | 50.00% | 50.00% |" in text   # averages of networks
     assert "| no LRN | +1.20 percentage points" in text and (place.out / "ablations.png").exists()
     assert f"6 of 22 runs done | {NOT_RUN.en}" in text
     short = text.split("<!-- short -->")[1].split("<!-- /short -->")[0]
@@ -705,3 +708,38 @@ def test_images_through_fewer_pixels_lose_what_is_fine(tmp_path, monkeypatch):
     coarse = there.pack("imagenette", 64, through=16).images["train"]
     roughness = [np.abs(np.diff(images.astype(float), axis=2)).mean() for images in (fine, coarse)]
     assert fine.shape == coarse.shape and roughness[1] < 0.3 * roughness[0]
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 10])
+def test_the_smallest_effect_that_would_be_seen_is_seen_four_times_in_five(pairs):
+    """Against a simulation with normally distributed differences of spread 1."""
+    rng, spread = np.random.default_rng(0), np.random.default_rng(1).normal(size=pairs)
+    smallest = verdicts.smallest_seen(list((spread - spread.mean()) / spread.std(ddof=1)))
+    drawn = rng.normal(smallest, 1, (4000, pairs))
+    assert 0.75 < np.mean([t_interval(list(one)).low > 0 for one in drawn]) < 0.82
+
+
+@pytest.mark.parametrize("values, papers, expected", [
+    ([0.01, 0.011, 0.012], 0.005, "seen"), ([0.01, 0.011, 0.012], 0.05, "seen, but smaller than the paper's"),
+    ([-0.01, -0.011, -0.012], 0.02, "opposite"),
+    ([0.001, 0.0, -0.001], 0.02, "absent, or smaller than the paper's"),
+    ([0.01, 0.0, -0.01], 0.02, "too small to see"), ([0.01, 0.0, -0.01], None, "the paper gives no size")])
+def test_an_effect_is_absent_only_if_the_interval_excludes_the_papers(values, papers, expected):
+    assert power.answer(values, papers).en == expected
+
+
+def test_each_claim_that_was_not_reproduced_says_what_would_have_been_seen():
+    """All but C16, which says that there is no effect."""
+    missing = {name for name, claim in CLAIMS.items() if claim.finding(Place()).verdict.en.startswith(
+        verdicts.NOT_HERE.en)} - {one.claim for one in power.COMPARISONS}
+    assert missing == {"C16"}
+
+
+def test_averages_are_taken_over_every_choice_of_networks():
+    """Three networks, two images: by hand."""
+    each = [[[0.9, 0.1], [0.8, 0.2]], [[0.4, 0.6], [0.6, 0.4]], [[0.3, 0.7], [0.1, 0.9]]]
+    found = [{"probabilities": ablations.as_text(np.array(one)), "classes": 2,
+              "labels": ablations.as_text(np.array([0, 1]))} for one in each]
+    one, two, three = claims.errors_by_number(found)
+    # (0, 1): 0.65 right, 0.70 wrong; (0, 2): 0.60 right, 0.45 right; (1, 2): 0.35 wrong, 0.35 right
+    assert one == [0.5, 1.0, 0.5] and two == [0.5, 0.0, 0.5] and three == [0.5]
