@@ -14,14 +14,15 @@ from typing import Any, Callable, Sequence
 
 import numpy as np
 
-from results import ablations, cifar_nets, counting, tiny
+from results import ablations, cifar_nets, counting, looks, tiny
 from results.pages import Text, joined, listed, term, named, say, text
 from results.units import DATA, Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine,
                               t_interval, verdict)
 
 IMAGENET = "python train_alexnet.py --data path/to/imagenet"
-FILES = {"tiny-64": "tiny.py", "counting": "counting.py", "imagenette-64": "ablations.py",
+FILES = {"tiny-64": "tiny.py", "looks": "looks.py", "counting": "counting.py",
+         "imagenette-64": "ablations.py",
          "cifar-race": "cifar_nets.py", "cifar-lrn": "cifar_nets.py"}
 YES, NO = term("yes"), term("no")
 
@@ -426,9 +427,14 @@ def _(place: Place) -> Finding:
                    verdict(apart))
 
 
-@claim("C26", command="python alexnet_inference.py FOLDER --features fc7 --output features.npz")
+@claim("C26", looks.units())
 def _(place: Place) -> Finding:
-    return Finding(text("C26.found"), NOT_TESTED)
+    apart = looks.codes_against_pixels(place)
+    found = [one["codes"] for one in results(place, looks.units())]
+    fc7, pixels = ([one[f"agreement_{space}_{looks.JUDGED}"] for one in found] for space in looks.SPACES)
+    whole = [one["agreement_fc7"] for one in found]
+    return Finding(text("C26.found", looks.JUDGED, *map(interval_text, (fc7, pixels)), points(apart),
+                        interval_text(whole)), verdict(apart))
 
 
 ORDER = ("tanh", "one column, half the maps", "no LRN", "2x2 pooling")

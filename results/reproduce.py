@@ -24,8 +24,8 @@ from alexnet.cli import typed_path
 from alexnet.device import keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
-from results import (ablations, base_result, cifar_nets, counting, longer, modern, plots, power, tiny,
-                     units as running, what_breaks_it)
+from results import (ablations, base_result, cifar_nets, counting, longer, looks, modern, plots, power,
+                     tiny, units as running, what_breaks_it)
 from results.claims import CLAIMS, Finding, differences, errors_by_number, val_error
 from results.pages import (Text, anchor, fill, heading, joined, listed, named, percent, picture, row, say,
                            table, term, text)
@@ -49,7 +49,7 @@ def all_units() -> list[Unit]:
     decisive, rest = split(what_breaks_it.units(), what_breaks_it.decisive)
     shown, decisive = split(decisive, lambda unit: unit.name.startswith("first-steps") and unit.seed == 0)
     return [*counting.units(), *shown, *first, *cifar_nets.units(), *decisive, *base_result.units(), *more,
-            *modern.units(), *rest, *tiny.units(), *longer.units(), *base_result.large_units()]
+            *looks.units(), *modern.units(), *rest, *tiny.units(), *longer.units(), *base_result.large_units()]
 
 
 def split(found: Iterable[Unit], condition: Any) -> tuple[list[Unit], list[Unit]]:
@@ -141,8 +141,8 @@ def write_pages(place: Place) -> None:
     title = term("Results")
     fill(place.out, "short", in_short(place, findings), title)
     fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *power.lines(place),
-                               *average_lines(place), *longer.lines(place), *rule_lines(), *hours(place)],
-         title)
+                               *average_lines(place), *looks.lines(place), *longer.lines(place),
+                               *rule_lines(), *hours(place)], title)
     if place.out == running.RESULTS:
         fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])
         for name in CLAIMS:

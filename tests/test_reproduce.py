@@ -18,11 +18,12 @@ from torch import nn
 from alexnet import training
 from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
+from alexnet.model import AlexNet, Dropout
 from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
 from results import (ablations, balance, base_result, cifar_nets, claims, first_steps, growth, head, longer,
-                     modern, plots, power, reproduce, starting, units, verdicts, what_breaks_it)
+                     looks, modern, plots, power, reproduce, starting, units, verdicts, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.pages import TEXTS, Text, named
@@ -587,7 +588,8 @@ def test_every_finding_is_said_in_chinese_too(place):
                 labels=ablations.as_text(np.array([0, 1, 0, 1])), epochs=3.5 + unit.seed,
                 probabilities=ablations.as_text(np.array([[0.9, 0.1], [0.6, 0.4]] * 2)), rate=0.01,
                 reached=unit.seed == 0, at_the_edge=True, colourfulness=[0.1, 0.2, 0.3, 0.4],
-                agreement_in_fc7=0.7, agreement_in_pixels=0.2)
+                agreement_in_fc7=0.7, agreement_in_pixels=0.2,
+                codes={"agreement_fc7": 0.7, "agreement_fc7_128": 0.6, "agreement_pixels_128": 0.2})
         content = read_json(place.file(unit))
         write_json(place.file(unit), {**content, "curve": [
             {"epoch": epoch, "train_loss": 2.0 / epoch, "train_top1_error": 0.8 / epoch + 0.01 * unit.seed}
@@ -743,3 +745,70 @@ def test_averages_are_taken_over_every_choice_of_networks():
     one, two, three = claims.errors_by_number(found)
     # (0, 1): 0.65 right, 0.70 wrong; (0, 2): 0.60 right, 0.45 right; (1, 2): 0.35 wrong, 0.35 right
     assert one == [0.5, 1.0, 0.5] and two == [0.5, 0.0, 0.5] and three == [0.5]
+
+
+# ------------------------------------------------------------------- what a trained network can be asked
+
+def test_the_nearest_codes_are_those_of_the_fewest_differing_bits():
+    rng = np.random.default_rng(0)
+    bank, asked = rng.integers(0, 2, (50, 32), np.uint8), rng.integers(0, 2, (7, 32), np.uint8)
+    found = looks.nearest_codes(np.packbits(asked, 1), np.packbits(bank, 1), 6)
+    for query, rows in zip(asked, found):
+        assert rows.tolist() == (query != bank).sum(1).argsort(kind="stable")[:6].tolist()
+
+
+def test_a_coder_keeps_the_groups_that_its_values_form():
+    """Four groups of values: images of one group get nearer codes than those of another; about half of the
+    images have each bit."""
+    torch.manual_seed(0)
+    group = torch.arange(400) % 4
+    values, _ = looks.standardised(3 * torch.randn(4, 20)[group] + torch.randn(400, 20), torch.zeros(1, 20))
+    assert values.mean(0).abs().max() < 1e-5
+    assert values.square().mean().sqrt().item() == pytest.approx(1, 1e-4)
+    coder = looks.trained_coder(values, 32, epochs=10, seed=0)
+    nearest = looks.nearest_codes(*[looks.packed_codes(coder, values)] * 2, 6)
+    assert (group[nearest] == group[:, None]).float().mean() > 0.95
+    assert 0.2 < (coder.bits(values) > 0).float().mean() < 0.8
+
+
+def test_halving_is_the_geometric_mean_over_masks_where_the_layers_are_linear():
+    """There it is exact; against all 16 masks of four values, and against many drawn ones."""
+    torch.manual_seed(0)
+    layer, x = nn.Linear(4, 3), torch.randn(5, 4)
+    masks = torch.tensor([[mask >> bit & 1 for bit in range(4)] for mask in range(16)])
+    every = torch.stack([layer(x * mask).log_softmax(1) for mask in masks]).mean(0).softmax(1)
+    halves = nn.Sequential(Dropout(), layer)
+    torch.testing.assert_close(halves.eval()(x).softmax(1), every)
+
+    class Logs(nn.Module):
+        def forward(self, x):
+            return halves(x).double().log_softmax(1)
+
+        def train(self, mode=True):
+            halves.train(mode)
+            return self
+
+    found = looks.against_masks(Logs(), x, every.argmax(1), (1, 4000), seed=0)
+    assert found["error_halved"] == found["error_geometric_4000"] == 0
+    assert found["apart_geometric_4000"] < 0.02 < found["apart_geometric_1"]
+    assert found["apart_arithmetic_4000"] > found["apart_geometric_4000"]
+
+
+def test_the_layers_behind_flatten_are_the_networks_own():
+    model = AlexNet(4, 64).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    flat = model.activations(images, ["flatten"])["flatten"]
+    torch.testing.assert_close(looks.AfterFlatten(model)(flat), model(images).double().log_softmax(1))
+
+
+def test_the_looks_are_taken_and_shown(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(looks, "MASKS", (1, 2))
+    make_folder(tmp_path / "set", {f"{part}/{name}": 12 for part in ("train", "val")
+                                   for name in ("disc", "star", "moon")})
+    place.folders["imagenette"] = tmp_path / "set"
+    for unit in looks.units():
+        assert units.run(unit, place)
+    found = CLAIMS["C26"].finding(place)
+    assert "128 bits" in found.found.en and found.verdict in (REPRODUCED, NOT_HERE, OPPOSITE)
+    lines = [getattr(line, "en", line) for line in looks.lines(place)]
+    assert sum(line.startswith("| ") and "bits |" in line for line in lines) == 4

@@ -1,0 +1,273 @@
+"""What a trained base network can be asked, too. Rules fixed before the first run.
+
+Three networks as in ablations.py (Imagenette, 64 px, 12 epochs), in fp32.
+
+**Binary codes** (section 6.1 proposes them, C26). An auto-encoder compresses fc7 to 32, 64, 128 or 256 bits;
+a second one, with the same settings, compresses the pixels. The bits are the signs of a linear layer, each bit
+normalised over the batch so that about half of the images have it; in training a bit's gradient is that of a
+sigmoid ("straight through"). A linear layer decodes; the loss is the squared error; Adam, 30 epochs over the
+training images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training
+images (Hamming distance; of equally near ones the first) that have the query's class, for some 1,000 of the
+validation images, with codes of fc7 less with codes of pixels; interval above 0. The time is that of finding
+the six nearest for all queries, codes packed into bytes against fc7's values: medians of five, in turns.
+
+**Halving** (section 4.2: halving all outputs in test approximates the geometric mean of the networks that
+dropout draws). For some 1,000 of the validation images: the probabilities with halved outputs, and the
+geometric mean over 1, 10, 100 and 1,000 masks, normalised; the errors of both, and how far they are apart (half the sum
+of the absolute differences of the probabilities). The arithmetic mean is given, too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import asdict, replace
+from typing import Any, Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alexnet import interpret
+from alexnet.augment import middle
+from alexnet.model import AlexNet
+from alexnet.pack import Pack
+from results import ablations
+from results.ablations import BASE, Case, curve_of
+from results.pages import Text, heading, percent, row, table, term, text
+from results.units import Place, Unit
+
+SETTINGS = replace(BASE, precision="fp32")
+BITS, JUDGED, CODE_EPOCHS, RATE, BATCH = (32, 64, 128, 256), 128, 30, 1e-3, 128
+QUERIES, NEAREST, ROUNDS = 1000, 6, 5
+MASKS, MASKED = (1, 10, 100, 1000), 1000   # for so many images, about
+HIDDEN = 4096   # values of fc7, 4 bytes each
+SPACES = ("fc7", "pixels")
+
+
+# ------------------------------------------------------------------- binary codes
+
+class Coder(nn.Module):
+    """An auto-encoder with a code of signs (Krizhevsky and Hinton, 2011, code images in the same spirit, with
+    deeper networks)."""
+
+    def __init__(self, values: int, bits: int) -> None:
+        super().__init__()
+        self.encode, self.balance = nn.Linear(values, bits), nn.BatchNorm1d(bits, affine=False)
+        self.decode = nn.Linear(bits, values)
+
+    def bits(self, x: Tensor) -> Tensor:
+        """(N, bits) of -1 and 1."""
+        return torch.where(self.balance(self.encode(x)) > 0, 1.0, -1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        soft = 2 * torch.sigmoid(self.balance(self.encode(x))) - 1
+        code = torch.where(soft > 0, 1.0, -1.0)
+        return self.decode(soft + (code - soft).detach())
+
+
+def trained_coder(values: Tensor, bits: int, epochs: int, seed: int) -> Coder:
+    """An auto-encoder of (N, values), all of one scale."""
+    torch.manual_seed(seed)
+    coder, chance = Coder(values.shape[1], bits), torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(coder.parameters(), RATE)
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(values), generator=chance).split(BATCH):
+            if len(chosen) == 1:   # no batch to normalise over
+                continue
+            loss = F.mse_loss(coder(values[chosen]), values[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return coder.eval()
+
+
+def standardised(bank: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+    """Both less the bank's mean, divided by one number, the bank's spread."""
+    mean = bank.mean(0)
+    spread = (bank - mean).square().mean().sqrt()
+    return (bank - mean) / spread, (asked - mean) / spread
+
+
+@torch.inference_mode()
+def packed_codes(coder: Coder, values: Tensor) -> np.ndarray:
+    """(N, bits / 8) uint8."""
+    return np.packbits(torch.cat([coder.bits(some) for some in values.split(1024)]).numpy() > 0, axis=1)
+
+
+ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint16)
+
+
+def nearest_codes(asked: np.ndarray, bank: np.ndarray, count: int) -> np.ndarray:
+    """(Q, count) rows of the bank by Hamming distance; of equally near ones the first."""
+    found = []
+    for code in asked:
+        distance = ONES[bank ^ code].sum(1, dtype=np.int64) * len(bank) + np.arange(len(bank))
+        some = np.argpartition(distance, count)[:count]
+        found.append(some[distance[some].argsort()])
+    return np.stack(found)
+
+
+def nearest_values(asked: Tensor, bank: Tensor, count: int) -> Tensor:
+    """(Q, count) rows of the bank by Euclidean distance, as fast as torch has it."""
+    return torch.cat([torch.cdist(some, bank).topk(count, largest=False).indices
+                      for some in asked.split(256)])
+
+
+def seconds_of(searches: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """The median of each, taken in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in searches}
+    for _ in range(rounds):
+        for name, search in searches.items():
+            start = time.perf_counter()
+            search()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(some) for name, some in taken.items()}
+
+
+def codes(model: AlexNet, pack: Pack, seed: int, place: Place) -> dict[str, Any]:
+    """How often neighbours have the query's class, by code and by value, and how long a search takes."""
+    stride = max(1, len(pack.labels["val"]) // QUERIES)
+    inside = middle(pack.side, model.image_size)
+    asked, bank = pack.images["val"][::stride, inside, inside], pack.images["train"][:, inside, inside]
+    wanted = pack.labels["val"][::stride, None]
+    spaces = {"fc7": (interpret.layer_values(model, asked), interpret.layer_values(model, bank)),
+              "pixels": tuple(torch.from_numpy(np.array(some)).flatten(1).float() for some in (asked, bank))}
+
+    def agreement(rows: np.ndarray) -> float:
+        return float((pack.labels["train"][rows] == wanted).mean())
+
+    found: dict[str, Any] = {"queries": len(asked), "images": len(bank)}
+    searches: dict[str, Callable[[], Any]] = {}
+    for name, (queries, values) in spaces.items():
+        found[f"agreement_{name}"] = agreement(nearest_values(queries, values, NEAREST).numpy())
+        scaled, scaled_queries = standardised(values, queries)
+        for bits in BITS:
+            coder = trained_coder(scaled, bits, place.few(CODE_EPOCHS), seed)
+            sides = packed_codes(coder, scaled_queries), packed_codes(coder, scaled)
+            found[f"agreement_{name}_{bits}"] = agreement(nearest_codes(*sides, NEAREST))
+            if name == "fc7":
+                searches[f"seconds_{bits}"] = lambda sides=sides: nearest_codes(*sides, NEAREST)
+    searches["seconds_fc7"] = lambda: nearest_values(*spaces["fc7"], NEAREST)
+    return found | seconds_of(searches, place.few(ROUNDS))
+
+
+# ------------------------------------------------------------------- halving
+
+class AfterFlatten(nn.Module):
+    """fc6 to fc8 with their dropout: where masks are drawn."""
+
+    def __init__(self, model: AlexNet) -> None:
+        super().__init__()
+        names = model.steps[model.steps.index("flatten") + 1:]
+        self.steps = nn.Sequential(*(getattr(model, name) for name in names))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logarithms of probabilities, (N, classes), float64."""
+        return self.steps(x).double().log_softmax(1)
+
+
+@torch.inference_mode()
+def against_masks(layers: nn.Module, x: Tensor, labels: Tensor, counts: tuple[int, ...],
+                  seed: int) -> dict[str, Any]:
+    """Probabilities with halved outputs, beside the means over masks (each image has its own)."""
+    def error(scores: Tensor) -> float:
+        return (scores.argmax(1) != labels).double().mean().item()
+
+    halved = layers.eval()(x)
+    found: dict[str, Any] = {"images": len(labels), "error_halved": error(halved)}
+    torch.manual_seed(seed)
+    layers.train()
+    logs, sums = torch.zeros_like(halved), torch.zeros_like(halved)
+    for count in range(1, max(counts) + 1):
+        drawn = layers(x)
+        logs += drawn
+        sums += drawn.exp()
+        if count in counts:
+            geometric, arithmetic = (logs / count).softmax(1), sums / count
+            for name, mean in (("geometric", geometric), ("arithmetic", arithmetic)):
+                found |= {f"error_{name}_{count}": error(mean),
+                          f"apart_{name}_{count}": apart(halved.exp(), mean)}
+    layers.eval()
+    return found
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    """Half the sum of the absolute differences of two distributions, mean over images: 0 to 1."""
+    return ((one - other).abs().sum(1) / 2).mean().item()
+
+
+def halving(model: AlexNet, pack: Pack, seed: int) -> dict[str, Any]:
+    stride = max(1, len(pack.labels["val"]) // MASKED)
+    inside = middle(pack.side, model.image_size)
+    flat = interpret.layer_values(model, pack.images["val"][::stride, inside, inside], "flatten")
+    labels = torch.from_numpy(pack.labels["val"][::stride].astype(np.int64))
+    return against_masks(AfterFlatten(model), flat, labels, MASKS, seed)
+
+
+# ------------------------------------------------------------------- the units
+
+def compute(unit: Unit, place: Place) -> dict[str, Any]:
+    run, pack, finite = ablations.trained(unit, place, Case(), SETTINGS)
+    model = run.model.eval()
+    result = {"finite": finite, "precision": str(run.dtype), **ablations.errors_of(run, pack, finite),
+              "codes": codes(model, pack, unit.seed, place),
+              "halving": halving(model, pack, unit.seed)}
+    return {"result": result, "curve": curve_of(run)}
+
+
+def units() -> list[Unit]:
+    config = {**asdict(SETTINGS), "bits": BITS, "code_epochs": CODE_EPOCHS, "masks": MASKS}
+    return [Unit("looks", "base", seed, {**config, "seed": seed}, compute, 20, "imagenette")
+            for seed in range(3)]
+
+
+# ------------------------------------------------------------------- for the page
+
+def lines(place: Place) -> list[Text | str]:
+    """Two tables, for the page of all results."""
+    found = [content["result"] for content in place.found_all(units())]
+    return [*code_lines([one["codes"] for one in found]), *halving_lines([one["halving"] for one in found])]
+
+
+def mean_of(found: list[dict[str, Any]], name: str) -> float:
+    return statistics.mean(one[name] for one in found)
+
+
+def code_lines(found: list[dict[str, Any]]) -> list[Text | str]:
+    if not found:
+        return []
+    first = found[0]
+    rows = [row(term("values, no code"), *(percent(mean_of(found, f"agreement_{space}")) for space in SPACES),
+                f"{4 * HIDDEN:,}", f"{mean_of(found, 'seconds_fc7'):.2f}")]
+    for bits in BITS:
+        shares = (percent(mean_of(found, f"agreement_{space}_{bits}")) for space in SPACES)
+        rows.append(row(text("looks.bits", bits), *shares, bits // 8,
+                        f"{mean_of(found, f'seconds_{bits}'):.2f}"))
+    columns = ("code", "same class: from fc7", "same class: from pixels", "bytes per image, fc7",
+               "seconds, fc7")
+    return [heading("Binary codes"), "",
+            text("looks.codes", len(found), NEAREST, first["images"], first["queries"]), "",
+            *table(columns, rows)]
+
+
+def halving_lines(found: list[dict[str, Any]]) -> list[Text | str]:
+    if not found:
+        return []
+    rows = [row(term("halved outputs"), percent(mean_of(found, "error_halved")), "", "", "")]
+    for count in MASKS:
+        rows.append(row(text("looks.masks", count),
+                        *(cell for mean in ("geometric", "arithmetic") for cell in
+                          (percent(mean_of(found, f"error_{mean}_{count}")),
+                           f"{mean_of(found, f'apart_{mean}_{count}'):.3f}"))))
+    columns = ("network", "error, geometric mean", "apart from halving", "error, arithmetic mean",
+               "apart from halving")
+    return [heading("Halving in test, and the mean over dropout's masks"), "",
+            text("looks.halving", len(found), found[0]["images"]), "", *table(columns, rows)]
+
+
+def codes_against_pixels(place: Place) -> list[float]:
+    """Of each network, with JUDGED bits: the share with codes of fc7 less that with codes of pixels (C26)."""
+    found = [content["result"]["codes"] for content in place.found_all(units())]
+    return [one[f"agreement_fc7_{JUDGED}"] - one[f"agreement_pixels_{JUDGED}"] for one in found]
