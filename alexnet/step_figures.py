@@ -92,13 +92,14 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "Colour noise of -2 to 2 standard deviations (s.d.) along each of the three components of RGB; one "
-      "s.d. of the noise is a tenth of that of the pixels. The components come from the three sample "
-      "photographs. The upper three rows look alike on purpose: the noise of 2012 is hardly seen. In the "
-      "last row the eigenvalue stands in place of its square root, as the paper's formula reads, and the "
-      "picture is lost.",
-      "沿 RGB 三个主成分各加 -2 至 2 个标准差的颜色噪声，噪声的一个标准差是像素在该主成分上标准差的十分之一；主成分由三张样例照片算出。"
-      "前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。最后一行照论文公式的字面用特征值，而不用其平方根，图像就毁了。")
+      "Colour noise of -2 to 2 standard deviations (s.d.) along each of the three principal components of "
+      "RGB (explained below); one s.d. of the noise is a tenth of that of the pixels. The components come "
+      "from the three sample photographs. The upper three rows look alike on purpose: the noise of 2012 is "
+      "hardly seen. In the last row the eigenvalue stands in place of its square root, as the paper's "
+      "formula (below) reads, and the picture is lost.",
+      "沿 RGB 的三个主成分（见下文）分别加颜色噪声，从 -2 到 2 个标准差；噪声的标准差是像素在该主成分上的标准差的十分之一。"
+      "主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
+      "最后一行照论文公式（见下文）的字面用特征值，而不用其平方根，图像就毁了。")
 def colour_noise(say: Callable[[str, str], str]) -> Figure:
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])
@@ -308,7 +309,7 @@ def dropout(say: Callable[[str, str], str]) -> Figure:
       "curvature is c, the limit is 2 / c without momentum and 3.8 / c with momentum 0.9: here c = 25 "
       "across the valley, so 0.08 and 0.152.",
       "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；学习率大到普通梯度下降发散时，它仍然稳定；但超过它自己的上限，也会发散。曲率为 c 时，"
-      "学习率的上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷的曲率 c = 25，即 0.08 和 0.152。")
+      "学习率的上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷方向的曲率 c = 25，两个上限就是 0.08 和 0.152。")
 def momentum(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     grid = figure.subplots(2, 3, sharex=True, sharey=True)

@@ -9,12 +9,13 @@ sigmoid ("straight through"). A linear layer decodes; the loss is the squared er
 training images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training
 images (Hamming distance; of equally near ones the first) that have the query's class, for some 1,000 of the
 validation images, with codes of fc7 less with codes of pixels; interval above 0. The time is that of finding
-the six nearest for all queries, codes packed into bytes against fc7's values: medians of five, in turns.
+the six nearest for all queries, codes packed into bytes against fc7's values: medians of five interleaved
+runs.
 
 **Halving** (section 4.2: halving all outputs in test approximates the geometric mean of the networks that
 dropout draws). For some 1,000 of the validation images: the probabilities with halved outputs, and the
-geometric mean over 1, 10, 100 and 1,000 masks, normalised; the errors of both, and how far they are apart (half the sum
-of the absolute differences of the probabilities). The arithmetic mean is given, too.
+geometric mean over 1, 10, 100 and 1,000 masks, normalised; the errors of both, and how far they are apart
+(half the sum of the absolute differences of the probabilities). The arithmetic mean is given, too.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def nearest_values(asked: Tensor, bank: Tensor, count: int) -> Tensor:
 
 
 def seconds_of(searches: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The median of each, taken in turns."""
+    """The median of each; their runs are interleaved."""
     taken: dict[str, list[float]] = {name: [] for name in searches}
     for _ in range(rounds):
         for name, search in searches.items():

@@ -149,7 +149,7 @@ def first_lines(place: Place, out: Path) -> list[Text | str]:
                 if (seeds := starts(place, variant, name, size, classes))]
         lines += part(text("what breaks it.px", size, classes), "",
                       ("network", "difference", "learning starts by step"), rows)
-    title = "At the start, 64 px: standard deviation of each layer's result / of its gradient"
+    title = "Standard deviation of each layer's result / of the loss's gradient there (start, 64 px, 10 classes)"
     return lines + part(title, "", ("network", "difference", *LAYERS), start_rows(place))
 
 
