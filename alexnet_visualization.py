@@ -47,7 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "those that the network was trained on, if they are there)")
     add("--out", metavar="DIR", help="where the files go (default: inside/ beside the checkpoint)")
     add("--language", choices=("en", "zh"), default="en",
-        help="of explore.html and the words in step pictures; index.html has both and begins with this one "
+        help="of the words in the pictures and of explore.html; index.html has both and begins with this one "
         "(default en)")
 
     add = parser.add_argument_group("choices").add_argument
@@ -94,7 +94,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alexnet import explore, figures, interpret, step_figures
+from alexnet import explore, figure_words, figures, interpret, step_figures
 from alexnet.device import keep_memory
 from alexnet.geometry import sizes, step_of
 from alexnet.subject import FEW, Inputs, Network, evenly
@@ -246,7 +246,7 @@ def occlusion(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     stride = max(2, side // 2)
     heats = [interpret.occlusion(network.model, crop, int(target), side, stride)
              for crop, target in zip(inputs.crops, inputs.targets)]
-    entries = inputs.attributions([[(f"largest fall {100 * heat.max():.1f} points", heat)] for heat in heats])
+    entries = inputs.attributions([[(f"largest fall {100 * heat.max():.1f}", heat)] for heat in heats])
     title = f"occlusion by the mean image, {side} × {side} px every {stride} px ({network.title})"
     figures.attributions(entries, out / "occlusion.png", title,
                          "fall of the probability, percentage points (mean of the squares over a pixel)",
@@ -364,8 +364,8 @@ def health(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     loss = captions.LOSS.filled(loss=report.loss, chance=report.chance)
     things = [captions.UNUSUAL[kind].filled(layer=layer, number=number)
               for kind, layer, number in report.unusual]
-    lines = [f"• {thing.english}" for thing in things] or ["• nothing unusual"]
-    figures.health(report.layers, report.divisors, [loss.english, *lines], out / "health.png",
+    lines = [f"• {figure_words.chosen(thing)}" for thing in things or [captions.NOTHING_UNUSUAL]]
+    figures.health(report.layers, report.divisors, [figure_words.chosen(loss), *lines], out / "health.png",
                    f"over {len(images)} training pictures, without dropout ({network.title})")
     for thing in things:
         say(f"health: {thing.english}")
@@ -482,6 +482,7 @@ def main(arguments: list[str] | None = None) -> None:
                 print(f"{shown.file}: {shown.chinese if options.language == 'zh' else shown.english}")
             return
         keep_memory()
+        figure_words.language = options.language
         network = Network(options.model, options.device)
         network.check_layers(options.layers or [])
         target = network.number_of(options.target) if options.target else None

@@ -35,7 +35,8 @@ Pictures
     subject.py       what is looked at: a network, its data, some pictures
     interpret.py     kernels, attributions, patches, neighbours, as arrays
     figures.py       all matplotlib figures
-    captions.py      their words, English and Chinese
+    captions.py      what the page says below them, English and Chinese
+    figure_words.py  the words inside them, in Chinese
     explore.py       the page to play with (explore.html, explore.css, explore.js)
 
 Learning

@@ -122,10 +122,10 @@ RIGHT_ONE = Text(", the right one in red; above each picture its true class.",
 FULL_STOP = Text(".", "。")
 
 NEIGHBOURS = Text(
-    "Left a query, then the pictures nearest to it in {space} among {among}; green: of the same class. Over "
+    "Left a query, then the pictures nearest to it in {space} among {among}; blue: of the same class. Over "
     "{asked} validation pictures, {fc7:.1%} of the {near} nearest in fc7 are of their class, and "
     "{pixels:.1%} of the nearest in pixels.",
-    "左侧为查询图片，其后是按{space}的欧氏距离与它最近的训练图片（从 {among} 张中查找），绿框表示同类。对 {asked} 张验证图片，"
+    "左侧为查询图片，其后是按{space}的欧氏距离与它最近的训练图片（从 {among} 张中查找），蓝框表示同类。对 {asked} 张验证图片，"
     "按 fc7 最近的 {near} 张里有 {fc7:.1%} 与之同类，按像素最近的则为 {pixels:.1%}。")
 SPACES = {"fc7": Text("the {values} values of fc7", " fc7 "), "pixels": Text("raw pixels", "原始像素")}
 

@@ -6,6 +6,7 @@ Drawn without pyplot, whose state (the backend, open figures) is the caller's: a
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import textwrap
 import unicodedata
@@ -24,6 +25,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
 from PIL import Image
 
+from alexnet.figure_words import worded
 from alexnet.files import printable, whole_file
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
     powers = [label for axis in axes if axis.get_scale() != "linear"
               for label in axis.get_ticklabels(which="both")]
     texts = figure.findobj(Text)
+    for text in texts:
+        text.set_text(worded(text.get_text()))
     families, bad = choose_fonts({letter for text in texts for letter in text.get_text()})
     for axis in axes if bad else []:   # an axis writes its labels anew when the figure is drawn
         names = [drawable(label.get_text(), bad) for label in axis.get_ticklabels()]
@@ -215,8 +219,21 @@ def three_digits(value: float) -> str:
 
 
 def wrapped(title: str, width: float) -> str:
-    """In lines of at most `width` inches, at 11 points."""
-    return "\n".join(textwrap.wrap(title, int(width * 12.5)))
+    """In the language of figures, in lines of at most `width` inches, at 11 points."""
+    title, room = worded(title), int(width * 12.5)
+    if wide(title) == len(title):
+        return "\n".join(textwrap.wrap(title, room))
+    lines = [""]
+    for piece in re.findall(r"[!-~]+|.", title):   # Chinese breaks anywhere, but not in a Latin word
+        if wide(lines[-1] + piece) > room:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.strip() for line in lines)
+
+
+def wide(text: str) -> int:
+    """How many Latin letters take as much room; a Chinese one counts two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
 
 
 def headline(figure: Figure, title: str) -> None:
@@ -540,12 +557,12 @@ class NeighbourRow(NamedTuple):
 
 
 def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
-    """Figure 4, right: one row per query, then what is nearest; green of its class, red of another."""
+    """Figure 4, right: one row per query, then what is nearest; blue of its class, orange of another."""
     sheet = Sheet(len(rows), 1 + len(rows[0].near), 1.6, title, above=2)
     for number, row in enumerate(rows):
         sheet.put(number, 0, row.query, row.title)
         for column, (image, name, same) in enumerate(row.near, 1):
-            sheet.put(number, column, image, name, "" if same is None else "tab:green" if same else "tab:red")
+            sheet.put(number, column, image, name, "" if same is None else "tab:blue" if same else "tab:orange")
     save(sheet.figure, path)
 
 

@@ -36,7 +36,8 @@ def write(folder: Path, sections: Iterable[str]) -> None:
                      if (folder / place / f"{name}.json").exists()} for place in PLACES}
     found = {place: contents for place, contents in found.items() if contents}
     fill(folder, "summary", summary(found), TITLE)
-    lines: list[Text | str] = ["![ratios](ratios.png)", ""]
+    lines: list[Text | str] = [Text("![Time of others for the same work, divided by ours](ratios.png)",
+                               "![别的实现所用的时间与我们的之比](ratios.png)"), ""]
     for place, contents in found.items():
         lines += [say("## {}", "## {}", PLACES[place]), ""]
         for content in contents.values():

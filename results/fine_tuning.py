@@ -121,8 +121,9 @@ def report(out: Path) -> None:
                "batch", "learning rate", "fc8's, times that", "seeds")
     rows = [row_of(group) for pictures in PICTURES for kind in KINDS
             if (group := [run for run in runs if (run["kind"], run["pictures"]) == (kind, pictures)])]
-    fill(out, "runs", ["![errors](errors.png)", "", *table(columns, rows), conditions(first, runs)],
-         term("Fine-tuning"))
+    fill(out, "runs", [Text("![Errors of fine-tuning and of training from scratch](errors.png)",
+                            "![微调与从头训练的错误率](errors.png)"), "",
+                       *table(columns, rows), conditions(first, runs)], term("Fine-tuning"))
     print(f"written to {out}: {', '.join(PAGES.values())}, errors.png")
 
 

@@ -289,7 +289,7 @@ def found_of(place: Place, variant: str, name: str, size: int, classes: int) -> 
 
 
 def loss_lines(place: Place, variant: str, size: int, classes: int) -> dict[str, list[Line]]:
-    return {name: [loss_line(content) for content in contents] for name in DECISIVE
+    return {named(name).en: [loss_line(content) for content in contents] for name in DECISIVE
             if (contents := found_of(place, variant, name, size, classes))}
 
 

@@ -414,7 +414,7 @@ def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, floa
         if (start := start_of(place, name)) and any(lines.values()):
             predicted = zip(*((start.swing(classes), start.fade(BATCH, classes), start.alone(BATCH, classes))
                               for classes in CLASSES))
-            panels[name] = {what: seeds for what, seeds in lines.items() if seeds} | {
+            panels[named(name).en] = {what: seeds for what, seeds in lines.items() if seeds} | {
                 what: [list(zip(CLASSES, rates))] for what, rates in zip(PREDICTED, predicted)}
     return panels
 

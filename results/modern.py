@@ -32,6 +32,7 @@ from results.verdicts import t_interval
 
 TITLE = Text("What 14 years were worth", "十四年的进步值多少")
 BATCH, LONG = 128, 60
+STEPS_SHOW = "Errors after one change of the recipe after another"   # what the figure shows
 OLD, NEW, ALL = "final, 2012", "final, today", "final, all together"
 
 
@@ -250,8 +251,8 @@ def report(place: Place) -> list[Text | str]:
                   f"{EPOCHS} epochs: one change after another (blue: kept)",
                   "top-1 error on held-out images, %")
     fill(out, "summary", final_lines(place), TITLE)
-    fill(out, "runs", [*picture(out, "steps.png"), *attempt_lines(place, kept)])
-    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png"), *final_lines(place),
+    fill(out, "runs", [*picture(out, "steps.png", STEPS_SHOW), *attempt_lines(place, kept)])
+    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png", STEPS_SHOW), *final_lines(place),
             Text("[Each change](modern/README.md).", "[每一项改动](modern/README.zh-CN.md)。"), ""]
 
 

@@ -103,9 +103,10 @@ def fill(folder: Path, mark: str, lines: Sequence[Text | str], title: Text | str
         write_text(page, filled.sub(lambda match: match[1] + made + match[2], text))
 
 
-def picture(folder: Path, name: str) -> list[str]:
-    """The Markdown of a picture in the folder, if it was drawn; `name` may lead into a folder below."""
-    return [f"![{Path(name).stem}]({name})", ""] if (folder / name).exists() else []
+def picture(folder: Path, name: str, shows: str) -> list[Text | str]:
+    """The Markdown of a picture in the folder, if it was drawn: what it shows, for those who do not see it.
+    `name` may lead into a folder below."""
+    return [say("![{}]({})", "![{}]({})", term(shows), name), ""] if (folder / name).exists() else []
 
 
 def percent(value: float | None) -> str:

@@ -159,6 +159,9 @@ def change(name: str) -> Text:
 
 CLAIMS_TITLE = term("The paper's 27 claims")
 EFFECTS_TITLE = term("The ablations by their effect")
+# what the figures show
+EFFECTS_SHOW = "Change of the top-1 error by each ablation, with its interval, by the paper's section"
+RACE_SHOWS = "Training error over epochs with ReLU, tanh and sigmoid on CIFAR-10"
 
 
 def in_short(place: Place, findings: dict[str, Finding]) -> list[Text]:
@@ -213,12 +216,12 @@ def ablation_lines(place: Place) -> list[Text | str]:
     found, lines = dict(effects(place)), []
     failed = found.pop(FAILED_START, None)
     if found:
-        lines += [heading(EFFECTS_TITLE), "", *picture(place.out, "ablations.png"), *comparisons(place), "",
+        lines += [heading(EFFECTS_TITLE), "", *picture(place.out, "ablations.png", EFFECTS_SHOW), *comparisons(place), "",
                   *table(("change", "change of the top-1 error"),
                          [row(change(name), interval.text()) for name, interval in found.items()])]
     if failed:
         lines += [text("results.failed start", change(FAILED_START), failed.text()), ""]
-    if race := picture(place.out, "relu.png"):
+    if race := picture(place.out, "relu.png", RACE_SHOWS):
         lines += [heading("Figure 1: ReLU, tanh and sigmoid"), "", *race]
     return lines
 

@@ -15,6 +15,10 @@ from results.pages import (PAGES, Text, fill, heading, joined, listed, named, pa
 from results.units import Place, Unit
 
 TITLE = term("What breaks AlexNet")
+# what the figures show
+FIRST_STEPS = "Loss over the first steps, by network, image size and number of classes"
+LIMITS = "Largest learning rate that fc7 survives over the number of classes, and what the formulas predict"
+STARTING = "Share of runs in which learning has not started yet, over the steps"
 MENDS = (   # with 200 classes
     "std 0.03 in conv3-5", "std 0.01 in conv3-5", "rate 0.002", "biases 0.1", "inverted dropout, biases 0.1")
 ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten classes, and with how many seeds
@@ -58,8 +62,8 @@ def report(place: Place) -> list[Text | str]:
     fill(out, "short", at_a_glance(place), TITLE)
     fill(out, "runs", page(place, out), TITLE)
     more = text("what breaks it.link", Text(*PAGES.values()))
-    return [heading(TITLE), "", *picture(place.out, "what-breaks-it/first-steps.png"),
-            *picture(place.out, "what-breaks-it/limits.png"), more, ""]
+    return [heading(TITLE), "", *picture(place.out, "what-breaks-it/first-steps.png", FIRST_STEPS),
+            *picture(place.out, "what-breaks-it/limits.png", LIMITS), more, ""]
 
 
 def draw(place: Place, out: Path) -> bool:
@@ -133,7 +137,7 @@ def starting_lines(place: Place, out: Path) -> list[Text | str]:
     lines = part("Does learning start?", text("what breaks it.starting"),
                  ("data", "px", "network", "difference", "starts", "share",
                   "at step: median (lowest to highest)", "fc7 above 0"), starting.start_rows(place))
-    lines += picture(out, "starting.png")
+    lines += picture(out, "starting.png", STARTING)
     lines += part("as-written, 200 classes, up to 10,000 steps", "", ("seed", "learning starts at step"),
                   starting.late_rows(place))
     return lines + part("What becomes of it", text("what breaks it.endings"),
@@ -142,7 +146,7 @@ def starting_lines(place: Place, out: Path) -> list[Text | str]:
 
 
 def first_lines(place: Place, out: Path) -> list[Text | str]:
-    lines = [text("what breaks it.older runs"), "", *picture(out, "first-steps.png")]
+    lines = [text("what breaks it.older runs"), "", *picture(out, "first-steps.png", FIRST_STEPS)]
     for size, classes in SETTINGS:
         rows = [row(variant, named(name), joined(seeds))
                 for variant in DIFFERENCES for name in DIFFERENCES[variant]

@@ -418,7 +418,8 @@ def test_the_page_says_which_rates_are_predicted_and_which_were_survived(place):
     assert what_breaks_it.in_short(place) == Text(
         "the largest learning rate that fc7 survives with 2, 10, 200 classes: no dropout 0.002, 0.002, 0.002",
         "fc7 能承受的最大学习率，2、10、200 类：没有丢弃法 0.002、0.002、0.002")
-    assert "![limits](what-breaks-it/limits.png)" in lines
+    shown = [getattr(line, "en", line) for line in lines]
+    assert f"![{what_breaks_it.LIMITS}](what-breaks-it/limits.png)" in shown
     assert (place.out / "what-breaks-it" / "limits.png").exists()
 
 
@@ -440,7 +441,8 @@ def test_a_change_is_kept_only_if_it_is_better(place):
             entered(place, unit, 0, error=error)
     assert list(modern.decisions(place).values()) == [True, False, True]
     assert modern.kept_before(place, 3) == modern.Today(batch_norm=True)
-    assert "![steps](modern/steps.png)" in modern.report(place)
+    report = [getattr(line, "en", line) for line in modern.report(place)]
+    assert f"![{modern.STEPS_SHOW}](modern/steps.png)" in report
     assert (place.out / "modern" / "steps.png").exists()
 
 

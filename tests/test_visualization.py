@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 from torch import nn
 
 import alexnet_visualization
-from alexnet import AlexNet, checkpoint, figures, interpret
+from alexnet import AlexNet, checkpoint, figure_words, figures, interpret
 from alexnet.captions import KINDS
 from alexnet.pack import packed
 from alexnet.sources import find_source
@@ -331,6 +333,36 @@ def test_the_same_inputs_give_the_same_bytes(place, capsys, monkeypatch, tmp_pat
     files = sorted(path.name for path in Path("one").glob("*.png"))
     assert len(files) >= 9
     assert all(Path("one", name).read_bytes() == Path("two", name).read_bytes() for name in files)
+
+
+def test_all_words_in_the_pictures_are_chinese_where_that_is_asked_for(place, capsys, monkeypatch, tmp_path):
+    """But names: of classes and files, layers, variants, ReLU, LRN and what has no other name in Chinese."""
+    monkeypatch.setattr(figure_words, "language", "en")   # and back to it after this test
+    drawn: list[str] = []
+    write = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *arguments, **more: (
+        drawn.extend(text.get_text() for text in figure.findobj(Text)), write(figure, *arguments, **more)))
+    what = [name for name in KINDS if name not in ("explore", "growing", "steps")]
+    for folder in (place / "run", place / "as-written.pt"):
+        status, _ = call(capsys, *what, "--model", folder, "--images", place / "star", "--pages", "1",
+                         "--runs", place / "run", "--out", tmp_path / "zh", "--language", "zh", *QUICK)
+        assert status == 0
+    call(capsys, "training", "--model", place / "run", "--runs", place / "run", place / "run" / ".." / "run",
+         "--out", tmp_path / "zh", "--language", "zh")
+    words = {word for text in drawn for word in re.findall(r"[A-Za-z]{3,}", text)}
+    names = {"AlexNet", "ReLU", "LRN", "Grad", "CAM", "top", "logit", "trained", "written", "set", "run", "disc",
+             "star", "mine", "conv", "relu", "norm", "mapnorm", "mathdefault"}   # the last of powers
+    assert words <= names, words - names
+    assert sum("\u4e00" <= letter <= "\u9fff" for text in drawn for letter in text) > 300
+
+
+def test_a_long_title_is_wrapped_between_words_or_chinese_letters(monkeypatch):
+    monkeypatch.setattr(figure_words, "language", "zh")
+    title = "conv1：全部 96 个卷积核，各按自己的最大权重，11 × 11 像素（as-trained，64 像素）" * 2
+    lines = figures.wrapped(title, 4).split("\n")
+    assert len(lines) > 2 and all(figures.wide(line) <= 50 for line in lines)
+    assert "".join(lines).replace(" ", "") == title.replace(" ", "")
+    assert sum("as-trained" in line for line in lines) == 2
 
 
 def test_a_second_call_adds_to_the_page_and_another_model_starts_anew(place, capsys, monkeypatch, tmp_path):
