@@ -31,7 +31,7 @@ from alexnet.files import printable, whole_file
 if TYPE_CHECKING:
     from alexnet.interpret import LayerHealth
 
-DPI = 100   # of a PNG file
+DPI = 200   # of a PNG file
 
 
 def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
@@ -454,7 +454,7 @@ def growing_kernels(kept: dict[int, np.ndarray], errors: dict[int, float], path:
     frames = []
     for epoch, kernels in kept.items():
         scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
-        figure = Figure(figsize=(8, 3.6), layout="constrained", dpi=DPI)
+        figure = Figure(figsize=(8, 3.6), layout="constrained", dpi=100)
         left, right = figure.subplots(1, 2, width_ratios=(2, 1))
         left.imshow(mosaic(0.5 + 0.5 * scaled.transpose(0, 2, 3, 1), 12), interpolation="nearest")
         left.set_axis_off()

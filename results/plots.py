@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.figures import DPI, save
+from alexnet.figures import save
 
 # Colours that colour-blind people can tell apart (Okabe and Ito). One side has one colour in all figures:
 # ours, `as-trained`, and what is as it is are blue; the other side, `as-written` and nn.Dropout are orange.
@@ -46,7 +46,7 @@ def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
     axes.set_xlabel("blue: ours is faster; orange: the other is faster")
     axes.grid(axis="x", alpha=0.3)
     axes.set_title(title, fontsize=11)
-    save(figure, path, 2 * DPI)
+    save(figure, path)
 
 
 def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> None:
@@ -77,7 +77,7 @@ def few_pictures(runs: list[dict[str, Any]], kinds: list[str], path: Path) -> No
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend()
-    save(figure, path, 2 * DPI)
+    save(figure, path)
 
 
 Effect = tuple[str, float, float, float]   # name, value, the ends of its interval
@@ -114,7 +114,7 @@ def effects(groups: dict[str, list[Effect]], path: Path, title: str, axis: str,
     axes.set_xlabel(axis)
     axes.grid(axis="x", alpha=0.3)
     figure.suptitle(title, fontsize=11)
-    save(figure, path, 2 * DPI)
+    save(figure, path)
 
 
 Line = list[tuple[float, float]]
@@ -165,7 +165,7 @@ def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: 
     order = [*names, level[1]]
     figure.legend([drawn[name] for name in order], order, loc="outside lower center",
                   ncols=2 if max(map(len, order)) > 24 else 3, fontsize=9)
-    save(figure, path, 2 * DPI)
+    save(figure, path)
 
 
 def learning_curves(sides: dict[str, list[list[float]]], path: Path, title: str, last: int) -> None:
@@ -187,7 +187,7 @@ def learning_curves(sides: dict[str, list[list[float]]], path: Path, title: str,
     figure.legend(*whole.get_legend_handles_labels(), loc="outside lower center", ncols=len(sides),
                   fontsize=10, title="line: mean of the seeds; band: lowest to highest", title_fontsize=9)
     figure.suptitle(title, fontsize=11)
-    save(figure, path, 2 * DPI)
+    save(figure, path)
 
 
 def changes(steps: list[tuple[str, float, bool]], finals: dict[str, dict[int, list[float]]], path: Path,
@@ -213,7 +213,7 @@ def changes(steps: list[tuple[str, float, bool]], finals: dict[str, dict[int, li
     left.set_title(title, fontsize=10)
     for axes in right:
         recipes_by_length(axes, finals)
-    save(figure, path, 2 * DPI)
+    save(figure, path)
 
 
 def recipes_by_length(axes: Axes, finals: dict[str, dict[int, list[float]]]) -> None:
