@@ -25,7 +25,7 @@ from alexnet.predict import probabilities
 from alexnet.recipe import Plan
 from alexnet.settings import Settings
 from alexnet.training import Run, evaluate
-from results.units import CPU, Place, Unit
+from results.units import Place, Unit
 
 SIZE, EPOCHS, RATE_EPOCHS = 64, 12, 6
 BASE = Settings(data="imagenette", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=EPOCHS,
@@ -134,7 +134,7 @@ def trained(unit: Unit, place: Place, case: Case, settings: Settings,
     ceased to be a number."""
     settings = replace(settings, seed=unit.seed, epochs=place.few(settings.epochs), **case.settings)
     pack = place.pack(unit.data, settings.image_size, settings.val_fraction)
-    run = kind(case, place.work(unit), settings, pack, CPU)
+    run = kind(case, place.work(unit), settings, pack, place.device)
     run.restore()
     try:
         for _ in run.train():
@@ -195,7 +195,8 @@ def all_probabilities(model: AlexNet, pack: Pack, at_once: int = 128) -> np.ndar
     """(N, classes) of the validation part, one crop."""
     images = pack.images["val"]
     return np.concatenate([
-        probabilities(model, augment.as_batch(images[first:first + at_once]), 1, torch.float32).numpy()
+        probabilities(model, augment.as_batch(images[first:first + at_once]).to(model.mean.device), 1,
+                      torch.float32).cpu().numpy()
         for first in range(0, len(images), at_once)])
 
 

@@ -43,7 +43,7 @@ from alexnet.training import masks
 from results import units as running
 from results.ablations import BASE
 from results.pages import fill, joined, term, percent, row, table, text
-from results.units import CPU, TOY_STEPS, Place, Unit, pieces
+from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
 
 TITLE, WAYS = term("Classes of unequal size"), ("plain", "weights", "sampling")
@@ -69,11 +69,12 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
     labels = torch.from_numpy(pack.labels["train"])
     sizes = torch.bincount(labels, minlength=len(pack.classes))
     factors = len(labels) / (len(sizes) * sizes) if unit.case == "weights" else torch.ones(len(sizes))
+    factors = factors.to(place.device)
     torch.manual_seed(unit.seed)
     model, recipe = AlexNet(len(pack.classes), SIZE), RECIPES["as-trained"]
-    dtype = choose_precision("auto", CPU)
+    dtype = choose_precision("auto", place.device)
     model.mean.copy_(pack.mean_crop(SIZE))
-    compute_ready(model, CPU, World())
+    compute_ready(model, place.device, World())
     optimizer = make_optimizer(model, recipe)
     settings = replace(BASE, image_size=SIZE, batch_size=BATCH, seed=unit.seed,
                        balance=unit.case == "sampling")
@@ -86,7 +87,7 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
         for batch in batches:
             if place.toy and batch.index == TOY_STEPS:
                 break
-            with masks(model, unit.seed, epoch, batch.index), precision(CPU, dtype):
+            with masks(model, unit.seed, epoch, batch.index), precision(place.device, dtype):
                 logits = model(batch.images)
             losses = F.cross_entropy(logits.float(), batch.labels, reduction="none") * factors[batch.labels]
             losses.mean().backward()
@@ -109,8 +110,8 @@ def errors_by_class(model: AlexNet, pack: Pack) -> list[float]:
     """Top-1 error on the validation images of each class, one crop, in float32."""
     labels, wrong = torch.from_numpy(pack.labels["val"]), []
     for first in range(0, len(labels), BATCH):
-        squares = as_batch(pack.images["val"][first:first + BATCH])
-        answers = probabilities(model, squares, 1, torch.float32).argmax(1)
+        squares = as_batch(pack.images["val"][first:first + BATCH]).to(model.mean.device)
+        answers = probabilities(model, squares, 1, torch.float32).argmax(1).cpu()
         wrong.append(answers != labels[first:first + BATCH])
     missed = torch.cat(wrong)
     return [missed[labels == label].double().mean().item() for label in range(len(pack.classes))]

@@ -31,7 +31,7 @@ from results import plots
 from results.ablations import BASE, Case, curve_of, trained
 from results.pages import Text, fill, percent, picture, row, say, table
 from results.peers import NORMALIZE, Tally, examples_sgd, imagefolder, step
-from results.units import CPU, TOY_STEPS, Place, Unit, pieces
+from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import Interval, t_interval
 
 TITLE, EPOCHS = Text("The base result", "基准结果"), 60
@@ -61,10 +61,10 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
     training = imagefolder(folder / "train", size, 128, workers=0)
     validation = imagefolder(folder / "val", size, 128, workers=0, train=False)
     torch.manual_seed(unit.seed)
-    dtype = choose_precision(unit.config["precision"], CPU)
+    dtype = choose_precision(unit.config["precision"], place.device)
     network, sgd = (ours(place.pack("imagenette", size), size) if swapped else
                     theirs(len(training.dataset.classes)))
-    network.to(memory_format=torch.channels_last)
+    network.to(place.device, memory_format=torch.channels_last)
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
         epoch, tally = len(rows), Tally()
@@ -74,10 +74,10 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
             sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
         torch.manual_seed(generator("cpu", unit.seed, epoch).initial_seed())   # crops, order, dropout
         network.train()
-        for images, labels in batches(training, place.toy, swapped):
+        for images, labels in batches(training, place, swapped):
             tally.add(*step(network, sgd, images, labels, dtype), labels)
         return {"epoch": epoch + 1, "train_loss": tally.mean_loss,
-                **errors(network, batches(validation, place.toy, swapped), dtype)}
+                **errors(network, batches(validation, place, swapped), dtype)}
 
     curve = pieces(unit, place, epochs, {"network": network, "sgd": sgd}, an_epoch)
     return {"result": {"precision": str(dtype), "top1_error_1": curve[-1]["val_top1_error"],
@@ -97,11 +97,12 @@ def ours(pack: Pack, size: int) -> tuple[nn.Module, torch.optim.SGD]:
     return network, make_optimizer(network, RECIPES["as-trained"])
 
 
-def batches(loader: DataLoader, toy: bool, grey_levels: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(loader: DataLoader, place: Place, grey_levels: bool) -> Iterator[tuple[Tensor, Tensor]]:
     """Images in the memory format that convolutions like, normalised or in grey levels 0..255; and labels."""
-    for images, labels in islice(loader, TOY_STEPS if toy else None):
+    for images, labels in islice(loader, TOY_STEPS if place.toy else None):
         images = 255 * (images * STD + MEAN) if grey_levels else images
-        yield images.contiguous(memory_format=torch.channels_last), labels
+        images = images.contiguous(memory_format=torch.channels_last)
+        yield images.to(place.device), labels.to(place.device)
 
 
 @torch.inference_mode()
@@ -111,7 +112,7 @@ def errors(network: nn.Module, images_and_labels: Iterator[tuple[Tensor, Tensor]
     network.eval()
     wrong, seen = torch.zeros(2), 0
     for images, labels in images_and_labels:
-        with precision(CPU, dtype):
+        with precision(images.device, dtype):
             hits = network(images).topk(5).indices == labels[:, None]
         wrong += torch.tensor([(~hits[:, :1].any(1)).sum().item(), (~hits.any(1)).sum().item()])
         seen += len(labels)

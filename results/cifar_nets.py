@@ -75,10 +75,11 @@ def raced(unit: Unit, place: Place, activation: str, rate: float, first: int,
     """Trains a net on every fifth image from `first` on; one row per fifth of an epoch."""
     pack = part_of(place.pack("cifar10", 28), IMAGES, first)
     images = (as_batch(pack.images["train"]) - torch.from_numpy(pack.mean).permute(2, 0, 1)) / 64
-    labels = torch.from_numpy(pack.labels["train"])
+    images, labels = images.to(place.device), torch.from_numpy(pack.labels["train"]).to(place.device)
     torch.manual_seed(unit.seed)
     net = four_layer_net(activation)
     initialise(net, None)
+    net.to(place.device)
     optimizer = torch.optim.SGD(net.parameters(), rate, momentum=MOMENTUM)
     batches = math.ceil(len(labels) / BATCH)
     parts = 5
@@ -125,11 +126,12 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
     torch.manual_seed(unit.seed)
     net = four_layer_net(lrn=unit.case.startswith("with LRN"), side=28)
     initialise(net, (1e-4, 0.01, 0.01, 0.01))
+    net.to(place.device)
     optimizer = torch.optim.SGD(
         [{"params": [p for name, p in net.named_parameters() if name.endswith("weight")], "factor": 1.0},
          {"params": [p for name, p in net.named_parameters() if name.endswith("bias")], "factor": 2.0,
           "weight_decay": 0.0}], 0.001, momentum=MOMENTUM, weight_decay=unit.config["weight_decay"])
-    mean = pack.mean_crop(28)
+    mean = pack.mean_crop(28).to(place.device)
     settings = replace(BASE, image_size=28, batch_size=BATCH, seed=unit.seed, color_noise=0.0)
     total = place.few(unit.config["epochs"])
 
@@ -154,8 +156,9 @@ def test_error(net: nn.Module, pack: Pack, mean: Tensor) -> float:
     net.eval()
     wrong = 0
     for first in range(0, len(pack.labels["val"]), 500):
-        images = as_batch(pack.images["val"][first:first + 500])[:, :, 2:30, 2:30] - mean
-        wrong += int((net(images).argmax(1) != torch.from_numpy(pack.labels["val"][first:first + 500])).sum())
+        images = as_batch(pack.images["val"][first:first + 500])[:, :, 2:30, 2:30].to(mean.device) - mean
+        labels = torch.from_numpy(pack.labels["val"][first:first + 500])
+        wrong += int((net(images).argmax(1).cpu() != labels).sum())
     return wrong / len(pack.labels["val"])
 
 

@@ -26,7 +26,7 @@ from alexnet.recipe import RECIPES, Recipe, make_optimizer, set_rates
 from alexnet.training import masks, train_step
 from results.ablations import BASE
 from results.pages import Text, joined, term, named, row, say, text
-from results.units import CPU, TOY_STEPS, Place, Unit, pieces
+from results.units import TOY_STEPS, Place, Unit, pieces
 
 BATCH, RATE = 128, 0.01
 Line = list[tuple[float, float]]   # of a figure
@@ -113,14 +113,14 @@ class Steps:
     """A network on its way, one batch after the other, without end."""
 
     def __init__(self, pack: Pack, size: int, variant: str, difference: Difference, seed: int, rate: float,
-                 dtype: torch.dtype, batch: int = BATCH,
+                 dtype: torch.dtype, device: torch.device, batch: int = BATCH,
                  kind: type[TrainingBatches] = TrainingBatches) -> None:
         self.pack, self.seed, self.dtype, self.kind = pack, seed, dtype, kind
         self.rate, self.warmup = rate, difference.warmup
         torch.manual_seed(seed)
         self.model = AlexNet(len(pack.classes), size, variant, **difference.design)
         self.model.mean.copy_(pack.mean_crop(size))
-        compute_ready(self.model, CPU, World())
+        compute_ready(self.model, device, World())
         self.recipe: Recipe = replace(RECIPES[variant], **difference.recipe)
         self.optimizer = make_optimizer(self.model, self.recipe)
         self.settings = replace(BASE, variant=variant, image_size=size, batch_size=batch, seed=seed,
@@ -181,7 +181,8 @@ def steps_of(unit: Unit, place: Place, rate: float | None = None) -> Steps:
     pack = some_classes(pack, range(min(config["classes"], len(pack.classes))))
     kind = EvenBatches if config.get("even") else TrainingBatches
     return Steps(pack, config["image_size"], config["variant"], difference, unit.seed,
-                 rate or difference.rate, choose_precision(config["precision"], CPU), config["batch"], kind)
+                 rate or difference.rate, choose_precision(config["precision"], place.device), place.device,
+                 config["batch"], kind)
 
 
 def some_classes(pack: Pack, classes: Sequence[int]) -> Pack:

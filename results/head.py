@@ -157,7 +157,8 @@ def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
     parameters = list(run.model.parameters())
     factors = {id(parameter): group["factor"] for group in run.optimizer.param_groups
                for parameter in group["params"]}
-    scale = torch.cat([torch.full((one.numel(),), factors[id(one)] ** 0.5) for one in parameters])
+    scale = torch.cat([torch.full((one.numel(),), factors[id(one)] ** 0.5, device=one.device)
+                       for one in parameters])
     kept = [parameter.detach().clone() for parameter in parameters]
     if step is not None:
         with torch.no_grad():

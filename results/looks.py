@@ -204,6 +204,7 @@ def halving(model: AlexNet, pack: Pack, seed: int) -> dict[str, Any]:
     inside = middle(pack.side, model.image_size)
     flat = interpret.layer_values(model, pack.images["val"][::stride, inside, inside], "flatten")
     labels = torch.from_numpy(pack.labels["val"][::stride].astype(np.int64))
+    flat, labels = flat.to(model.mean.device), labels.to(model.mean.device)
     return against_masks(AfterFlatten(model), flat, labels, MASKS, seed)
 
 

@@ -27,7 +27,7 @@ from results import plots
 from results.ablations import BASE, EPOCHS, HELD_OUT, SIZE
 from results.pages import Text, fill, joined, percent, picture, row, say, table, texts
 from results.peers import Tally, step
-from results.units import CPU, RESULTS, Place, Unit, pieces
+from results.units import RESULTS, Place, Unit, pieces
 from results.verdicts import t_interval
 
 TITLE = Text("What 14 years were worth", "十四年的进步值多少")
@@ -123,8 +123,8 @@ def learned(unit: Unit, place: Place, recipe: Today, pack: Pack) -> tuple[nn.Mod
     """The network to be measured, after the last epoch, and the curve."""
     torch.manual_seed(unit.seed)
     model = network(recipe, pack)
-    compute_ready(model, CPU, World())
-    dtype = choose_precision("auto", CPU)
+    compute_ready(model, place.device, World())
+    dtype = choose_precision("auto", place.device)
     optimizer = optimizer_of(recipe, model)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer}
     if recipe.ema:

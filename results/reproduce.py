@@ -5,6 +5,9 @@
     python -m results.reproduce run all --imagenette DIR --cifar10 DIR --tiny DIR
     python -m results.reproduce table                              the pages and plots, from the JSON files
 
+With --device cuda, units run on a GPU; their files and pages lie in results/gpu/, for numbers of different
+devices are never compared.
+
 A unit is one training run; it leaves a small JSON file in results/experiments/, is skipped where that exists,
 and goes on where it was stopped (Ctrl-C, or --minutes). Start `run all` in two terminals, each with
 OMP_NUM_THREADS=1, and they share the list. The claims and their rules stand in claims.py.
@@ -18,10 +21,13 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from typing import Any, Iterable
 
+import torch
+
 from alexnet.cli import typed_path
-from alexnet.device import keep_memory
+from alexnet.device import choose_device, keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
 from results import (ablations, base_result, cifar_nets, counting, longer, looks, modern, plots, power,
@@ -328,13 +334,15 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", metavar="DIR", type=typed_path,
                             help=f"{what}: a folder with train/ and val/ or test/")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="start no new unit after so many")
-    parser.add_argument("--out", metavar="DIR", type=typed_path, default=running.RESULTS,
-                        help="default results/")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default), cuda, cuda:1")
+    parser.add_argument("--out", metavar="DIR", type=typed_path,
+                        help="default results/, on a GPU results/gpu/")
     parser.add_argument("--toy", action="store_true",
                         help="everything as small as can be, to see that it works; "
                         "with an --out of its own")
     options = parser.parse_args(arguments)
-    out = options.out.resolve()
+    on_gpu = options.device != "cpu"
+    out = (options.out or (running.RESULTS / "gpu" if on_gpu else running.RESULTS)).resolve()
     if options.toy and out == running.RESULTS:
         parser.error("--toy needs --out DIR: its numbers mean nothing")
     if options.command == "run" and not options.names:
@@ -343,6 +351,9 @@ def main(arguments: list[str] | None = None) -> None:
                if (where := getattr(options, name))}
     place = Place(out, folders, options.toy)
     try:
+        if on_gpu and options.command == "run":
+            place = replace(place, device=choose_device(options.device))
+            torch.backends.cudnn.allow_tf32 = False   # fp32 is fp32
         if options.command == "list":
             show_list(chosen(options.names or ["all"]), place)
         elif options.command == "table":

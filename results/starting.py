@@ -100,7 +100,7 @@ def starting(unit: Unit, place: Place) -> dict[str, Any]:
     config = unit.config
     pack, difference = pack_of(unit, place), ALL[config["variant"]][config["difference"]]
     run = Steps(pack, config["image_size"], config["variant"], difference, unit.seed, RATE, torch.float32,
-                config["batch"], WholeBatches)
+                place.device, config["batch"], WholeBatches)
     chance_loss = math.log(len(pack.classes))
     rows = run.follow(unit, place, lambda rows: over(rows, chance_loss))
     every = losses_of(rows)
@@ -144,9 +144,9 @@ def fc7_firing(model: AlexNet, pack: Pack, at_once: int = 128) -> float:
     model.eval()
     inside = middle(pack.side, model.image_size)
     images = pack.images["val"][:, inside, inside]
-    fired = torch.zeros(model.design.hidden, dtype=torch.bool)
+    fired = torch.zeros(model.design.hidden, dtype=torch.bool, device=model.mean.device)
     for first in range(0, len(images), at_once):
-        batch = as_batch(images[first:first + at_once])
+        batch = as_batch(images[first:first + at_once]).to(model.mean.device)
         fired |= (model.activations(batch, ["fc7"])["fc7"] > 0).any(0)
     return fired.float().mean().item()
 

@@ -35,7 +35,7 @@ from alexnet.training import Stopped
 RESULTS = Path(__file__).resolve().parent
 DATA = {"imagenette": "photographs", "cifar10": "32 px", "tiny": "Tiny-ImageNet, 200 classes"}   # sets
 TOY_IMAGES, TOY_STEPS = 256, 3   # of a unit that is only tried
-CPU = torch.device("cpu")        # where all units run
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Place:
     out: Path = RESULTS                                   # experiments/ and the tables
     folders: dict[str, Path] = field(default_factory=dict)  # of the data sets
     toy: bool = False                                     # everything as small as can be
+    device: torch.device = CPU                            # where units run
     stop: threading.Event = field(default_factory=threading.Event)
 
     def file(self, unit: Unit) -> Path:
@@ -76,10 +77,10 @@ class Place:
         return read_json(self.file(unit)) if self.file(unit).exists() else None
 
     def found_all(self, units: Iterable[Unit]) -> list[dict[str, Any]]:
-        """What those that were run found out. UserError where one was computed in bf16 and another was not:
-        such numbers are not compared."""
+        """What those that were run found out. UserError where one was computed in bf16 and another was not,
+        or one on a GPU and another on a CPU: such numbers are not compared."""
         contents = [(self.file(unit), content) for unit in units if (content := self.found(unit))]
-        kinds = {kind: path for path, content in contents if (kind := precision_of(content))}
+        kinds = {kind: path for path, content in contents if (kind := computed_in(content))}
         if len(kinds) > 1:
             (one, path), (other, other_path) = list(kinds.items())[:2]
             raise UserError(f"{path} was computed in {one}, {other_path}, which it is compared with, in "
@@ -103,10 +104,13 @@ class Place:
         return min(count, toy) if self.toy else count
 
 
-def precision_of(content: dict[str, Any]) -> str | None:
-    """In which precision a unit was computed; None in the oldest files of those that do not say it."""
+def computed_in(content: dict[str, Any]) -> str | None:
+    """In which precision a unit was computed, and where if not on a CPU; None in the oldest files of those
+    that do not say it."""
     rows = content["curve"] or [{}]
-    return content["result"].get("precision") or rows[-1].get("precision") or content.get("precision")
+    kind = content["result"].get("precision") or rows[-1].get("precision") or content.get("precision")
+    device = content.get("device", "cpu")
+    return kind if device == "cpu" else f"{kind} on {device}"
 
 
 def part_of(pack: Pack, images: int, first: int = 0) -> Pack:
@@ -137,9 +141,10 @@ def run(unit: Unit, place: Place) -> bool:
         kind = unit.config.get("precision")
         write_text(place.file(unit), readable({
             "experiment": unit.experiment, "case": unit.case, "seed": unit.seed, "data": unit.data,
-            **({"precision": str(choose_precision(kind, CPU))} if kind else {}), "config": unit.config,
+            **({"precision": str(choose_precision(kind, place.device))} if kind else {}),
+            **({} if place.device == CPU else {"device": place.device.type}), "config": unit.config,
             "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
-            "date": date.today().isoformat(), "toy": place.toy, "machine": machine()}))
+            "date": date.today().isoformat(), "toy": place.toy, "machine": machine(place.device)}))
         shutil.rmtree(place.work(unit), ignore_errors=True)
         return True
 
@@ -151,10 +156,11 @@ def readable(content: dict[str, Any]) -> str:
                   text) + "\n"
 
 
-def machine() -> dict[str, Any]:
-    """Its shape and the versions; no names."""
+def machine(device: torch.device = CPU) -> dict[str, Any]:
+    """Its shape and the versions; of names only that of the GPU, if units run there."""
     capable = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "unknown")()
-    return {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "instructions": capable,
+    card = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return {**card, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "instructions": capable,
             "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
 
 

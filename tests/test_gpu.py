@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from alexnet import AlexNet, load, norms
+from alexnet.demo import CLASSES
 from alexnet.device import World, compute_ready
 from alexnet.pack import packed
 from alexnet.sources import find_source
@@ -17,6 +18,8 @@ from alexnet.recipe import RECIPES, make_optimizer, set_rates
 from alexnet.settings import Settings
 from alexnet.training import Run, evaluate
 from conftest import make_folder
+from results import (ablations, balance, base_result, cifar_nets, growth, longer, looks, modern, starting,
+                     units)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GPU = torch.device("cuda", 0)
@@ -119,3 +122,18 @@ def test_the_fused_step_is_the_papers_rule_across_changes_of_the_rate():
             optimizer.step()
     for (name, own), other in zip(networks[0].named_parameters(), networks[1].parameters()):
         assert apart(own.detach(), other.detach()) < 1e-5, name
+
+
+def test_experiments_run_on_a_gpu_and_say_so(tmp_path):
+    """A unit of each kind, as small as can be."""
+    folder = make_folder(tmp_path / "set", {f"{part}/{name}": 12 for part in ("train", "val")
+                                            for name in CLASSES})
+    place = units.Place(tmp_path / "out", {name: folder for name in units.DATA}, toy=True, device=GPU)
+    tried = [ablations.case_unit("base", 0), starting.units()[0], starting.end_unit("as-trained", "as it is", 0),
+             longer.units()[0], looks.units()[0], modern.finals(modern.OLD)[0],
+             base_result.side(base_result.THEIRS)[0], base_result.side(base_result.SWAPPED)[0],
+             cifar_nets.norm_units("with LRN")[0], balance.units()[0], growth.units(0)[0]]
+    for unit in tried:
+        assert units.run(unit, place), unit.name
+        content = place.found(unit)
+        assert content["device"] == "cuda" and content["machine"]["gpu"], unit.name

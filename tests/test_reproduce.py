@@ -115,6 +115,14 @@ def test_runs_in_two_precisions_are_not_compared(place):
         differences(place, "no colour noise", val_error)
 
 
+def test_runs_on_two_devices_are_not_compared(place):
+    for unit, device in ((ablations.case_unit("base", 0), "cpu"), (ablations.case_unit("no LRN", 0), "cuda")):
+        entered(place, unit, 0.3)
+        write_json(place.file(unit), {**place.found(unit), "device": device})
+    with pytest.raises(UserError, match="on cuda"):
+        differences(place, "no LRN", val_error)
+
+
 def test_a_claim_with_a_run_missing_is_not_run_yet(place):
     for seed in range(5):
         entered(place, ablations.case_unit("base", seed), 0.2)
@@ -486,7 +494,7 @@ def test_the_base_result_compares_seeds_that_both_sides_have(place):
 def drawn(monkeypatch):
     """What plots.py saves: {file: figure}."""
     figures = {}
-    monkeypatch.setattr(plots, "save", lambda figure, path, dpi: figures.update({path.name: figure}))
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.update({path.name: figure}))
     return figures
 
 
