@@ -337,7 +337,7 @@ def _(place: Place) -> Finding:
                         points(differences(place, "no dropout", val_error))),
                    with_error(combine({term("gap"): verdict(gaps),
                                        text("C17.epochs"): verdict([math.log(ratio) for ratio in times])}),
-                              errors, "it"))
+                              errors, "dropout"))
 
 
 def with_error(one: Text, errors: Sequence[float], left_out: str) -> Text:

@@ -87,3 +87,25 @@ def test_a_quotation_of_what_is_not_there_is_an_error(monkeypatch):
             quote.quoted("alexnet/model.py", name)
     with pytest.raises(ValueError, match="begins with"):
         quote.quoted("alexnet/model.py", "AlexNet.forward", "x = ", "nowhere")
+
+
+def test_what_the_lesson_says_of_ten_seeds_is_what_was_measured(build):
+    """seeds.json: the broken network stays at ln 10 in all of them, the other learns."""
+    content = json.loads((FOLDER / "seeds.json").read_text("utf-8"))
+    trained, broken = content["losses"].values()
+    assert len(trained) == len(broken) == 10
+    assert all(abs(mean - 2.3026) < 0.002 for means in broken for mean in means)
+    for language in ("en", "zh"):
+        text = "".join(cell.source for cell in build.cells() if cell.language == language)
+        for losses in (trained, broken):
+            last = [means[-1] for means in losses]
+            assert f"{min(last):.3f}" in text and f"{max(last):.3f}" in text
+
+
+def test_the_ten_seeds_train_the_lessons_own_network(build):
+    """The functions that seeds.py takes from the cells: two steps of each network."""
+    import seeds
+    train = seeds.lesson_until_training()["train"]
+    for change in seeds.NETWORKS.values():
+        assert len(train(seeds.AlexNet(10, 64, **change), 2, seed=1)) == 2
+    assert seeds.means_of([1.0] * 50 + [3.0] * 50) == [1.0, 3.0]
