@@ -5,6 +5,7 @@
     python alexnet_inference.py val --truth              folders named like the classes: errors, too
     find . -name '*.jpg' | python alexnet_inference.py - --output out.jsonl --resume
     python alexnet_inference.py photos --features fc7 --output features.npz
+    python alexnet_inference.py val --truth --model A --model B    two networks, their probabilities averaged
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("paths", nargs="*", metavar="PATH", help="files, folders (searched through), or - for a list on "
         "standard input (default: the samples in data/)")
-    add("--model", metavar="CHECKPOINT", help="a checkpoint, a run's folder, any file of "
-        "python -m alexnet.weights, or pretrained (default: the newest run's best.pt)")
+    add("--model", metavar="CHECKPOINT", action="append", help="a checkpoint, a run's folder, any file of "
+        "python -m alexnet.weights, or pretrained (default: the newest run's best.pt); given several times, "
+        "the networks' probabilities are averaged")
 
     add = parser.add_argument_group("answers").add_argument
     add("--output", metavar="FILE", help=".csv, .json or .jsonl (.npz with --features); - writes JSON lines "
@@ -76,6 +78,8 @@ def check(options: argparse.Namespace) -> None:
             raise UserError("--features needs --output FILE.npz")
         if options.truth or options.panel or options.resume or options.views == 10:
             raise UserError("--features goes without --truth, --panel, --resume and --views 10")
+        if len(options.model or []) > 1:
+            raise UserError("--features takes one --model: only probabilities are averaged")
     elif output not in (None, "-") and form not in (".csv", ".json", ".jsonl"):
         raise UserError(f"--output {output}: the name must end in .csv, .json or .jsonl, or be -")
     if options.resume and form != ".jsonl":
@@ -89,7 +93,12 @@ def check(options: argparse.Namespace) -> None:
     for path in options.paths:
         if path != "-" and not os.path.lexists(path):
             raise UserError(f"there is no file or folder {path}")
-    find(options.model)
+    find_all(options.model)
+
+
+def find_all(given: list[str] | None) -> list[Path]:
+    """The named checkpoints or runs' folders, else the newest run's best.pt."""
+    return [find(one) for one in given or [None]]
 
 
 if __name__ == "__main__":   # mistakes in the options are answered at once: importing torch takes seconds
@@ -105,7 +114,7 @@ from alexnet.checkpoint import digest
 from alexnet.pack import FORMAT
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
-from alexnet.predict import (SAMPLES, Prediction, class_above, classify, features, find_pictures,
+from alexnet.predict import (SAMPLES, Average, Prediction, class_above, classify, features, find_pictures,
                              readable_names)
 from alexnet.folders import kinds
 from alexnet.weights import load
@@ -147,10 +156,11 @@ def standard_input() -> list[str]:
 
 # ------------------------------------------------------------------- --resume
 
-def what_decides(model: AlexNet, dtype: torch.dtype, views: int, top: int,
+def what_decides(models: list[AlexNet], dtype: torch.dtype, views: int, top: int,
                  language: str | None) -> dict[str, Any]:
     """All that an answer depends on beside the picture; the first line that a process writes holds it."""
-    return {"model": digest(model), "views": views, "top": min(top, model.num_classes), "names": language,
+    return {"model": " ".join(map(digest, models)), "views": views, "top": min(top, models[0].num_classes),
+            "names": language,
             "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
 
 
@@ -221,15 +231,16 @@ def main(arguments: list[str] | None = None) -> None:
         output, form = options.output, suffix(options.output)
         if form == ".jsonl" and not stack.enter_context(alone(output)):   # only this form grows
             raise UserError(f"another process is writing {output}: let it finish, or name another file")
-        path, device = find(options.model), choose_device(options.device)
-        model = load(path)
+        paths, device = find_all(options.model), choose_device(options.device)
+        models = list(map(load, paths))
+        model = models[0] if len(models) == 1 else Average(models)
         names = names_of(model.classes, options.names)
         titles = {name: names.get(name, name) for name in model.classes}
         pictures = list_pictures(options.paths)
         model.to(device, memory_format=torch.channels_last)
         dtype = choose_precision(options.precision, device)
         if not options.model:
-            say(f"model: {path}")
+            say(f"model: {paths[0]}")
         if options.features:
             shape = shape_of(model, options.features)
             rows = features(model, pictures, options.features, options.batch_size, options.workers, dtype)
@@ -237,7 +248,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         first, failed = {}, 0
         if form == ".jsonl":
-            first = {"made_with": what_decides(model, dtype, options.views, options.top, options.names)}
+            first = {"made_with": what_decides(models, dtype, options.views, options.top, options.names)}
         if options.resume:
             pictures, failed = left_to_do(pictures, output, first["made_with"])
             if not pictures:
@@ -271,7 +282,7 @@ def main(arguments: list[str] | None = None) -> None:
         if panel:
             panel.finish()
         if truth:
-            beside = path if output in (None, "-") else Path(output)
+            beside = paths[0] if output in (None, "-") else Path(output)
             truth.report(beside if beside.is_dir() else beside.parent, titles)
         sys.exit(1 if failed + len(pictures) - chosen.total() else 0)
 

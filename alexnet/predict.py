@@ -24,7 +24,7 @@ from typing import IO, Any, Collection, Iterable, Iterator, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from alexnet import augment
 from alexnet.device import choose_precision, precision
@@ -160,7 +160,36 @@ def reason(error: Exception) -> str:
 
 # ------------------------------------------------------------------- to answers
 
-def classify(model: AlexNet, pictures: Picture | Iterable[Picture], top: int = 5, views: int = 1,
+class Average(nn.Module):
+    """Several networks that answer together, by the mean of their probabilities (section 6, table 2: five
+    networks, and seven). UserError if their classes or the sizes of their images differ."""
+
+    def __init__(self, models: list[AlexNet]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+        first = models[0]
+        self.classes, self.num_classes, self.image_size = first.classes, first.num_classes, first.image_size
+        for other in models[1:]:
+            if other.classes != first.classes:
+                raise UserError("networks answer together only if they have the same classes in the same "
+                                f"order: {', '.join(first.classes[:3])} ..., and "
+                                f"{', '.join(other.classes[:3])} ...")
+            if other.image_size != first.image_size:
+                raise UserError("networks answer together only if their images have the same size: "
+                                f"{first.image_size} px, and {other.image_size} px")
+        self.eval()
+
+    @property
+    def mean(self) -> Tensor:
+        """The first network's, for its device: each network subtracts its own."""
+        return self.models[0].mean
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits whose softmax is the mean of the networks' probabilities."""
+        return torch.stack([model(images).float().softmax(1) for model in self.models]).mean(0).log()
+
+
+def classify(model: AlexNet | Average, pictures: Picture | Iterable[Picture], top: int = 5, views: int = 1,
              batch_size: int = 128, threads: int | None = None,
              dtype: torch.dtype | None = None) -> Iterator[Prediction]:
     """The `top` most probable classes of each picture, in order. A picture alone, too, gives an iterator.
@@ -196,7 +225,7 @@ def features(model: AlexNet, pictures: Picture | Iterable[Picture], layer: str, 
         yield from in_their_order(batch, found)
 
 
-def probabilities(model: AlexNet, squares: Tensor, views: int, dtype: torch.dtype) -> Tensor:
+def probabilities(model: AlexNet | Average, squares: Tensor, views: int, dtype: torch.dtype) -> Tensor:
     """(N, classes): softmax of the central crop, or averaged over the paper's ten (section 4.1).
 
     squares: (N, 3, side, side) uint8 on the model's device.

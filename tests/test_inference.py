@@ -28,7 +28,7 @@ from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError, read_csv
-from alexnet.predict import (CLASS_NAMES, class_above, classify, features, find_pictures, open_picture,
+from alexnet.predict import (CLASS_NAMES, Average, class_above, classify, features, find_pictures, open_picture,
                              readable_names)
 from alexnet.training import evaluate
 from conftest import ROOT, make_folder, save_picture
@@ -61,6 +61,19 @@ def call(capsys, *arguments) -> tuple[int, str, str]:
     return end.value.code, captured.out, captured.err
 
 
+def second_model(path: Path, **changes) -> Path:
+    """Another network for the same classes, or for others."""
+    torch.manual_seed(1)
+    classes = changes.pop("classes", CLASSES)
+    model = AlexNet(len(classes), **{"image_size": 36, "hidden": 16, **changes})
+    model.classes = list(classes)
+    with torch.no_grad():
+        model.mean.fill_(100)   # each network subtracts its own
+        model.fc8.weight.mul_(300)
+    checkpoint.save(path, model, {})
+    return path
+
+
 # ------------------------------------------------------------------- the answers
 
 def test_an_answer_is_the_softmax_of_the_central_crop(model_file, folder):
@@ -76,6 +89,36 @@ def test_an_answer_is_the_softmax_of_the_central_crop(model_file, folder):
         assert answer.name == CLASSES[answer.index]
     found = [answer.probability for answer in prediction.top]
     assert found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_several_networks_answer_by_the_mean_of_their_probabilities(model_file, folder, tmp_path, capsys,
+                                                                    views):
+    """As from Python, so from the command line."""
+    files = [model_file, second_model(tmp_path / "second.pt")]
+    pictures = sorted(folder.rglob("*.png"))[:4]
+    models = list(map(load, files))
+    each = [list(classify(model, pictures, 6, views, dtype=torch.float32)) for model in models]
+    together = list(classify(Average(models), pictures, 6, views, dtype=torch.float32))
+    for one, other, both in zip(*each, together):
+        first, second, mean = ({answer.name: answer.probability for answer in found.top}
+                               for found in (one, other, both))
+        assert mean == pytest.approx({name: (first[name] + second[name]) / 2 for name in CLASSES}, abs=1e-5)
+    status, out, _ = call(capsys, *pictures, "--model", files[0], "--model", files[1], "--output", "-",
+                          "--views", views, "--precision", "fp32", "--top", 1)
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [one["predictions"][0]["class"] for one in answers] == [both.top[0].name for both in together]
+
+
+def test_networks_that_cannot_answer_together_are_one_line(model_file, folder, tmp_path, capsys):
+    for changes, says in ({"classes": ["disc", "star"]}, "same classes"), ({"image_size": 40}, "same size"):
+        other = second_model(tmp_path / "other.pt", **changes)
+        status, _, err = call(capsys, folder, "--model", model_file, "--model", other)
+        assert status == 2 and says in err and len(err.splitlines()) == 1
+    status, _, err = call(capsys, folder, "--model", model_file, "--model", model_file, "--features", "fc7",
+                          "--output", tmp_path / "x.npz")
+    assert status == 2 and "one --model" in err
 
 
 def test_answers_do_not_depend_on_batch_workers_or_order(model_file, folder):
@@ -461,11 +504,13 @@ def test_resume_is_refused_where_anything_differs_that_decides_an_answer(
     common = ("--output", out, "--device", "cpu", "--precision")
     assert call(capsys, folder / "star", "--model", model_file, *common, "fp32")[0] == 0
     before = out.read_bytes()
-    for more, word in ((["fp32", "--views", 10], "views 1 (now 10)"), (["fp32", "--top", 2], "top 5 (now 2)"),
-                       (["bf16"], "(now bfloat16)"),
-                       (["fp32", "--model", tmp_path / "names.pt"], "model "),
-                       (["fp32", "--model", tmp_path / "mean.pt"], "model ")):
-        status, _, err = call(capsys, folder, "--model", model_file, "--resume", *common, *more)
+    for model, more, word in ((model_file, ["fp32", "--views", 10], "views 1 (now 10)"),
+                              (model_file, ["fp32", "--top", 2], "top 5 (now 2)"),
+                              (model_file, ["bf16"], "(now bfloat16)"),
+                              (tmp_path / "names.pt", ["fp32"], "model "),
+                              (tmp_path / "mean.pt", ["fp32"], "model "),
+                              (model_file, ["fp32", "--model", copy], "model ")):
+        status, _, err = call(capsys, folder, "--model", model, "--resume", *common, *more)
         assert status == 2 and word in err and err.count("\n") == 1 and out.read_bytes() == before
     # the same network elsewhere
     status, _, err = call(capsys, folder / "disc", "--model", copy, "--resume", *common, "fp32")
@@ -633,7 +678,7 @@ def test_a_panel_of_any_class_names_is_drawn(capsys, folder, tmp_path, monkeypat
     checkpoint.save(tmp_path / "m.pt", model, {})
     status, _, err = call(capsys, folder / "moon", "--model", tmp_path / "m.pt",
                           "--panel", tmp_path / "p.png", "--output", tmp_path / "o.csv")
-    assert status == 0 and Image.open(tmp_path / "p.png").width == 3 * 260   # three pictures, no blank column
+    assert status == 0 and Image.open(tmp_path / "p.png").width == 3 * 520   # three pictures, no blank column
     assert err.count("warning: no installed font has") == 1
 
 
