@@ -57,7 +57,7 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
 def peer(unit: Unit, place: Place) -> dict[str, Any]:
     """torchvision's alexnet, or ours, with the images of pytorch/examples; one row per epoch."""
     size, epochs, swapped = unit.config["image_size"], place.few(unit.config["epochs"]), unit.case == SWAPPED
-    folder = place.folders["imagenette"]
+    folder = place.folders[unit.data]
     training = imagefolder(folder / "train", size, 128, workers=0)
     validation = imagefolder(folder / "val", size, 128, workers=0, train=False)
     torch.manual_seed(unit.seed)
@@ -71,7 +71,7 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
         if swapped:
             set_rates(sgd, 0.01 * two_drops(epoch, epochs, []).rate)
         else:
-            sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // 30)
+            sgd.param_groups[0]["lr"] = 0.01 * 0.1 ** (epoch // unit.config.get("drop_every", 30))
         torch.manual_seed(generator("cpu", unit.seed, epoch).initial_seed())   # crops, order, dropout
         network.train()
         for images, labels in batches(training, place, swapped):

@@ -16,21 +16,16 @@ the curve.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from alexnet.batches import TrainingBatches
 from alexnet.model import VARIANTS
 from alexnet.recipe import Plan
-from results import ablations
-from results.ablations import BASE, HELD_OUT, Case, curve_of, errors_of
-from results.pages import Text, heading, named, row, table, text
-from results.units import Place, Unit
-from results.verdicts import t_interval
+from results.ablations import BASE, HELD_OUT, Case, CaseRun
+from results.series import Series
 
-EPOCHS, SEEDS = 60, range(5)
-SETTINGS = replace(BASE, epochs=EPOCHS, precision="fp32")
 SMALL_BIASES = {"bias": VARIANTS["caffe"].bias}
 CASES = {
     "base": Case(),
@@ -47,7 +42,7 @@ CASES = {
 }
 
 
-class LongRun(ablations.CaseRun):
+class LongRun(CaseRun):
     """A run of a case, with what two of them change in the colour noise."""
 
     def __init__(self, name: str, *arguments: Any) -> None:
@@ -63,42 +58,5 @@ class LongRun(ablations.CaseRun):
         return batches
 
 
-def compute(unit: Unit, place: Place) -> dict[str, Any]:
-    run, pack, finite = ablations.trained(unit, place, CASES[unit.case], SETTINGS,
-                                          partial(LongRun, unit.case))
-    if run.settings.val_fraction:   # what steered the schedule does not measure it
-        pack = place.pack(unit.data, SETTINGS.image_size)
-    result = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch,
-              **errors_of(run, pack, finite)}
-    return {"result": result, "curve": curve_of(run)}
-
-
-def unit_of(case: str, seed: int) -> Unit:
-    config = {**asdict(SETTINGS), "seed": seed, "case": asdict(CASES[case])}
-    return Unit("imagenette-64-long", case, seed, config, compute, 40, "imagenette")
-
-
-def units() -> list[Unit]:
-    """Case by case, so that each pair is whole as early as can be."""
-    return [unit_of(case, seed) for case in CASES for seed in SEEDS]
-
-
-def differences(place: Place, case: str, name: str) -> list[float]:
-    """A result of the case less that of what it is compared with, for the seeds that both have."""
-    pairs = [place.found_all([unit_of(case, seed), unit_of(CASES[case].against, seed)]) for seed in SEEDS]
-    return [pair[0]["result"][name] - pair[1]["result"][name] for pair in pairs if len(pair) == 2]
-
-
-def lines(place: Place) -> list[Text | str]:
-    """The table of what was run, for the page of all results."""
-    rows = []
-    for case in CASES:
-        val, train = (differences(place, case, f"{part}_top1_error") for part in ("val", "train"))
-        if case != "base" and len(val) >= 2:
-            gap = [a - b for a, b in zip(val, train)]
-            change = text("results.against", named(case), named(CASES[case].against))
-            rows.append(row(change, *(t_interval(values).text(unit="") for values in (val, train, gap))))
-    if not rows:
-        return []
-    return [heading("Sixty epochs"), "", text("longer.conditions", EPOCHS), "",
-            *table(("change", "validation", "training", "gap"), rows)]
+SIXTY = Series("imagenette-64-long", replace(BASE, epochs=60, precision="fp32"), CASES, range(5), 40,
+               "imagenette", "Sixty epochs", "longer.conditions", lambda name: partial(LongRun, name))

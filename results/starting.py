@@ -9,7 +9,9 @@ Tiny-ImageNet. Here one thing changes at a time:
 - ten seeds for the networks as they are with Imagenette, ten and 200 classes of Tiny-ImageNet; nine with ten
   classes of Tiny-ImageNet, three with Imagenette at 64 px for the practices (first_steps.py has Imagenette
   itself);
-- CaffeNet's constants (train_val.prototxt of BVLC's reference CaffeNet at commit 74bf4b7), three seeds.
+- CaffeNet's constants (train_val.prototxt of BVLC's reference CaffeNet at commit 74bf4b7), three seeds;
+- the 200 classes with larger images, three seeds: at 224 px (enlarged; 1,000 steps) both networks as they are,
+  at 128 and 224 px each with the other's standard deviation in conv3 to conv5.
 
 Learning **starts** at the step by which the mean loss of the last 50 steps is below 0.95 ln C, to stay there
 to the end of the run, which is at least 200 steps later. A run ends then; or after 2,000 steps (10,000:
@@ -46,7 +48,7 @@ from results.verdicts import wilson
 
 STEPS, LONG_STEPS, BEYOND = 2_000, 10_000, 200
 DRAWS, SEEDS, FEW_SEEDS = 3, 10, 3
-STEP_MINUTES = {64: 0.006, 128: 0.02}   # of 128 images, in fp32
+STEP_MINUTES = {64: 0.006, 128: 0.02, 224: 0.06}   # of 128 images, in fp32
 
 CAFFENET = Difference({
     "order": ("conv1 relu1 pool1 norm1  conv2 relu2 pool2 norm2  conv3 relu3  conv4 relu4 "
@@ -158,6 +160,8 @@ def start_unit(name: str, variant: str, difference: str, seed: int, size: int = 
     long = name == "Tiny-ImageNet" and (variant, difference) == ("as-written", "as it is") and seed >= 7
     draw = seed % DRAWS if data_set.classes == 10 and data_set.all_classes > 10 else 0
     batch, steps = 2 * BATCH if variant == "caffe" else BATCH, LONG_STEPS if long else STEPS
+    if size == 224:
+        steps = 1000
     config = {"data_set": name, "draw": draw, "variant": variant, "difference": difference,
               "image_size": size, "batch": batch, "steps": steps, "precision": "fp32",
               **asdict(ALL[variant][difference])}
@@ -175,6 +179,9 @@ def end_unit(variant: str, difference: str, seed: int) -> Unit:
 CELLS = [(variant, difference) for difference in DECISIVE for variant in DIFFERENCES]
 HEADLINE = ("Imagenette", "Tiny-ImageNet, 10 classes", "Tiny-ImageNet")   # with ten seeds, as they are
 CONTROLS = ("Tiny-ImageNet, 10 classes", "Imagenette through 64 px")
+SWAPPED = [(variant, difference) for variant in DIFFERENCES for difference in DIFFERENCES[variant]
+           if difference.startswith("std")]
+LARGER = {128: SWAPPED, 224: [*CELLS[:2], *SWAPPED]}   # px, of 200 classes
 
 
 def units() -> list[Unit]:
@@ -191,8 +198,10 @@ def units() -> list[Unit]:
               if cell[1] != "as it is"]
     found += [start_unit(name, "caffe", "CaffeNet", seed, size) for size in (64, 128)
               for name in ("Imagenette", "Tiny-ImageNet") for seed in few]
-    return found + [start_unit("Tiny-ImageNet, 10 classes", *cell, seed) for seed in more if seed < 3 * DRAWS
-                    for cell in CELLS if cell[1] != "as it is"]
+    found += [start_unit("Tiny-ImageNet, 10 classes", *cell, seed) for seed in more if seed < 3 * DRAWS
+              for cell in CELLS if cell[1] != "as it is"]
+    return found + [start_unit("Tiny-ImageNet", *cell, seed, size) for size, cells in LARGER.items()
+                    for seed in few for cell in cells]
 
 
 # ------------------------------------------------------------------- for the page
@@ -206,6 +215,7 @@ def start_rows(place: Place) -> list[Text]:
     rows = []
     cells = [(name, *cell, 64) for name in SETS for cell in CELLS]
     cells += [(name, "caffe", "CaffeNet", size) for size in (64, 128) for name in SETS]
+    cells += [("Tiny-ImageNet", *cell, size) for size, some in LARGER.items() for cell in some]
     for name, variant, difference, size in cells:
         contents = found_of(place, name, variant, difference, size)
         if not contents:

@@ -130,7 +130,7 @@ def test_experiments_run_on_a_gpu_and_say_so(tmp_path):
                                             for name in CLASSES})
     place = units.Place(tmp_path / "out", {name: folder for name in units.DATA}, toy=True, device=GPU)
     tried = [ablations.case_unit("base", 0), starting.units()[0], starting.end_unit("as-trained", "as it is", 0),
-             longer.units()[0], looks.units()[0], modern.finals(modern.OLD)[0],
+             longer.SIXTY.units()[0], looks.units()[0], modern.finals(modern.OLD)[0],
              base_result.side(base_result.THEIRS)[0], base_result.side(base_result.SWAPPED)[0],
              cifar_nets.norm_units("with LRN")[0], balance.units()[0], growth.units(0)[0]]
     for unit in tried:

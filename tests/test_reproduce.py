@@ -22,8 +22,8 @@ from alexnet.model import AlexNet, Dropout
 from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import (ablations, balance, base_result, cifar_nets, claims, first_steps, growth, head, longer,
-                     looks, modern, plots, power, reproduce, starting, units, verdicts, what_breaks_it)
+from results import (ablations, balance, base_result, cifar_nets, claims, first_steps, growth, head,
+                     larger, longer, looks, modern, plots, power, reproduce, starting, units, verdicts, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.pages import TEXTS, Text, named
@@ -594,7 +594,7 @@ def test_every_finding_is_said_in_chinese_too(place):
             write_json(place.file(unit), real.found(unit))
             continue
         entered(place, unit, 0.3 + 0.01 * unit.seed, train_top1_error=0.2 + 0.02 * unit.seed,
-                val_top5_error_1=0.02, ten_views_top1_error=0.28, classes=2,
+                val_top5_error=0.02, ten_views_top1_error=0.28, classes=2,
                 labels=ablations.as_text(np.array([0, 1, 0, 1])), epochs=3.5 + unit.seed,
                 probabilities=ablations.as_text(np.array([[0.9, 0.1], [0.6, 0.4]] * 2)), rate=0.01,
                 reached=unit.seed == 0, at_the_edge=True, colourfulness=[0.1, 0.2, 0.3, 0.4],
@@ -626,7 +626,7 @@ def test_every_text_is_used_and_takes_the_same_values_in_both_languages():
                     assert f'"{group}.{name}"' in code, (group, name)
             elif group == "labels":
                 assert f'"{name}"' in code, name
-    for name in {*ablations.CASES, *longer.CASES, *starting.SETS, *starting.ALL["caffe"],
+    for name in {*ablations.CASES, *longer.CASES, *larger.DATA.cases, *larger.LONG.cases, *starting.SETS, *starting.ALL["caffe"],
                  *starting.ALL["as-trained"], *starting.ALL["as-written"]}:
         assert named(name).en and named(name).zh
 

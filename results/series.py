@@ -1,0 +1,78 @@
+"""A base and its changes, trained with the same seeds: what longer.py and larger.py have in common."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Callable
+
+from alexnet.pack import Pack
+from alexnet.settings import Settings
+from alexnet.training import Run, evaluate
+from results import ablations
+from results.ablations import Case, CaseRun, chance_level, curve_of, errors_of
+from results.pages import Text, heading, named, row, table, text
+from results.units import Place, Unit
+from results.verdicts import t_interval
+
+Kind = Callable[[str], Callable[..., CaseRun]]   # the run of a case, by its name
+
+
+@dataclass(frozen=True)
+class Series:
+    """One experiment. Every case records both errors without augmentation and dropout, and the curve."""
+
+    experiment: str
+    settings: Settings
+    cases: dict[str, Case]      # the first of them is the base, unless `against` says otherwise
+    seeds: range
+    minutes: float              # about, of a unit
+    data: str
+    title: str
+    conditions: str             # of texts.toml
+    kind: Kind = lambda name: CaseRun
+    ten_crop: bool = False      # whether ten-crop is measured, too
+
+    def unit(self, case: str, seed: int) -> Unit:
+        config = {**asdict(self.settings), "seed": seed, "case": asdict(self.cases[case])}
+        return Unit(self.experiment, case, seed, config, self.compute, self.minutes, self.data)
+
+    def units(self) -> list[Unit]:
+        """Case by case, so that each pair is whole as early as can be."""
+        return [self.unit(case, seed) for case in self.cases for seed in self.seeds]
+
+    def compute(self, unit: Unit, place: Place) -> dict[str, Any]:
+        run, pack, finite = ablations.trained(unit, place, self.cases[unit.case], self.settings,
+                                              self.kind(unit.case))
+        if run.settings.val_fraction:   # what steered the schedule does not measure it
+            pack = place.pack(unit.data, self.settings.image_size)
+        result = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch,
+                  **errors_of(run, pack, finite), **self.ten_views(run, pack, finite)}
+        return {"result": result, "curve": curve_of(run)}
+
+    def ten_views(self, run: Run, pack: Pack, finite: bool) -> dict[str, float]:
+        if not self.ten_crop:
+            return {}
+        found = evaluate(run.model, pack, views=10) if finite else chance_level(pack)
+        return {f"ten_views_{name}": found[name] for name in ("top1_error", "top5_error")}
+
+    def differences(self, place: Place, case: str, name: str) -> list[float]:
+        """A result of the case less that of what it is compared with, for the seeds that both have."""
+        pairs = [place.found_all([self.unit(case, seed), self.unit(self.cases[case].against, seed)])
+                 for seed in self.seeds]
+        return [pair[0]["result"][name] - pair[1]["result"][name] for pair in pairs if len(pair) == 2]
+
+    def lines(self, place: Place) -> list[Text | str]:
+        """The table of what was run, for the page of all results."""
+        rows = []
+        for case, about in self.cases.items():
+            if about.against == case or about.against not in self.cases:
+                continue
+            val, train = (self.differences(place, case, f"{part}_top1_error") for part in ("val", "train"))
+            if len(val) >= 2:
+                gap = [a - b for a, b in zip(val, train)]
+                change = text("results.against", named(case), named(about.against))
+                rows.append(row(change, *(t_interval(values).text(unit="") for values in (val, train, gap))))
+        if not rows:
+            return []
+        return [heading(self.title), "", text(self.conditions, self.settings.epochs), "",
+                *table(("change", "validation", "training", "gap"), rows)]
