@@ -404,7 +404,7 @@ def growing(network: Network, out: Path) -> Iterator[Shown]:
     errors = {int(row["epoch"]): row["val_top1_error"] for row in metrics(folder)}
     kernels = {epoch: np.load(path).astype(np.float32) for epoch, path in kept.items()
                if epoch in FRAMES or epoch == max(kept)}
-    figures.growing_kernels(kernels, errors, out / "growing.webp", network.title)
+    figures.growing_kernels(kernels, errors, out / "growing.webp", network.run_title)
     yield Shown("growing.webp", *captions.GROWING)
 
 

@@ -15,8 +15,8 @@ CHINESE = {
         "{} 次训练（实线：验证；虚线：训练，含丢弃法和数据增强）",
     "train": "训练", "val": "验证", "train, top-1": "训练，top-1", "val, top-1": "验证，top-1",
     "val, top-5": "验证，top-5", "epoch": "轮", "cross-entropy": "交叉熵", "error, %": "错误率，%",
-    "top-1 error, %": "top-1 错误率，%", "validation error, %": "验证错误率，%", "epoch {}": "第 {} 轮",
-    "epoch {}: {}": "第 {} 轮：{}",
+    "top-1 error, %": "top-1 错误率，%", "validation error, %": "验证错误率，%", "epoch {}: {}": "第 {} 轮：{}",
+    "epoch {}": "第 {} 轮",
 
     "AlexNet {}, {} classes": "AlexNet {}，{} 类", "picture": "图像", "max-pool {}": "最大池化 {}",
     "dropout": "丢弃法", "same-map norm": "同图归一化", "parameters: {}": "参数：{}", "neurons: {}": "神经元：{}",

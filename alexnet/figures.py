@@ -35,8 +35,15 @@ DPI = 200   # of a PNG file
 
 
 def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
-    """Whole or not at all, with the same bytes for the same figure. A letter that no installed font has is a
-    `?`. dpi: DPI, unless it is given."""
+    """Whole or not at all, with the same bytes for the same figure. dpi: DPI, unless it is given."""
+    prepare_texts(figure)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=dpi or DPI, format="png", metadata={"Software": None})
+
+
+def prepare_texts(figure: Figure) -> None:
+    """Puts them into the language of figures, and into fonts that have their letters; a letter that no
+    installed font has is a `?`."""
     axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
     powers = [label for axis in axes if axis.get_scale() != "linear"
               for label in axis.get_ticklabels(which="both")]
@@ -53,8 +60,6 @@ def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
         text.set_text(drawable(text.get_text(), bad))
         if families:
             text.set_fontfamily(families)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=dpi or DPI, format="png", metadata={"Software": None})
 
 
 def drawable(text: str, bad: set[str]) -> str:
@@ -454,7 +459,7 @@ def growing_kernels(kept: dict[int, np.ndarray], errors: dict[int, float], path:
     frames = []
     for epoch, kernels in kept.items():
         scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
-        figure = Figure(figsize=(8, 3.6), layout="constrained", dpi=100)
+        figure = Figure(figsize=(10, 4.3), layout="constrained", dpi=100)
         left, right = figure.subplots(1, 2, width_ratios=(2, 1))
         left.imshow(mosaic(0.5 + 0.5 * scaled.transpose(0, 2, 3, 1), 12), interpolation="nearest")
         left.set_axis_off()
@@ -465,6 +470,7 @@ def growing_kernels(kept: dict[int, np.ndarray], errors: dict[int, float], path:
         right.xaxis.get_major_locator().set_params(integer=True)
         right.set_title(f"epoch {epoch}" + (f": {errors[epoch]:.1%}" if epoch in errors else ""))
         headline(figure, title)
+        prepare_texts(figure)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))

@@ -44,9 +44,10 @@ class Network:
             names = {}
         self.names = {name: text.split(",")[0] for name, text in names.items()}
         self.classes = self.readable(self.model.classes)
-        self.title = f"{self.model.variant}, {self.size} px"
+        self.run_title = f"{self.model.variant}, {self.size} px"   # at whatever epoch
         if self.facts.get("data"):
-            self.title += f", trained on {Path(str(self.facts['data'])).name}"
+            self.run_title += f", trained on {Path(str(self.facts['data'])).name}"
+        self.title = self.run_title
         if self.facts.get("epoch"):
             self.title += f" for {self.facts['epoch']} epoch{'s' * (self.facts['epoch'] != 1)}"
 

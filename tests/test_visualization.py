@@ -365,6 +365,14 @@ def test_a_long_title_is_wrapped_between_words_or_chinese_letters(monkeypatch):
     assert sum("as-trained" in line for line in lines) == 2
 
 
+def test_of_the_forms_of_a_title_the_one_that_fits_all_of_it_is_taken(monkeypatch):
+    monkeypatch.setattr(figure_words, "language", "zh")
+    assert figure_words.worded("epoch 36: 26.8%") == "第 36 轮：26.8%" and figure_words.worded("epoch 0") == "第 0 轮"
+    assert (figure_words.worded("gradcam: 3 things\nunit 7") == "gradcam: 3 things\n神经元 7")
+    monkeypatch.setattr(figure_words, "language", "en")
+    assert figure_words.worded("epoch 36: 26.8%") == "epoch 36: 26.8%"
+
+
 def test_a_second_call_adds_to_the_page_and_another_model_starts_anew(place, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
