@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alexnet.augment import as_batch
+from alexnet.augment import as_batch, middle
 from alexnet.batches import TrainingBatches, generator
 from alexnet.pack import Pack
 from alexnet.model import ACTIVATIONS, LocalResponseNorm
@@ -152,11 +152,11 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
 
 @torch.inference_mode()
 def test_error(net: nn.Module, pack: Pack, mean: Tensor) -> float:
-    """Of the central 28 x 28."""
+    """Of the central crop, as large as the mean image."""
     net.eval()
-    wrong = 0
+    wrong, inside = 0, middle(pack.side, mean.shape[-1])
     for first in range(0, len(pack.labels["val"]), 500):
-        images = as_batch(pack.images["val"][first:first + 500])[:, :, 2:30, 2:30].to(mean.device) - mean
+        images = as_batch(pack.images["val"][first:first + 500, inside, inside]).to(mean.device) - mean
         labels = torch.from_numpy(pack.labels["val"][first:first + 500])
         wrong += int((net(images).argmax(1).cpu() != labels).sum())
     return wrong / len(pack.labels["val"])

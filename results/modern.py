@@ -252,7 +252,8 @@ def report(place: Place) -> list[Text | str]:
                   "top-1 error on held-out images, %")
     fill(out, "summary", final_lines(place), TITLE)
     fill(out, "runs", [*picture(out, "steps.png", STEPS_SHOW), *attempt_lines(place, kept)])
-    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png", STEPS_SHOW), *final_lines(place),
+    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png", STEPS_SHOW),
+            *final_lines(place),
             Text("[Each change](modern/README.md).", "[每一项改动](modern/README.zh-CN.md)。"), ""]
 
 

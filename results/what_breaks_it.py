@@ -73,7 +73,8 @@ def draw(place: Place, out: Path) -> bool:
     if panels:
         plots.curves(panels, out / "first-steps.png", "The first steps: loss as a multiple of chance level",
                      "training step", "loss / loss of chance level (ln C)", (1.0, "chance level"),
-                     (True, True), spans={panel: (0.8, 1.3) for panel in panels if panel.endswith(" 200 classes")})
+                     (True, True),
+                     spans={panel: (0.8, 1.3) for panel in panels if panel.endswith(" 200 classes")})
     if rates := head.limit_lines(place):
         plots.curves(rates, out / "limits.png", "Up to which learning rate fc7 survives the first steps",
                      "number of classes", "largest learning rate", (0.01, "the paper's learning rate, 0.01"),

@@ -18,12 +18,13 @@ from torch import nn
 from alexnet import training
 from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
-from alexnet.model import AlexNet, Dropout
+from alexnet.model import AlexNet, Dropout, LocalResponseNorm
 from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
 from results import (ablations, balance, base_result, cifar_nets, claims, first_steps, growth, head,
-                     larger, longer, looks, modern, plots, power, reproduce, starting, units, verdicts, what_breaks_it)
+                     larger, local_nets, longer, looks, modern, plots, power, reproduce, starting, units,
+                     verdicts, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.pages import TEXTS, Text, named
@@ -626,7 +627,8 @@ def test_every_text_is_used_and_takes_the_same_values_in_both_languages():
                     assert f'"{group}.{name}"' in code, (group, name)
             elif group == "labels":
                 assert f'"{name}"' in code, name
-    for name in {*ablations.CASES, *longer.CASES, *larger.DATA.cases, *larger.LONG.cases, *starting.SETS, *starting.ALL["caffe"],
+    for name in {*ablations.CASES, *longer.CASES, *larger.DATA.cases, *larger.LONG.cases, *starting.SETS,
+                 *starting.ALL["caffe"],
                  *starting.ALL["as-trained"], *starting.ALL["as-written"]}:
         assert named(name).en and named(name).zh
 
@@ -822,3 +824,51 @@ def test_the_looks_are_taken_and_shown(place, tmp_path, monkeypatch):
     assert "128 bits" in found.found.en and found.verdict in (REPRODUCED, NOT_HERE, OPPOSITE)
     lines = [getattr(line, "en", line) for line in looks.lines(place)]
     assert sum(line.startswith("| ") and "bits |" in line for line in lines) == 4
+
+
+# ------------------------------------------------------------------- the release's network on CIFAR-10
+
+def test_a_locally_connected_layer_is_a_convolution_of_its_own_at_each_place():
+    torch.manual_seed(0)
+    layer = local_nets.LocallyConnected(3, 4, 5)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 3, 5, 5)
+    found, padded = layer(x), nn.functional.pad(x, (1, 1, 1, 1))
+    for row in range(5):
+        for column in range(5):
+            window = padded[:, :, row:row + 3, column:column + 3].reshape(2, -1)
+            expected = window @ layer.weight[5 * row + column].T + layer.bias[:, row, column]
+            torch.testing.assert_close(found[:, :, row, column], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_control_takes_the_mean_scale_of_lrn_and_no_more():
+    torch.manual_seed(0)
+    lrn = LocalResponseNorm(k=1, n=5, alpha=1e-3, beta=0.75, over_n=True)
+    a = 100 * torch.rand(4, 8, 3, 3)
+    control = local_nets.OnlyScale(lrn).train()
+    divisors = a / lrn(a)
+    torch.testing.assert_close(control(a), a / divisors.mean(), rtol=1e-4, atol=1e-4)
+    for _ in range(2000):
+        control(a)
+    torch.testing.assert_close(control.eval()(a), a / divisors.mean(), rtol=1e-3, atol=1e-3)
+
+
+def test_the_releases_network_has_its_layers_and_rates():
+    net = local_nets.local_net(local_nets.WITHOUT)
+    shapes = [tuple(layer.weight.shape) for layer in net if hasattr(layer, "weight")]
+    assert shapes == [(64, 3, 5, 5), (64, 64, 5, 5), (36, 32, 9 * 64), (36, 32, 9 * 32), (10, 32 * 36)]
+    groups = local_nets.optimizer_of(net).param_groups
+    assert [group["weight_decay"] for group in groups[::2]] == [0, 0, 0.004, 0.004, 0.004]
+    assert {group["factor"] for group in groups[1::2]} == {2.0}
+    assert net(torch.zeros(2, 3, 24, 24)).shape == (2, 10)
+
+
+def test_the_releases_network_is_trained_and_shown(place, tmp_path):
+    place.folders["cifar10"] = make_folder(
+        tmp_path / "set", {f"{part}/{name}": 6 for part in ("train", "val") for name in CLASSES})
+    for case in (local_nets.WITHOUT, local_nets.WITH, local_nets.CONTROL):
+        for unit in local_nets.units_of(case)[:2]:
+            assert units.run(unit, place)
+    lines = [getattr(line, "en", line) for line in local_nets.lines(place)]
+    assert sum(line.startswith("| ") and "%" in line for line in lines) == 3
