@@ -38,8 +38,8 @@ CHINESE = {
     "{} of {}: {} values, row by row, on one scale ({})": "{1} 的 {0}：{2} 个值，逐行排列，同一尺度（{3}）",
     "value": "值",
 
-    "nearest in {} among {}, with Euclidean distance; over {} validation pictures {} of the {} nearest are of "
-    "their class ({})":
+    "nearest in {} among {}, with Euclidean distance; over {} validation pictures {} of the {} nearest are "
+    "of their class ({})":
         "在{1}中按{0}最近的，附欧氏距离；对 {2} 张验证图像，最近的 {4} 张里有 {3} 与其同类（{5}）",
     "pixels": "像素", "{} training pictures": " {} 张训练图像",
     "{} training pictures, evenly chosen": "均匀选出的 {} 张训练图像",

@@ -568,7 +568,8 @@ def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
     for number, row in enumerate(rows):
         sheet.put(number, 0, row.query, row.title)
         for column, (image, name, same) in enumerate(row.near, 1):
-            sheet.put(number, column, image, name, "" if same is None else "tab:blue" if same else "tab:orange")
+            frame = "" if same is None else "tab:blue" if same else "tab:orange"
+            sheet.put(number, column, image, name, frame)
     save(sheet.figure, path)
 
 

@@ -51,7 +51,7 @@ def square(image: Image.Image, side: int) -> np.ndarray:
     pixels = np.array(image.reduce(max(1, short // (2 * side)), (left, top, left + short, top + short)))
     if len(pixels) == side:
         return pixels
-    channels = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)   # [None] here, or torch sees no channels_last
+    channels = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)   # [None] in torch: else not channels_last
     resized = F.interpolate(channels, (side, side), mode="bicubic", antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 

@@ -12,8 +12,8 @@ than 400, with drops by 10 after 100 and 110; random crops of 24 px and mirror i
 the central crop, on the 10,000 test images.
 
 LRN does two things: it lets maps compete, and it makes all values smaller. The **control** has the second
-only: in each batch all values are divided by the mean of LRN's divisors (in test by its moving average). C10 is
-judged by the paper's pair, without less with LRN: interval above 0. The control is given beside it.
+only: in each batch all values are divided by the mean of LRN's divisors (in test by its moving average). C10
+is judged by the paper's pair, without less with LRN: interval above 0. The control is given beside it.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ Tiny-ImageNet. Here one thing changes at a time:
   classes of Tiny-ImageNet, three with Imagenette at 64 px for the practices (first_steps.py has Imagenette
   itself);
 - CaffeNet's constants (train_val.prototxt of BVLC's reference CaffeNet at commit 74bf4b7), three seeds;
-- the 200 classes with larger images, three seeds: at 224 px (enlarged; 1,000 steps) both networks as they are,
-  at 128 and 224 px each with the other's standard deviation in conv3 to conv5.
+- the 200 classes with larger images, three seeds: at 224 px (enlarged; 1,000 steps) both networks as they
+  are, at 128 and 224 px each with the other's standard deviation in conv3 to conv5.
 
 Learning **starts** at the step by which the mean loss of the last 50 steps is below 0.95 ln C, to stay there
 to the end of the run, which is at least 200 steps later. A run ends then; or after 2,000 steps (10,000:

@@ -18,7 +18,7 @@ from alexnet.recipe import RECIPES, make_optimizer, set_rates
 from alexnet.settings import Settings
 from alexnet.training import Run, evaluate
 from conftest import make_folder
-from results import (ablations, balance, base_result, cifar_nets, growth, longer, looks, modern, starting,
+from results import (ablations, balance, base_result, cifar_nets, growth, local_nets, longer, looks, modern, starting,
                      units)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -129,7 +129,8 @@ def test_experiments_run_on_a_gpu_and_say_so(tmp_path):
     folder = make_folder(tmp_path / "set", {f"{part}/{name}": 12 for part in ("train", "val")
                                             for name in CLASSES})
     place = units.Place(tmp_path / "out", {name: folder for name in units.DATA}, toy=True, device=GPU)
-    tried = [ablations.case_unit("base", 0), starting.units()[0], starting.end_unit("as-trained", "as it is", 0),
+    tried = [ablations.case_unit("base", 0), starting.units()[0],
+             starting.end_unit("as-trained", "as it is", 0), local_nets.units()[0],
              longer.SIXTY.units()[0], looks.units()[0], modern.finals(modern.OLD)[0],
              base_result.side(base_result.THEIRS)[0], base_result.side(base_result.SWAPPED)[0],
              cifar_nets.norm_units("with LRN")[0], balance.units()[0], growth.units(0)[0]]

@@ -28,8 +28,8 @@ from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError, read_csv
-from alexnet.predict import (CLASS_NAMES, Average, class_above, classify, features, find_pictures, open_picture,
-                             readable_names)
+from alexnet.predict import (CLASS_NAMES, Average, class_above, classify, features, find_pictures,
+                             open_picture, readable_names)
 from alexnet.training import evaluate
 from conftest import ROOT, make_folder, save_picture
 

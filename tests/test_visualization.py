@@ -350,8 +350,8 @@ def test_all_words_in_the_pictures_are_chinese_where_that_is_asked_for(place, ca
     call(capsys, "training", "--model", place / "run", "--runs", place / "run", place / "run" / ".." / "run",
          "--out", tmp_path / "zh", "--language", "zh")
     words = {word for text in drawn for word in re.findall(r"[A-Za-z]{3,}", text)}
-    names = {"AlexNet", "ReLU", "LRN", "Grad", "CAM", "top", "logit", "trained", "written", "set", "run", "disc",
-             "star", "mine", "conv", "relu", "norm", "mapnorm", "mathdefault"}   # the last of powers
+    names = {"AlexNet", "ReLU", "LRN", "Grad", "CAM", "top", "logit", "trained", "written", "set", "run",
+             "disc", "star", "mine", "conv", "relu", "norm", "mapnorm", "mathdefault"}   # the last of powers
     assert words <= names, words - names
     assert sum("\u4e00" <= letter <= "\u9fff" for text in drawn for letter in text) > 300
 
@@ -367,7 +367,8 @@ def test_a_long_title_is_wrapped_between_words_or_chinese_letters(monkeypatch):
 
 def test_of_the_forms_of_a_title_the_one_that_fits_all_of_it_is_taken(monkeypatch):
     monkeypatch.setattr(figure_words, "language", "zh")
-    assert figure_words.worded("epoch 36: 26.8%") == "第 36 轮：26.8%" and figure_words.worded("epoch 0") == "第 0 轮"
+    assert figure_words.worded("epoch 36: 26.8%") == "第 36 轮：26.8%"
+    assert figure_words.worded("epoch 0") == "第 0 轮"
     assert (figure_words.worded("gradcam: 3 things\nunit 7") == "gradcam: 3 things\n神经元 7")
     monkeypatch.setattr(figure_words, "language", "en")
     assert figure_words.worded("epoch 36: 26.8%") == "epoch 36: 26.8%"
