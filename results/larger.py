@@ -7,7 +7,8 @@ pooling), by the rules of these claims.
 
 `tiny-64`: Tiny-ImageNet, 100,000 images of 200 classes, 64 px, 15 epochs with the schedule `steps`, fp32. The
 base with ten-crop: C24 rests on it, since the five most probable of ten classes say little. And C27's
-changes, by its rule, with two more: no colour noise (C15), no dropout (C17; biases of 0 in fc6 and fc7 on both sides).
+changes, by its rule, with two more: no colour noise (C15), no dropout (C17; biases of 0 in fc6 and fc7 on
+both sides).
 tanh has the learning rate that ablations.py chose on a part of Imagenette's training images.
 
 `tiny-64-30`: 30 epochs, otherwise the same, for what a long training reaches: as-trained, and as-written with

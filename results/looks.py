@@ -4,9 +4,9 @@ Three networks as in ablations.py (Imagenette, 64 px, 12 epochs), in fp32.
 
 **Binary codes** (section 6.1 proposes them, C26). An auto-encoder compresses fc7 to 32, 64, 128 or 256 bits;
 a second one, with the same settings, compresses the pixels. The bits are the signs of a linear layer, each
-bit normalised over the batch so that about half of the images have it; in training a bit's gradient is that of a
-sigmoid ("straight through"). A linear layer decodes; the loss is the squared error; Adam, 30 epochs over the
-training images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training
+bit normalised over the batch so that about half of the images have it; in training a bit's gradient is that
+of a sigmoid ("straight through"). A linear layer decodes; the loss is the squared error; Adam, 30 epochs over
+the training images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training
 images (Hamming distance; of equally near ones the first) that have the query's class, for some 1,000 of the
 validation images, with codes of fc7 less with codes of pixels; interval above 0. The time is that of finding
 the six nearest for all queries, codes packed into bytes against fc7's values: medians of five interleaved

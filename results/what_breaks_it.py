@@ -155,7 +155,8 @@ def first_lines(place: Place, out: Path) -> list[Text | str]:
         lines += part(text("what breaks it.px", size, classes), "",
                       ("network", "difference", "learning starts by step"), rows)
     title = "Standard deviation of each layer's result / of the loss's gradient there, at the start"
-    return lines + part(title, text("what breaks it.px", 64, 10), ("network", "difference", *LAYERS), start_rows(place))
+    return lines + part(title, text("what breaks it.px", 64, 10), ("network", "difference", *LAYERS),
+                        start_rows(place))
 
 
 def head_lines(place: Place) -> list[Text | str]:

@@ -18,8 +18,8 @@ from alexnet.recipe import RECIPES, make_optimizer, set_rates
 from alexnet.settings import Settings
 from alexnet.training import Run, evaluate
 from conftest import make_folder
-from results import (ablations, balance, base_result, cifar_nets, growth, local_nets, longer, looks, modern, starting,
-                     units)
+from results import (ablations, balance, base_result, cifar_nets, growth, local_nets, longer, looks, modern,
+                     starting, units)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GPU = torch.device("cuda", 0)
