@@ -227,7 +227,7 @@ def wrapped(title: str, width: float) -> str:
     """In the language of figures, in lines of at most `width` inches, at 11 points."""
     title, room = worded(title), int(width * 12.5)
     if wide(title) == len(title):
-        return "\n".join(textwrap.wrap(title, room))
+        return "\n".join(textwrap.wrap(title, room, break_on_hyphens=False))
     lines = [""]
     for piece in re.findall(r"[!-~]+|.", title):   # Chinese breaks anywhere, but not in a Latin word
         if wide(lines[-1] + piece) > room:

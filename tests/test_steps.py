@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import alexnet_visualization
-from alexnet import augment, exercises, step_figures, steps
+from alexnet import augment, exercises, recipe, step_figures, steps
 from alexnet.model import AlexNet
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
@@ -160,3 +160,18 @@ def test_published_step_pictures_are_those_of_today(tmp_path):
         drawn, published = (np.asarray(Image.open(folder / f"{name}.png").convert("RGB"), np.int16)
                             for folder in (tmp_path, step_figures.ROOT / "results/figures/steps"))
         assert drawn.shape == published.shape and np.abs(drawn - published).mean() < 3
+
+
+def test_what_weight_decay_leaves_of_the_initial_noise_is_what_the_guide_says():
+    """Section 6.1, by hand: Imagenette for 60 epochs with `steps`, ImageNet with the release's schedule."""
+    decay = recipe.RECIPES["as-trained"].weight_decay / (1 - recipe.RECIPES["as-trained"].momentum)
+    images = {60: 9_469, 91: 1_200_000}
+    plans = {60: [recipe.two_drops(epoch, 60, []) for epoch in range(60)],
+             91: [recipe.release(epoch, 91, []) for epoch in range(91)]}
+    left = {epochs: math.exp(-decay * math.ceil(images[epochs] / 128)
+                             * sum(0.01 * plan.rate * plan.conv1 for plan in plans[epochs])) for epochs in images}
+    assert f"{left[60]:.2f}" == "0.87" and f"{left[91]:.6f}" == "0.000002"
+    assert [sum(plan.rate == pytest.approx(rate) for plan in plans[60]) for rate in (1, 0.1, 0.01)] == [36, 14, 10]
+    for page in ("README.md", "README.zh-CN.md"):
+        text = (step_figures.ROOT / "paper" / page).read_text("utf-8")
+        assert all(number in text for number in ("0.87", "0.000002", "9,375", "74")), page
