@@ -12,6 +12,7 @@ from typing import Any, Iterable, Sequence
 from alexnet.files import read_json, write_text
 
 PAGES = {"en": "README.md", "zh": "README.zh-CN.md"}   # of each folder
+WHY = {"en": "why.md", "zh": "why.zh-CN.md"}   # and of what-breaks-it, too
 TEXTS = tomllib.loads((Path(__file__).parent / "texts.toml").read_text("utf-8"))
 
 
@@ -88,12 +89,13 @@ def anchor(title: Text) -> Text:
     return Text(*(re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in (title.en, title.zh)))
 
 
-def fill(folder: Path, mark: str, lines: Sequence[Text | str], title: Text | str = "") -> None:
+def fill(folder: Path, mark: str, lines: Sequence[Text | str], title: Text | str = "",
+         pages: dict[str, str] = PAGES) -> None:
     """Writes `lines` into both pages of a folder, between `<!-- mark -->` and `<!-- /mark -->` (of `claim
     C8`: `<!-- /claim -->`), and leaves what people wrote around them. A page that does not exist yet begins
     with its title."""
     end = f"<!-- /{mark.split()[0]} -->"
-    for language, name in PAGES.items():
+    for language, name in pages.items():
         page, made = folder / name, "".join(f"{in_language(line, language)}\n" for line in lines)
         empty = f"<!-- {mark} -->\n{end}\n"
         text = page.read_text("utf-8") if page.exists() else f"# {in_language(title, language)}\n\n{empty}"

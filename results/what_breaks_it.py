@@ -1,6 +1,6 @@
-"""What breaks AlexNet: the list of its runs, and the page about them. What a run does stands in
-first_steps.py (the loss while one difference after another is made), head.py (why, and from which rate on)
-and growth.py (why the text does not come with many classes)."""
+"""What breaks AlexNet: the list of its runs, the page about them, and the page that explains them (why.md).
+What a run does stands in first_steps.py (the loss while one difference after another is made), head.py (why,
+and from which rate on) and growth.py (why the text does not come with many classes)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from results import growth, head, plots, starting
 from results.first_steps import (DECISIVE, DIFFERENCES, LAYERS, first_unit, found_of, loss_lines, span,
                                  start_rows, starts)
-from results.pages import (PAGES, Text, fill, heading, joined, listed, named, part, picture, row, say, table,
-                           term, text)
+from results.pages import (PAGES, WHY, Text, fill, heading, joined, listed, named, part, picture, row, say,
+                           table, term, text)
 from results.units import Place, Unit
 
 TITLE = term("What breaks AlexNet")
+EXPLAINED = term("Why AlexNet dies")
 # what the figures show
 FIRST_STEPS = "Loss over the first steps, by network, image size and number of classes"
 LIMITS = "Largest learning rate that fc7 survives over the number of classes, and what the formulas predict"
@@ -55,12 +56,13 @@ def decisive(unit: Unit) -> bool:
 # ------------------------------------------------------------------- the report
 
 def report(place: Place) -> list[Text | str]:
-    """Writes results/what-breaks-it/: the page and its figures. The lines for the page of all results."""
+    """Writes results/what-breaks-it/: the pages and their figures. The lines for the page of all results."""
     out = place.out / "what-breaks-it"
     if not draw(place, out):
         return []
     fill(out, "short", at_a_glance(place), TITLE)
     fill(out, "runs", page(place, out), TITLE)
+    fill(out, "explained", explained(place), EXPLAINED, WHY)
     more = text("what breaks it.link", Text(*PAGES.values()))
     return [heading(TITLE), "", *picture(place.out, "what-breaks-it/first-steps.png", FIRST_STEPS),
             *picture(place.out, "what-breaks-it/limits.png", LIMITS), more, ""]
@@ -130,8 +132,11 @@ def at_a_glance(place: Place) -> list[Text | str]:
 # ------------------------------------------------------------------- the tables of the page
 
 def page(place: Place, out: Path) -> list[Text | str]:
-    return [text("what breaks it.made by"), "", *starting_lines(place, out), *first_lines(place, out),
-            *head_lines(place), *growth_lines(place)]
+    return [text("what breaks it.made by"), "", *starting_lines(place, out), *first_lines(place, out)]
+
+
+def explained(place: Place) -> list[Text | str]:
+    return [text("what breaks it.made by"), "", *head_lines(place), *growth_lines(place)]
 
 
 def starting_lines(place: Place, out: Path) -> list[Text | str]:

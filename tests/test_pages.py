@@ -30,8 +30,8 @@ PAIRS = {"README.md": "README.zh-CN.md", "paper/README.md": "paper/README.zh-CN.
          "paper/code.md": "paper/code.zh-CN.md", "paper/exercises.md": "paper/exercises.zh-CN.md",
          "data/README.md": "data/README.zh-CN.md"}
 PAIRS |= {f"results/{page}.md": f"results/{page}.zh-CN.md" for page in (
-    "README", "base/README", "modern/README", "what-breaks-it/README", "fine-tuning/README", "balance/README",
-    "faults/README", "benchmark/README", "benchmark/scaling")}
+    "README", "base/README", "modern/README", "what-breaks-it/README", "what-breaks-it/why",
+    "fine-tuning/README", "balance/README", "faults/README", "benchmark/README", "benchmark/scaling")}
 PAGES = [page for pair in PAIRS.items() for page in pair]
 PAPER = ("paper/README.md", "paper/README.zh-CN.md")
 PROGRAMS = {"train_alexnet.py": "train_alexnet:parse", "alexnet_inference.py": "alexnet_inference:parse",
@@ -124,7 +124,9 @@ def test_every_link_inside_the_project_lives(page):
                         "什么都不会丢 文件 引用许可证"),
     ("results/what-breaks-it/README.md", "in-short why-it-dies overtaken-by-the-fade when-you-are-stuck "
                                          "the-runs the-swing the-fade the-largest-rate-that-fc7-survives "
-                                         "how-far-apart-pictures-are 64-px-10-classes")])
+                                         "how-far-apart-pictures-are 64-px-10-classes"),
+    ("results/what-breaks-it/README.zh-CN.md", "主要结果 为什么会失活 被消退抢先 遇到问题怎么办 全部实验 振荡 消退 "
+                                               "fc7-能承受的最大学习率 不同图像相差多少 64-px10-类")])
 def test_no_address_that_was_given_out_is_lost(page, addresses):
     assert set(addresses.split()) <= anchors(page)
 

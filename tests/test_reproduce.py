@@ -419,7 +419,7 @@ def test_the_page_says_which_rates_are_predicted_and_which_were_survived(place):
         entered(place, unit, 0, square_of_h=start.square_of_h, square_of_h6=start.square_of_h6, lost=0.1,
                 below=0.75)
     lines = what_breaks_it.report(place)
-    page = (place.out / "what-breaks-it" / "README.md").read_text()
+    page = (place.out / "what-breaks-it" / "why.md").read_text()
     random, even = (f"{start.alone(*batch):.2g} | 0.004, none |" for batch in ((128, 2), (200, 200, True)))
     assert f"| no dropout | 2 | 128 | at random | 0.0013 | 0.0056 | {random}" in page
     assert f"| no dropout | 200 | 200 | evenly | 0.13 |  | {even}" in page
