@@ -126,7 +126,7 @@ def architecture(network: Network, out: Path) -> Iterator[Shown]:
             side, kernel = (0, 0) if layer.name.startswith("fc") else (layer.shape[1], layer.kernel)
             blocks.append(figures.Block(layer.name, layer.shape[0], side, layer.groups, kernel, layer.stride,
                                         [], layer.parameters, layer.neurons, layer.multiply_adds))
-        elif step := steps[layer.name.rstrip("12345678")]:
+        elif step := steps[layer.kind]:
             size = f" {layer.kernel}×{layer.kernel}/{layer.stride}" if step == "max-pool" else ""
             blocks[-1].between.append(step + size)
     figures.architecture(blocks, network.columns, out / "architecture.png",
@@ -170,7 +170,9 @@ def first_kernels(network: Network, out: Path, name: str, kernels: Tensor) -> It
 
 
 def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) -> Iterator[Shown]:
-    names = layers or [f"relu{name[-1]}" for name in network.convs]
+    steps = network.model.steps
+    names = layers or [next(step for step in steps[steps.index(name):] if step.startswith("relu"))
+                       for name in network.convs]
     with torch.inference_mode():
         found = network.model.activations(inputs.crops, names)
     for number, picture in enumerate(inputs.pictures):

@@ -30,6 +30,11 @@ class Step:
     first: int = 0                # where the first value's field begins; below 0: in the padding
 
     @property
+    def kind(self) -> str:
+        """conv, relu, norm, mapnorm, pool, flatten, fc or drop."""
+        return self.name.partition("_")[0].rstrip("12345678")   # of relu_conv6, too
+
+    @property
     def neurons(self) -> int:
         """Values of a layer with weights; the paper's count (figure 2)."""
         return math.prod(self.shape) if self.weights else 0

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from alexnet import augment
 from alexnet.geometry import Step, step_of
-from alexnet.model import LAYERS, AlexNet
+from alexnet.model import AlexNet
 
 
 def batches(model: AlexNet, images: np.ndarray, doing: str = "",
@@ -287,9 +287,8 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> 
 
     `unusual` lists what is out of the ordinary: see `_unusual` for kinds and limits.
     """
-    layers = [name for name in model.steps if name in LAYERS]
     norms = [name for name in model.steps if "norm" in name]
-    before = dict(zip(model.steps[1:], model.steps))
+    before, layers = dict(zip(model.steps[1:], model.steps)), model.layers
     last = "relu7" if "relu7" in before else "fc7"   # what fc8 sees, but for dropout
     weights = [getattr(model, name).weight for name in layers]
     slopes = [torch.zeros_like(weight) for weight in weights]

@@ -41,6 +41,7 @@ class Design:
     hidden: int = 4096             # units of fc6 and fc7; 3.5
     columns: int = 2               # the two GPUs: conv2, conv4, conv5 see their own half; 3.2
     without: str = ""              # a convolutional layer that is left out; 7
+    conv6: int = 0                 # feature maps of a sixth one over pool5 (the release: 256); table 2
     activation: str = "relu"       # relu, tanh or sigmoid; 3.1
     conv1_edge: str = "far zeros"  # far zeros, padding 2 or none: see FarEdgeConv2d
     pooling: str = "3x3"           # 3x3 windows 2 apart overlap, 2x2 do not; 3.4
@@ -79,6 +80,9 @@ class Design:
         if number := self.without[-1:]:   # its pooling stays, so that the other layers keep their sizes
             gone += [self.without, f"relu{number}", f"norm{number}", f"mapnorm{number}"]
         steps = [name for name in self.order.split() if name not in gone]
+        if self.conv6:               # layers-146-2011.cfg; relu6 is fc6's
+            place = steps.index("flatten")
+            steps[place:place] = ["conv6", "relu_conv6"]
         if self.without == "conv1":  # conv2 sees the pixels; both poolings follow it
             steps.remove("pool1")
             steps.insert(steps.index("pool2"), "pool1")
@@ -121,7 +125,7 @@ def describe(variant: str = "as-trained", **changes) -> Design:
 
     The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's
     145-half), `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`,
-    `without="conv3"`.
+    `without="conv3"`, `conv6=256` (table 2's stars).
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
@@ -164,6 +168,7 @@ class AlexNet(nn.Module):
         self.classes = [str(index) for index in range(num_classes)]
         design = self.design = describe(variant, **changes)
         self.steps = design.steps()   # names of the modules below, in the order in which `forward` runs them
+        self.layers = [name for name in self.steps if name.startswith(("conv", "fc"))]   # those with weights
 
         w1, w2, w3, w4, w5 = design.widths   # 96, 256, 384, 384, 256
         columns, hidden, round_up = design.columns, design.hidden, design.round_up   # 2, 4096, True
@@ -218,6 +223,9 @@ class AlexNet(nn.Module):
             self.conv5 = ColumnConv2d(w4, w5, 3, padding=0, groups=design.columns)
             for name in ("pool1", "pool2", "pool5"):
                 self.add_module(name, nn.MaxPool2d(2, stride=2, ceil_mode=design.round_up))
+        if design.conv6:                # sees both columns
+            self.conv6 = nn.Conv2d(w5, design.conv6, 3, padding=1)
+            self.relu_conv6 = ACTIVATIONS[design.activation]()
         if design.without == "conv1":   # conv2 takes its place, so that 224 still gives 55
             self.conv2 = nn.Conv2d(3, w2, 5, stride=4)
 
@@ -244,14 +252,15 @@ class AlexNet(nn.Module):
         """Draws the initial weights from torch's generator: Gaussians, biases of 0 or 1 (section 5)."""
         if self.mean.is_meta:   # no memory, no numbers
             return
-        layers = {name: getattr(self, name) for name in LAYERS if name in self.steps}
+        layers = {name: getattr(self, name) for name in self.layers}
         for layer in layers.values():   # first PyTorch's own, with which `torchvision` stays
             layer.to_empty(device=self.mean.device).reset_parameters()
-        for index, name in enumerate(LAYERS):
-            if name in layers and self.design.std is not None:
-                nn.init.normal_(layers[name].weight, std=self.design.std[index])
-            if name in layers and self.design.bias is not None:
-                nn.init.constant_(layers[name].bias, self.design.bias[index])
+        for name, layer in layers.items():
+            index = LAYERS.index("conv5" if name == "conv6" else name)
+            if self.design.std is not None:
+                nn.init.normal_(layer.weight, std=self.design.std[index])
+            if self.design.bias is not None:
+                nn.init.constant_(layer.bias, self.design.bias[index])
 
     def prepare(self, images: Tensor) -> Tensor:
         """Images as they come (0..255), less the mean: what conv1 sees."""

@@ -23,7 +23,7 @@ from alexnet.files import UserError, brief, whole_file
 from alexnet.foreign import Hints, Opened, from_layers
 from alexnet.geometry import Step, sizes
 from alexnet.layers import Dropout
-from alexnet.model import LAYERS, VARIANTS, AlexNet
+from alexnet.model import VARIANTS, AlexNet
 
 TOLERANCE = 1e-4   # between onnxruntime and us, of the largest logit
 
@@ -125,15 +125,15 @@ def onnx_step(step: Step, model: AlexNet) -> tuple[str, dict[str, Any]]:
     Windows that hang over the edge get their padding in numbers, right and below: what ONNX's own ceil_mode
     does differs between versions.
     """
-    module, kind = getattr(model, step.name), step.name.rstrip("12345678")
+    module = getattr(model, step.name)
     window = {"kernel_shape": [step.kernel] * 2, "strides": [step.stride] * 2,
               "pads": [step.padding] * 2 + [step.padding + step.far] * 2}
-    if kind == "norm":      # ONNX, too, divides alpha by n
+    if step.kind == "norm":      # ONNX, too, divides alpha by n
         return "LRN", {"size": module.n, "alpha": module.scale * module.n, "beta": module.beta,
                        "bias": module.k}
     return {"conv": ("Conv", {**window, "group": step.groups}), "pool": ("MaxPool", window),
             "mapnorm": ("SameMapNorm", window), "fc": ("Gemm", {"transB": 1}), "flatten": ("Flatten", {}),
-            "relu": (type(module).__name__.replace("ReLU", "Relu"), {}), "drop": ("Dropout", {})}[kind]
+            "relu": (type(module).__name__.replace("ReLU", "Relu"), {}), "drop": ("Dropout", {})}[step.kind]
 
 
 # ------------------------------------------------------------------- in
@@ -149,7 +149,7 @@ def open_onnx(path: Path, hints: Hints) -> Opened:
         if entry.key == FORMAT:
             names = [array.name for array in found.graph.initializer]
             model = {name: tensor(found.graph, name, path) for name in names
-                     if name == "mean" or name.split(".")[0] in LAYERS}
+                     if name == "mean" or name.startswith(("conv", "fc"))}
             return {**parse(entry.value, path), "model": model}, None
     try:
         return from_zoo(found.graph, path, hints)

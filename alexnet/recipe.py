@@ -44,8 +44,9 @@ RECIPES = {
 def freeze(model: AlexNet, last: str) -> None:
     """Keeps the layers up to and including `last` as they are: no gradients are computed for them,
     and `make_optimizer` leaves them out, so neither decay nor momentum moves them."""
-    for name in LAYERS[:LAYERS.index(last) + 1]:
-        if name != model.design.without:
+    kept = LAYERS[:LAYERS.index(last) + 1]
+    for name in model.layers:
+        if name in kept or name == "conv6" and "fc6" in kept:
             getattr(model, name).requires_grad_(False)
 
 

@@ -52,7 +52,7 @@ class Claim:
         return self.judge(place)
 
     def how(self) -> str:
-        folders = [f"--{data} DIR" for data in DATA if any(unit.data == data for unit in self.units)]
+        folders = [f"--{data} DIR" for data in DATA if any(data in unit.data.split() for unit in self.units)]
         return self.command or " ".join([f"python -m results.reproduce run {self.id}", *folders])
 
     def experiments(self) -> dict[str, list[str]]:

@@ -31,7 +31,7 @@ from alexnet.device import choose_device, keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
 from results import (ablations, base_result, cifar_nets, counting, larger, local_nets, longer, looks, modern,
-                     plots, power, units as running, what_breaks_it)
+                     plots, power, stars, units as running, what_breaks_it)
 from results.claims import CLAIMS, Finding, differences, errors_by_number, val_error
 from results.pages import (Text, anchor, fill, heading, joined, listed, named, percent, picture, row, say,
                            table, term, text)
@@ -56,7 +56,7 @@ def all_units() -> list[Unit]:
     shown, decisive = split(decisive, lambda unit: unit.name.startswith("first-steps") and unit.seed == 0)
     return [*counting.units(), *shown, *first, *cifar_nets.units(), *decisive, *base_result.units(), *more,
             *looks.units(), *modern.units(), *rest, *larger.units(), *longer.SIXTY.units(),
-            *local_nets.units(), *base_result.large_units()]
+            *local_nets.units(), *stars.units(), *base_result.large_units()]
 
 
 def split(found: Iterable[Unit], condition: Any) -> tuple[list[Unit], list[Unit]]:
@@ -149,7 +149,7 @@ def write_pages(place: Place) -> None:
     fill(place.out, "short", in_short(place, findings), title)
     fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *power.lines(place),
                                *average_lines(place), *looks.lines(place), *longer.SIXTY.lines(place),
-                               *larger.lines(place), *local_nets.lines(place),
+                               *larger.lines(place), *local_nets.lines(place), *stars.lines(place),
                                *rule_lines(), *hours(place)], title)
     if place.out == running.RESULTS:
         fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])

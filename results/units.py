@@ -48,7 +48,7 @@ class Unit:
     config: dict[str, Any]           # everything that decides its numbers
     compute: Callable[[Unit, Place], dict[str, Any]]  # {"result": ..., "curve": [...]}
     minutes: float                   # about, on one thread
-    data: str = ""                   # the data set it reads, of DATA
+    data: str = ""                   # the data sets it reads, of DATA
     needs: tuple[Unit, ...] = ()     # units on whose results it builds
 
     @property
@@ -131,9 +131,9 @@ def run(unit: Unit, place: Place) -> bool:
     with alone(place.work(unit)) as mine:
         if not mine or place.file(unit).exists():
             return False
-        missing = unit.data and unit.data not in place.folders
-        if missing:
-            raise UserError(f"{unit.name} needs --{unit.data} DIR")
+        for data in unit.data.split():
+            if data not in place.folders:
+                raise UserError(f"{unit.name} needs --{data} DIR")
         start = time.perf_counter()
         found = unit.compute(unit, place)
         curve = found.get("curve", [])

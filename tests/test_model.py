@@ -16,6 +16,7 @@ from alexnet import norms
 from alexnet.geometry import Step, sizes
 from alexnet.layers import Dropout, Masks, SameMapNorm
 from alexnet.model import LAYERS, VARIANTS, AlexNet, LocalResponseNorm, describe
+from alexnet.recipe import freeze
 from conftest import ROOT
 
 
@@ -143,16 +144,18 @@ def by_hand(model: AlexNet, images: torch.Tensor) -> np.ndarray:
     x = relu(conv(x, "conv3", 1, 1, 1))
     x = relu(conv(x, "conv4", 1, 1, 2))
     x = relu(pool(conv(x, "conv5", 1, 1, 2)))
+    if "conv6.weight" in state:                                      # net 146
+        x = relu(conv(x, "conv6", 1, 1, 1))
     x = x.reshape(len(x), -1)
     for name in ("fc6", "fc7"):
         x = 0.5 * relu(x @ state[f"{name}.weight"].T + state[f"{name}.bias"])
     return x @ state["fc8.weight"].T + state["fc8.bias"]
 
 
-@pytest.mark.parametrize("size", [64, 99])
-def test_as_trained_is_the_release_by_hand_in_float64(size):
+@pytest.mark.parametrize("size,changes", [(64, {}), (99, {}), (99, {"conv6": 32})], ids=str)
+def test_as_trained_is_the_release_by_hand_in_float64(size, changes):
     torch.manual_seed(0)
-    model = AlexNet(10, size, hidden=512).eval()
+    model = AlexNet(10, size, hidden=512, **changes).eval()
     with torch.no_grad():
         for parameter in model.parameters():  # far from the start: every layer matters
             parameter.add_(torch.randn_like(parameter) * 0.03)
@@ -446,6 +449,22 @@ def test_initial_weights_are_the_sources(variant, std, bias):
         layer = getattr(model, name)
         assert layer.weight.std().item() == pytest.approx(deviation, rel=0.03)
         assert torch.all(layer.bias == constant)
+
+
+@pytest.mark.parametrize("variant,deviation", [("as-trained", 0.03), ("as-written", 0.01)])
+def test_the_sixth_layer_is_that_of_layers_146_2011_cfg(variant, deviation):
+    """2 x 128 filters of 3 x 3 on both columns behind the last pooling, initW 0.03, initB 1; and ReLU."""
+    torch.manual_seed(0)
+    model = AlexNet(10, 224, variant, conv6=256)
+    sixth = sizes(model)["conv6"]
+    assert (sixth.inputs, sixth.shape, sixth.groups, sixth.parameters) == (256, (256, 6, 6), 1, 590_080)
+    assert model.conv6.weight.std().item() == pytest.approx(deviation, rel=0.03)
+    assert torch.all(model.conv6.bias == 1) and model.steps[-9:-7] == ["relu_conv6", "flatten"]
+    assert model.layers == [*LAYERS[:5], "conv6", *LAYERS[5:]]
+    for last, frozen in (("conv5", LAYERS[:5]), ("fc6", [*LAYERS[:5], "conv6", "fc6"])):
+        freeze(model.requires_grad_(True), last)
+        assert [name for name in model.layers
+                if not getattr(model, name).weight.requires_grad] == list(frozen)
 
 
 def test_steps_stand_in_the_order_of_the_sources():

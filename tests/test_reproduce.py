@@ -23,8 +23,8 @@ from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
 from results import (ablations, balance, base_result, cifar_nets, claims, first_steps, growth, head,
-                     larger, local_nets, longer, looks, modern, plots, power, reproduce, starting, units,
-                     verdicts, what_breaks_it)
+                     larger, local_nets, longer, looks, modern, plots, power, reproduce, stars, starting,
+                     units, verdicts, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.pages import TEXTS, Text, named
@@ -627,7 +627,7 @@ def test_every_text_is_used_and_takes_the_same_values_in_both_languages():
                     assert f'"{group}.{name}"' in code, (group, name)
             elif group == "labels":
                 assert f'"{name}"' in code, name
-    for name in {*ablations.CASES, *longer.CASES, *larger.DATA.cases, *larger.LONG.cases, *starting.SETS,
+    for name in {*ablations.CASES, *longer.CASES, *stars.CASES, *larger.DATA.cases, *larger.LONG.cases, *starting.SETS,
                  *starting.ALL["caffe"],
                  *starting.ALL["as-trained"], *starting.ALL["as-written"]}:
         assert named(name).en and named(name).zh
@@ -862,6 +862,23 @@ def test_the_releases_network_has_its_layers_and_rates():
     assert [group["weight_decay"] for group in groups[::2]] == [0, 0, 0.004, 0.004, 0.004]
     assert {group["factor"] for group in groups[1::2]} == {2.0}
     assert net(torch.zeros(2, 3, 24, 24)).shape == (2, 10)
+
+
+def test_the_sixth_layer_is_trained_and_begins_with_what_other_classes_taught(place, tmp_path):
+    folders = {name: make_folder(tmp_path / name, {f"{part}/{one}": 6 for part in ("train", "val")
+                                                   for one in classes})
+               for name, classes in {"imagenette": "ab", "tiny": "bcd"}.items()}
+    place.folders.update(folders)
+    for unit in stars.units():
+        if unit.seed < 2:
+            assert units.run(unit, place)
+    scratch, tuned = (place.found(stars.unit_of(case, 0)) for case in stars.CASES)
+    assert tuned["result"]["first_classes"] == 2 and tuned["result"]["first"]["epoch"] == 1   # b is in both
+    assert scratch["curve"][0]["train_loss"] != tuned["curve"][0]["train_loss"]
+    lines = [getattr(line, "en", line) for line in stars.lines(place)]
+    assert any("pre-trained (against sixth convolutional layer)" in line for line in lines)
+    with pytest.raises(UserError, match="stars/sixth-layer-pre-trained-2 needs --tiny DIR"):
+        units.run(stars.unit_of(stars.TUNED, 2), replace(place, folders={"imagenette": tmp_path}))
 
 
 def test_the_releases_network_is_trained_and_shown(place, tmp_path):

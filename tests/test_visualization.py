@@ -258,6 +258,7 @@ def test_health_counts_dead_units_and_divisors():
 # ------------------------------------------------------------------- the script
 
 WIDTHS = (16, 64, 48, 48, 32)   # fewer maps are drawn sooner
+NETWORKS = {**{name: (name, {}) for name in VARIANTS}, "sixth": ("as-trained", {"conv6": 8})}
 
 
 @pytest.fixture(scope="module")
@@ -268,10 +269,10 @@ def place(tmp_path_factory):
     save_picture(root / "star" / "mine <&>.png", 5)
     run = root / "run"
     run.mkdir()
-    for variant in VARIANTS:
-        model = small(variant, 2, widths=WIDTHS)
+    for name, (variant, changes) in NETWORKS.items():
+        model = small(variant, 2, widths=WIDTHS, **changes)
         model.classes = ["disc", "star"]
-        checkpoint.save(root / f"{variant}.pt", model, {"data": str(root / "set"), "epoch": 2})
+        checkpoint.save(root / f"{name}.pt", model, {"data": str(root / "set"), "epoch": 2})
     checkpoint.save(run / "best.pt", small(classes=2, widths=WIDTHS), {"data": str(root / "set"), "epoch": 2})
     names = ["epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error"]
     rows = [[1, 0.01, 0.7, 0.5, 0.6, 0.4, 0.0], [2, 0.001, 0.6, 0.4, 0.5, 0.3, 0.0]]
@@ -314,14 +315,22 @@ def test_everything_is_drawn_and_the_page_shows_it(place, capsys, monkeypatch, t
     assert page.count("<figcaption>") == len(shown) and 'name="viewport"' in page
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_shows_everything_but_a_run(place, capsys, monkeypatch, tmp_path, variant):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_variant_shows_everything_but_a_run(place, capsys, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
     what = [name for name in KINDS if name not in ("training", "synthesis", "growing", "steps")]
     images = ["--images", place / "star", "--layers", "conv1", "conv5", "fc7"]
-    status, text = call(capsys, *what, "--model", place / f"{variant}.pt", *images, "--out", "look", *QUICK)
+    status, text = call(capsys, *what, "--model", place / f"{name}.pt", *images, "--out", "look", *QUICK)
     assert status == 0, text
     assert set(json.loads(Path("look/captions.json").read_text())["looks"]) == set(what)
+
+
+def test_feature_maps_are_shown_behind_the_nonlinearity_of_each_convolution(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    status, text = call(capsys, "maps", "--model", place / "sixth.pt", "--images", place / "star", "--out", "look")
+    assert status == 0, text
+    assert {path.stem.partition("maps-1-")[2] for path in Path("look").glob("*.png")} == {
+        "relu1", "relu2", "relu3", "relu4", "relu5", "relu_conv6"}
 
 
 def test_the_same_inputs_give_the_same_bytes(place, capsys, monkeypatch, tmp_path):

@@ -356,7 +356,7 @@ def ours(size: int, variant: str, **changes) -> AlexNet:
 CASES = [(size, variant, {}) for size in (64, 224) for variant in VARIANTS] + [
     (64, "as-trained", {"columns": "half"}), (63, "as-trained", {"pooling": "2x2", "activation": "tanh"}),
     (97, "as-written", {"without": "conv3", "activation": "sigmoid"}),
-    (64, "as-trained", {"lrn": "none", "dropout": "none"})]
+    (64, "as-trained", {"lrn": "none", "dropout": "none"}), (128, "as-trained", {"conv6": 32})]
 
 
 @pytest.mark.parametrize("size,variant,changes", CASES, ids=lambda value: str(value))
