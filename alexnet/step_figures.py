@@ -256,7 +256,7 @@ def numbers(axes: Axes, values: np.ndarray) -> None:
 
 @step("3.5",
       "What one value of each layer sees of the image, in the paper's network (`as-written`): the deeper "
-      "the layer, the more. In `as-trained` all sides from pool2 on are 32 px larger, because of its "
+      "the layer, the more. In `as-trained` the squares from pool2 on are 32 px wider and higher, because of its "
       "second normalisation of layer 2.",
       "论文的网络（`as-written`）中，每一层的一个值在图像上能看到的范围：层越深，看到的越多。`as-trained` 第 2 层多一次"
       "归一化，从 pool2 起边长都大 32 像素。")
@@ -306,10 +306,10 @@ def dropout(say: Callable[[str, str], str]) -> Figure:
 @step("5",
       "Gradient descent in a narrow valley, 40 steps. Momentum is faster along it, and stays stable at "
       "learning rates at which plain descent is not; above its own limit it diverges, too. Where the "
-      "curvature is c, the limit is 2 / c without momentum and 3.8 / c with momentum 0.9: here c = 25 "
-      "across the valley, so 0.08 and 0.152.",
-      "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；学习率大到普通梯度下降发散时，它仍然稳定；但超过它自己的上限，也会发散。曲率为 c 时，"
-      "学习率的上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷方向的曲率 c = 25，两个上限就是 0.08 和 0.152。")
+      "curvature (the second derivative) is c, the limit is 2 / c without momentum and 3.8 / c with "
+      "momentum 0.9: here c = 25 across the valley, so 0.08 and 0.152.",
+      "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；学习率大到普通梯度下降发散时，它仍然稳定；但超过它自己的上限，也会发散。"
+      "曲率（二阶导数）为 c 时，学习率的上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷方向的曲率 c = 25，两个上限就是 0.08 和 0.152。")
 def momentum(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     grid = figure.subplots(2, 3, sharex=True, sharey=True)
