@@ -452,5 +452,6 @@ def _(place: Place) -> Finding:
         steps[text("C27.over", named(first), named(second))] = apart
     each = listed(say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items())
     kept = all(t_interval(step).mean > 0 for step in steps.values())
-    return Finding(text("C27.found", each, len(effects), YES if kept else NO),
+    between = joined(points(step) for step in steps.values())
+    return Finding(text("C27.found", each, between, len(effects), YES if kept else NO),
                    combine({name: verdict(step) for name, step in steps.items()}))
