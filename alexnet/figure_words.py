@@ -4,6 +4,8 @@ them where `language` is "zh". {} is what varies: a number, a name, or words tha
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
+from typing import Iterator
 
 from alexnet.captions import Text
 
@@ -89,6 +91,22 @@ CHINESE = {
 }
 
 
+words = CHINESE   # or more than these: `chinese`
+
+
+@contextmanager
+def chinese(more: dict[str, str]) -> Iterator[None]:
+    """What is saved meanwhile has Chinese words. Those of `more` come first, the longest of them before all."""
+    global language, words
+    before = language
+    longest_first = sorted(more, key=lambda form: len(form.replace("{}", "")), reverse=True)
+    language, words = "zh", {form: more[form] for form in longest_first} | CHINESE
+    try:
+        yield
+    finally:
+        language, words = before, CHINESE
+
+
 def chosen(text: Text) -> str:
     return text.chinese if language == "zh" else text.english
 
@@ -102,9 +120,9 @@ def worded(text: str) -> str:
 
 
 def in_chinese(text: str) -> str:
-    if text in CHINESE:
-        return CHINESE[text]
-    for form, chinese in CHINESE.items():   # the first that fits
+    if text in words:
+        return words[text]
+    for form, chinese in words.items():   # the first that fits
         if "{}" in form and (found := re.fullmatch(re.escape(form).replace(r"\{\}", "(.*)"), text)):
             return chinese.format(*map(in_chinese, found.groups()))
     return text

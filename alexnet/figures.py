@@ -11,11 +11,12 @@ import sys
 import textwrap
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps, font_manager, ft2font
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
@@ -50,16 +51,23 @@ def prepare_texts(figure: Figure) -> None:
     texts = figure.findobj(Text)
     for text in texts:
         text.set_text(worded(text.get_text()))
+    for axis in axes:   # an axis writes its labels anew when the figure is drawn
+        name_ticks(axis, worded)
     families, bad = choose_fonts({letter for text in texts for letter in text.get_text()})
-    for axis in axes if bad else []:   # an axis writes its labels anew when the figure is drawn
-        names = [drawable(label.get_text(), bad) for label in axis.get_ticklabels()]
-        if "?" in "".join(names):
-            axis.set_ticks(axis.get_ticklocs(), names)
+    for axis in axes if bad else []:
+        name_ticks(axis, lambda text: drawable(text, bad))
     for text in texts:   # a folder or a class may have dollars in its name
         text.set_parse_math(any(text is label for label in powers))
         text.set_text(drawable(text.get_text(), bad))
         if families:
             text.set_fontfamily(families)
+
+
+def name_ticks(axis: Axis, renamed: Callable[[str], str]) -> None:
+    """Gives the marks of an axis other names, if they have names that change."""
+    before = [label.get_text() for label in axis.get_ticklabels()]
+    if (names := list(map(renamed, before))) != before:
+        axis.set_ticks(axis.get_ticklocs(), names)
 
 
 def drawable(text: str, bad: set[str]) -> str:

@@ -145,6 +145,7 @@ def large_units() -> list[Unit]:
 LABELS = {OURS: Text("ours, `as-trained`", "我们的 `as-trained`"),
           THEIRS: Text("torchvision, pytorch/examples", "torchvision，pytorch/examples"),
           SWAPPED: Text("ours, torchvision's crops", "我们的网络，torchvision 的裁剪")}
+plots.add_words(LABELS.values())
 ERRORS = [Text("top-1, one crop", "top-1，中心裁剪"), Text("top-5, one crop", "top-5，中心裁剪"),
           Text("top-1, ten-crop", "top-1，十裁剪"), Text("top-5, ten-crop", "top-5，十裁剪")]
 KEYS = ("top1_error_1", "top5_error_1", "top1_error_10", "top5_error_10")

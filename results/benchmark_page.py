@@ -7,9 +7,10 @@ from typing import Any, Iterable
 
 from alexnet.files import read_json
 from results import plots
-from results.pages import Text, fill, row, say, table, texts, worded
+from results.pages import Text, fill, picture, row, say, table, texts, worded
 
 TITLE = Text("Speed", "速度")
+RATIOS = "Time of others for the same work, divided by ours"
 PLACES = {   # folders of results/benchmark/, with the machine that they are for
     "": Text("CPU that computes in bf16", "支持 bf16 的 CPU"),
     "without-bf16": Text("CPU without bf16, all sides in fp32", "不支持 bf16 的 CPU，各方都用 fp32"),
@@ -27,6 +28,7 @@ SHOWN = {   # in the summary: peers of a section
 
 HERE = Path(__file__).resolve().parent / "benchmark"
 WORDS = texts(HERE / "words.json")   # what the sections' JSON files say, as the pages say it
+plots.add_words(WORDS.values())
 WHY = texts(HERE / "why.json")       # why a target is missed on a CPU
 
 
@@ -36,17 +38,16 @@ def write(folder: Path, sections: Iterable[str]) -> None:
                      if (folder / place / f"{name}.json").exists()} for place in PLACES}
     found = {place: contents for place, contents in found.items() if contents}
     fill(folder, "summary", summary(found), TITLE)
-    lines: list[Text | str] = [Text("![Time of others for the same work, divided by ours](ratios.png)",
-                               "![别的实现所用的时间与我们的之比](ratios.png)"), ""]
+    bars = [(worded(content["title"], WORDS).en, full_name(line).en, line["ratio"])
+            for name, content in found.get("", next(iter(found.values()))).items()
+            if name not in ("profile", "scaling") for line in content["rows"] if line["ratio"] != 1]
+    plots.ratios(bars, folder / "ratios.png", RATIOS)
+    lines = picture(folder, "ratios.png", RATIOS)
     for place, contents in found.items():
         lines += [say("## {}", "## {}", PLACES[place]), ""]
         for content in contents.values():
             lines += section_lines(content)
     fill(folder, "sections", lines)
-    bars = [(worded(content["title"], WORDS).en, full_name(line).en, line["ratio"])
-            for name, content in found.get("", next(iter(found.values()))).items()
-            if name not in ("profile", "scaling") for line in content["rows"] if line["ratio"] != 1]
-    plots.ratios(bars, folder / "ratios.png", "Time of others for the same work, divided by ours")
 
 
 def full_name(line: dict[str, Any]) -> Text:

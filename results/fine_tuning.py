@@ -29,7 +29,7 @@ from alexnet.cli import typed_path
 from alexnet.files import UserError, read_csv, read_json, write_json
 from alexnet.folders import Folder
 from results import plots
-from results.pages import PAGES, Text, fill, joined, term, row, table, text
+from results.pages import PAGES, Text, fill, joined, picture, term, row, table, text
 
 HERE = Path(__file__).resolve().parent
 LEARNT = 7                    # classes of the first network, in the order of their names
@@ -121,8 +121,7 @@ def report(out: Path) -> None:
                "batch", "learning rate", "fc8's, times that", "seeds")
     rows = [row_of(group) for pictures in PICTURES for kind in KINDS
             if (group := [run for run in runs if (run["kind"], run["pictures"]) == (kind, pictures)])]
-    fill(out, "runs", [Text("![Errors of fine-tuning and of training from scratch](errors.png)",
-                            "![微调与从头训练的错误率](errors.png)"), "",
+    fill(out, "runs", [*picture(out, "errors.png", "Errors of fine-tuning and of training from scratch"),
                        *table(columns, rows), conditions(first, runs)], term("Fine-tuning"))
     print(f"written to {out}: {', '.join(PAGES.values())}, errors.png")
 

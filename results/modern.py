@@ -236,6 +236,7 @@ def units() -> list[Unit]:
 LABELS = texts(RESULTS / "modern" / "labels.json")   # of CHANGES, on the pages
 RECIPES_COMPARED = {OLD: LABELS["2012"], NEW: Text("kept changes", "保留的改动"), ALL: LABELS["all together"]}
 KEPT, DROPPED = Text("kept", "保留"), Text("dropped", "舍弃")
+plots.add_words([*LABELS.values(), *RECIPES_COMPARED.values()])
 
 
 def report(place: Place) -> list[Text | str]:

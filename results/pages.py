@@ -106,9 +106,10 @@ def fill(folder: Path, mark: str, lines: Sequence[Text | str], title: Text | str
 
 
 def picture(folder: Path, name: str, shows: str) -> list[Text | str]:
-    """The Markdown of a picture in the folder, if it was drawn: what it shows, for those who do not see it.
-    `name` may lead into a folder below."""
-    return [say("![{}]({})", "![{}]({})", term(shows), name), ""] if (folder / name).exists() else []
+    """The Markdown of a picture in the folder, if it was drawn, with that which has Chinese words beside it
+    (plots.save): what it shows, for those who do not see it. `name` may lead into a folder below."""
+    files = Text(name, name.replace(".png", ".zh.png"))
+    return [say("![{}]({})", "![{}]({})", term(shows), files), ""] if (folder / name).exists() else []
 
 
 def percent(value: float | None) -> str:

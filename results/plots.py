@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Collection
+from typing import Any, Collection, Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet.figures import save
+from alexnet import figure_words, figures
+from results.pages import TEXTS, Text
 
 # Colours that colour-blind people can tell apart (Okabe and Ito). One side has one colour in all figures:
 # ours, `as-trained`, and what is as it is are blue; the other side, `as-written` and nn.Dropout are orange.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 OURS, THEIRS, BOTH = PALETTE[:3]
+# What figures say, in Chinese. Modules that have sentences of their own add them.
+CHINESE: dict[str, str] = TEXTS["labels"] | dict(TEXTS["cases"].values()) | TEXTS["figures"]
+
+
+def add_words(texts: Iterable[Text]) -> None:
+    CHINESE.update({text.en.replace("`", ""): text.zh.replace("`", "") for text in texts})
+
+
+def save(figure: Figure, path: Path) -> None:
+    """The PNG file and, beside it, `name.zh.png` with Chinese words."""
+    figures.save(figure, path)
+    with figure_words.chinese(CHINESE):
+        figures.save(figure, path.with_suffix(".zh.png"))
 
 
 def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:

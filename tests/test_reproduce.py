@@ -5,26 +5,30 @@ from __future__ import annotations
 import math
 import multiprocessing
 import re
+import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text as MatplotlibText
 from PIL import Image
 from torch import nn
 
-from alexnet import training
+from alexnet import figure_words, figures, training
 from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.model import AlexNet, Dropout, LocalResponseNorm
 from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
-from results import (ablations, balance, base_result, cifar_nets, claims, first_steps, growth, head,
-                     larger, local_nets, longer, looks, modern, plots, power, reproduce, stars, starting,
-                     units, verdicts, what_breaks_it)
+from results import (ablations, balance, base_result, benchmark, benchmark_page, cifar_nets, claims,
+                     fine_tuning, first_steps, growth, head, larger, local_nets, longer, looks, modern, plots,
+                     power, reproduce, stars, starting, units, verdicts, what_breaks_it)
 from results.claims import CLAIMS, differences, val_error
 from results.units import Place, Unit, pieces
 from results.pages import TEXTS, Text, named
@@ -533,6 +537,34 @@ def test_the_first_steps_have_one_legend_and_200_classes_a_linear_axis(place, dr
         assert (axes.get_ylim() == (0.8, 1.3)) == many
 
 
+def test_all_words_in_the_figures_are_there_in_chinese_and_none_in_vain(tmp_path, monkeypatch):
+    """But names. From the published JSON files."""
+    english, chinese = [], []
+    exchange, write = figure_words.in_chinese, Figure.savefig
+    monkeypatch.setattr(figures, "DPI", 25)
+    monkeypatch.setattr(figure_words, "in_chinese", lambda text: (english.append(text), exchange(text))[1])
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **more: (
+        chinese.extend(text.get_text() for text in figure.findobj(MatplotlibText) if ".zh.png" in str(file)),
+        write(figure, file, **more)))
+    (tmp_path / "experiments").symlink_to(units.RESULTS / "experiments")
+    reproduce.write_pages(Place(tmp_path))
+    for name in ("benchmark", "fine-tuning"):
+        shutil.copytree(units.RESULTS / name, tmp_path / name)
+    benchmark_page.write(tmp_path / "benchmark", benchmark.SECTIONS)
+    fine_tuning.report(tmp_path / "fine-tuning")
+    words = {word for text in chinese for word in re.findall(r"[A-Za-z]{3,}", text)}
+    assert words <= {"AlexNet", "AdamW", "CIFAR", "DataLoader", "Dropout", "GPU", "ImageFolder", "ImageNet",
+                     "Imagenette", "JPEG", "LRN", "LocalResponseNorm", "Nesterov", "PIL", "RandomResizedCrop",
+                     "ReLU", "SGD", "Tiny", "as", "avg", "channels", "cnorm", "conv", "examples", "foreach",
+                     "imagenette", "last", "logistic", "mathdefault", "optim", "pool", "pow", "pytorch", "tanh",
+                     "top", "torch", "torchvision", "trained", "transforms", "worker", "written"}
+    for form in TEXTS["figures"]:
+        pattern = re.escape(form).replace(r"\{\}", "(.*)")
+        assert any(re.fullmatch(pattern, text) for text in english), form
+    pictures = [*tmp_path.rglob("*.zh.png")]
+    assert len(pictures) == 11 and all(Path(str(path).replace(".zh.", ".")).exists() for path in pictures)
+
+
 # ------------------------------------------------------------------- the command
 
 def test_the_table_is_made_from_whatever_was_run(place, capsys):
@@ -619,7 +651,7 @@ def test_every_text_is_used_and_takes_the_same_values_in_both_languages():
     code = "".join(path.read_text("utf-8") for path in units.RESULTS.glob("*.py"))
     for group, texts in TEXTS.items():
         for name, text in texts.items():
-            if group not in ("labels", "cases"):
+            if group not in ("labels", "cases", "figures"):
                 braces = [sorted(re.sub(r"\{\d+", "{", found) for found in re.findall(r"\{[^}]*\}", one))
                           for one in text]
                 assert len(text) == 2 and braces[0] == braces[1], (group, name)
