@@ -392,7 +392,7 @@ def _(place: Place) -> Finding:
     found = counted(place, "C22")
     here = ""
     if "days_here" in found:
-        here = text("C22.here", found["images_per_second_here"], found["days_here"])
+        here = text("C22.here", found["images_per_second_here"], found["days_here"], counting.IMAGES)
     return Finding(text("C22.found", found["operations"], 100 * found["share_of_peak"], here),
                    text("C22.note", NOT_TESTED))
 
