@@ -94,9 +94,9 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 @step("4.1",
       "Colour noise of -2 to 2 standard deviations (s.d.) along each of the three principal components of "
       "RGB (explained below); one s.d. of the noise is a tenth of that of the pixels. The components come "
-      "from the three sample photographs. The upper three rows look alike on purpose: the noise of 2012 is "
+      "from the three sample photographs. The upper three rows look nearly alike: the noise of 2012 is "
       "hardly seen. In the last row the eigenvalue (the variance) stands in place of its square root (the "
-      "s.d.), as the paper's formula (below) reads, and the picture is lost.",
+      "s.d.), as the paper's formula (below) reads, and the picture cannot be recognised.",
       "沿 RGB 的三个主成分（见下文）分别加颜色噪声，从 -2 到 2 个标准差；噪声的标准差是像素在该主成分上的标准差的十分之一。"
       "主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
       "最后一行照论文公式（见下文）的字面用特征值（方差），而不用其平方根（标准差），图像就毁了。")
