@@ -309,7 +309,7 @@ def dropout(say: Callable[[str, str], str]) -> Figure:
       "curvature (the second derivative) is c, the limit is 2 / c without momentum and 3.8 / c with "
       "momentum 0.9: here c = 25 across the valley, so 0.08 and 0.152.",
       "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；学习率大到普通梯度下降发散时，它仍然稳定；但超过它自己的上限，也会发散。"
-      "曲率（二阶导数）为 c 时，学习率的上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷方向的曲率 c = 25，两个上限就是 0.08 和 0.152。")
+      "曲率（二阶导数）为 c 时，普通梯度下降的学习率上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷方向的曲率 c = 25，两个上限就是 0.08 和 0.152。")
 def momentum(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     grid = figure.subplots(2, 3, sharex=True, sharey=True)
