@@ -12,7 +12,7 @@ Here, at 128 px (at 64 px pool5 leaves a single value of each feature map), in f
   (larger.py), with the same settings: 12 epochs, schedule `steps`.
 - `sixth layer, pre-trained`: first Tiny-ImageNet (enlarged), less the classes that occur in Imagenette, 8
   epochs from scratch with the same schedule; then Imagenette as above, but with a learning rate of 0.001, that
-  of fc8 ten times as high.
+  of fc8 ten times as high, and with the first set's mean image, as in fine-tuning with `--weights`.
 
 Pre-training lowers the error if the interval of `sixth layer, pre-trained` less `sixth layer` (top-1, paired by
 seeds) lies below 0; the sixth layer by itself if that of `sixth layer` less base does.
