@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,7 +21,7 @@ from alexnet.settings import Settings
 from alexnet.training import Run, evaluate
 from conftest import make_folder
 from results import (ablations, balance, base_result, cifar_nets, growth, local_nets, longer, looks, modern,
-                     starting, units)
+                     stars, starting, units)
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GPU = torch.device("cuda", 0)
@@ -138,3 +140,6 @@ def test_experiments_run_on_a_gpu_and_say_so(tmp_path):
         assert units.run(unit, place), unit.name
         content = place.found(unit)
         assert content["device"] == "cuda" and content["machine"]["gpu"], unit.name
+    other = make_folder(tmp_path / "other", {f"{part}/{name}": 12 for part in ("train", "val") for name in "ab"})
+    apart_from_it = replace(place, folders={**place.folders, "tiny": other})   # its classes occur in no other
+    assert units.run(stars.unit_of(stars.TUNED, 0), apart_from_it)
