@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -42,12 +41,11 @@ def make_folder(folder: Path, counts: dict[str, int], suffix: str = ".png") -> P
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder that goes at once, since checkpoints are large; signal handlers are put back, too."""
+    """A folder for a run, which sets signal handlers: they are put back."""
     handlers = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}
     yield tmp_path
     for name, handler in handlers.items():
         signal.signal(name, handler)
-    shutil.rmtree(tmp_path)
 
 
 @pytest.fixture
