@@ -4,7 +4,7 @@
     python alexnet_inference.py photos --output out.csv  a folder, searched through
     python alexnet_inference.py val --truth              folders named like the classes: errors, too
     find . -name '*.jpg' | python alexnet_inference.py - --output out.jsonl --resume
-    python alexnet_inference.py photos --features fc7 --output features.npz
+    python alexnet_inference.py photos --features fc7 --output features.npz   (or --bits 128: binary codes)
     python alexnet_inference.py val --truth --model A --model B    two networks, their probabilities averaged
 """
 
@@ -49,6 +49,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "and write a confusion matrix beside the output (or the model)")
     add("--panel", metavar="FILE.png", help="figure 4, left: pictures with their five most probable classes")
     add("--features", metavar="LAYER", help="a layer's values instead of classes (fc7, pool5, ...)")
+    add("--bits", metavar="N", help="with --features: binary codes of N bits instead of values, learnt from "
+        "these pictures; or FILE.npz that was written so: codes that can be compared with those in it")
 
     add = parser.add_argument_group("machine").add_argument
     add("--views", type=int, choices=(1, 10), default=1,
@@ -80,6 +82,9 @@ def check(options: argparse.Namespace) -> None:
             raise UserError("--features goes without --truth, --panel, --resume and --views 10")
         if len(options.model or []) > 1:
             raise UserError("--features takes one --model: only probabilities are averaged")
+        check_bits(options.bits)
+    elif options.bits:
+        raise UserError("--bits needs --features")
     elif output not in (None, "-") and form not in (".csv", ".json", ".jsonl"):
         raise UserError(f"--output {output}: the name must end in .csv, .json or .jsonl, or be -")
     if options.resume and form != ".jsonl":
@@ -94,6 +99,15 @@ def check(options: argparse.Namespace) -> None:
         if path != "-" and not os.path.lexists(path):
             raise UserError(f"there is no file or folder {path}")
     find_all(options.model)
+
+
+def check_bits(bits: str | None) -> None:
+    """UserError unless it is nothing, a number of bits, or a file."""
+    if bits and bits.isdecimal():
+        if int(bits) % 8 or not 8 <= int(bits) <= 1024:
+            raise UserError(f"--bits {bits}: it must be a multiple of 8, 8 to 1024")
+    elif bits is not None and not os.path.isfile(bits):
+        raise UserError(f"--bits {bits}: neither a number of bits nor a file")
 
 
 def find_all(given: list[str] | None) -> list[Path]:
@@ -111,6 +125,7 @@ from tqdm import tqdm
 from alexnet.answers import (Panel, Truth, print_bars, print_summary, shape_of, text_file, write_features,
                              write_lines, write_list, write_table)
 from alexnet.checkpoint import digest
+from alexnet.codes import read_coder
 from alexnet.pack import FORMAT
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
@@ -243,8 +258,11 @@ def main(arguments: list[str] | None = None) -> None:
             say(f"model: {paths[0]}")
         if options.features:
             shape = shape_of(model, options.features)
+            made_with = f"{options.features} of the network {digest(model)}"
+            bits = options.bits and (int(options.bits) if options.bits.isdecimal() else
+                                     read_coder(options.bits, made_with))
             rows = features(model, pictures, options.features, options.batch_size, options.workers, dtype)
-            sys.exit(1 if write_features(output, rows, shape, len(pictures)) else 0)
+            sys.exit(1 if write_features(output, rows, shape, len(pictures), bits, made_with) else 0)
 
         first, failed = {}, 0
         if form == ".jsonl":

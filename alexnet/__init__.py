@@ -30,6 +30,7 @@ Training
 Use
     predict.py       images to probabilities and features
     answers.py       predictions as a table, JSON, bars
+    codes.py         binary codes of features
 
 Pictures
     subject.py       what is looked at: a network, its data, some pictures

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from alexnet.cli import say
+from alexnet.codes import Coder, arrays_of, trained_coder
 from alexnet.files import UserError, cell, printable, whole_file, write_csv, write_json
 from alexnet.images import open_image
 from alexnet.model import AlexNet
@@ -23,6 +24,7 @@ from alexnet.pack import RowFile
 from alexnet.predict import Prediction, class_above, reason
 
 PANEL_PAGE = 8    # as in figure 4
+LEARN_FROM = 2 ** 27   # values at most, from which codes are learnt: 32,768 pictures' fc7, half a gigabyte
 
 
 def drawing() -> ModuleType:
@@ -120,10 +122,12 @@ def shape_of(model: AlexNet, layer: str) -> tuple[int, ...]:
 
 
 def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], shape: tuple[int, ...],
-                   count: int) -> int:
+                   count: int, bits: int | Coder | None = None, made_with: str = "") -> int:
     """NPZ with `features` (one row per picture), `paths`, and `errors`; returns how many could not be read.
 
     rows: `count` pictures, each with its values of this shape, or with what was raised.
+    bits: instead of features, `codes` of so many bits, with what makes the codes of further pictures; or by
+        this coder.    made_with: layer and network, stored beside codes.
     """
     paths, errors = [], []
     with whole_file(path) as temporary:
@@ -137,15 +141,39 @@ def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], s
                     else:
                         file.append(values.numpy())
                         paths.append(str(picture))
+            arrays = {name: np.array(texts, np.str_) for name, texts in (("paths", paths), ("errors", errors))}
+            if bits:
+                arrays |= {**coded(values_file, bits), "made_with": np.array(made_with)}
+                shape = arrays["codes"].shape[1:]
             with zipfile.ZipFile(temporary, "w") as archive:
-                archive.write(values_file, "features.npy")
-                for name, texts in (("paths", paths), ("errors", errors)):
+                if not bits:
+                    archive.write(values_file, "features.npy")
+                for name, array in arrays.items():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.array(texts, dtype=np.str_))
+                        np.lib.format.write_array(member, array)
         finally:
             values_file.unlink(missing_ok=True)
-    print(f"{path}: features ({len(paths)}, {', '.join(map(str, shape))}), paths, errors ({len(errors)})")
+    print(f"{path}: {'codes' if bits else 'features'} ({len(paths)}, {', '.join(map(str, shape))}), paths, "
+          f"errors ({len(errors)})")
     return len(errors)
+
+
+def coded(values_file: Path, bits: int | Coder) -> dict[str, np.ndarray]:
+    """The codes of stored values, with the arrays of their coder."""
+    values = torch.from_numpy(np.load(values_file, mmap_mode="c")).flatten(1)
+    coder = bits if isinstance(bits, Coder) else learnt(values, bits)
+    return {"codes": coder.codes(values), **arrays_of(coder)}
+
+
+def learnt(values: Tensor, bits: int) -> Coder:
+    """A coder of (N, values), learnt from at most LEARN_FROM of them; UserError where they say nothing."""
+    some = values[::max(1, -(-values.numel() // LEARN_FROM))]
+    if len(some) < 2 or bool((some == some[0]).all()):
+        raise UserError("--bits learns its codes from the pictures: two at least have to differ")
+    if len(some) < bits:
+        say(f"warning: {len(some)} pictures are few to learn {bits} bits from; FILE.npz of more pictures can be "
+            "named instead of the number of bits")
+    return trained_coder(some, bits)
 
 
 # ------------------------------------------------------------------- against the truth, and in pictures

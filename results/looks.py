@@ -2,11 +2,9 @@
 
 Three networks as in ablations.py (Imagenette, 64 px, 12 epochs), in fp32.
 
-**Binary codes** (section 6.1 proposes them, C26). An auto-encoder compresses fc7 to 32, 64, 128 or 256 bits;
-a second one, with the same settings, compresses the pixels. The bits are the signs of a linear layer, each
-bit normalised over the batch so that about half of the images have it; in training a bit's gradient is that
-of a sigmoid ("straight through"). A linear layer decodes; the loss is the squared error; Adam, 30 epochs over
-the training images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training
+**Binary codes** (section 6.1 proposes them, C26). An auto-encoder (alexnet/codes.py) compresses fc7 to 32, 64,
+128 or 256 bits; a second one, with the same settings, compresses the pixels. Both learn from the training
+images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training
 images (Hamming distance; of equally near ones the first) that have the query's class, for some 1,000 of the
 validation images, with codes of fc7 less with codes of pixels; interval above 0. The time is that of finding
 the six nearest for all queries, codes packed into bytes against fc7's values: medians of five interleaved
@@ -27,11 +25,11 @@ from typing import Any, Callable
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alexnet import interpret
 from alexnet.augment import middle
+from alexnet.codes import EPOCHS, nearest_codes, trained_coder
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from results import ablations
@@ -40,7 +38,7 @@ from results.pages import Text, heading, percent, row, table, term, text
 from results.units import Place, Unit
 
 SETTINGS = replace(BASE, precision="fp32")
-BITS, JUDGED, CODE_EPOCHS, RATE, BATCH = (32, 64, 128, 256), 128, 30, 1e-3, 128
+BITS, JUDGED = (32, 64, 128, 256), 128
 QUERIES, NEAREST, ROUNDS = 1000, 6, 5
 MASKS, MASKED = (1, 10, 100, 1000), 1000   # for so many images, about
 HIDDEN = 4096   # values of fc7, 4 bytes each
@@ -48,67 +46,6 @@ SPACES = ("fc7", "pixels")
 
 
 # ------------------------------------------------------------------- binary codes
-
-class Coder(nn.Module):
-    """An auto-encoder with a code of signs (Krizhevsky and Hinton, 2011, code images in the same spirit, with
-    deeper networks)."""
-
-    def __init__(self, values: int, bits: int) -> None:
-        super().__init__()
-        self.encode, self.balance = nn.Linear(values, bits), nn.BatchNorm1d(bits, affine=False)
-        self.decode = nn.Linear(bits, values)
-
-    def bits(self, x: Tensor) -> Tensor:
-        """(N, bits) of -1 and 1."""
-        return torch.where(self.balance(self.encode(x)) > 0, 1.0, -1.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        soft = 2 * torch.sigmoid(self.balance(self.encode(x))) - 1
-        code = torch.where(soft > 0, 1.0, -1.0)
-        return self.decode(soft + (code - soft).detach())
-
-
-def trained_coder(values: Tensor, bits: int, epochs: int, seed: int) -> Coder:
-    """An auto-encoder of (N, values), all of one scale."""
-    torch.manual_seed(seed)
-    coder, chance = Coder(values.shape[1], bits), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(coder.parameters(), RATE)
-    for _ in range(epochs):
-        for chosen in torch.randperm(len(values), generator=chance).split(BATCH):
-            if len(chosen) == 1:   # no batch to normalise over
-                continue
-            loss = F.mse_loss(coder(values[chosen]), values[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return coder.eval()
-
-
-def standardised(bank: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-    """Both less the bank's mean, divided by one number, the bank's spread."""
-    mean = bank.mean(0)
-    spread = (bank - mean).square().mean().sqrt()
-    return (bank - mean) / spread, (asked - mean) / spread
-
-
-@torch.inference_mode()
-def packed_codes(coder: Coder, values: Tensor) -> np.ndarray:
-    """(N, bits / 8) uint8."""
-    return np.packbits(torch.cat([coder.bits(some) for some in values.split(1024)]).numpy() > 0, axis=1)
-
-
-ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint16)
-
-
-def nearest_codes(asked: np.ndarray, bank: np.ndarray, count: int) -> np.ndarray:
-    """(Q, count) rows of the bank by Hamming distance; of equally near ones the first."""
-    found = []
-    for code in asked:
-        distance = ONES[bank ^ code].sum(1, dtype=np.int64) * len(bank) + np.arange(len(bank))
-        some = np.argpartition(distance, count)[:count]
-        found.append(some[distance[some].argsort()])
-    return np.stack(found)
-
 
 def nearest_values(asked: Tensor, bank: Tensor, count: int) -> Tensor:
     """(Q, count) rows of the bank by Euclidean distance, as fast as torch has it."""
@@ -143,10 +80,9 @@ def codes(model: AlexNet, pack: Pack, seed: int, place: Place) -> dict[str, Any]
     searches: dict[str, Callable[[], Any]] = {}
     for name, (queries, values) in spaces.items():
         found[f"agreement_{name}"] = agreement(nearest_values(queries, values, NEAREST).numpy())
-        scaled, scaled_queries = standardised(values, queries)
         for bits in BITS:
-            coder = trained_coder(scaled, bits, place.few(CODE_EPOCHS), seed)
-            sides = packed_codes(coder, scaled_queries), packed_codes(coder, scaled)
+            coder = trained_coder(values, bits, place.few(EPOCHS), seed)
+            sides = coder.codes(queries), coder.codes(values)
             found[f"agreement_{name}_{bits}"] = agreement(nearest_codes(*sides, NEAREST))
             if name == "fc7":
                 searches[f"seconds_{bits}"] = lambda sides=sides: nearest_codes(*sides, NEAREST)
@@ -220,7 +156,7 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
 
 
 def units() -> list[Unit]:
-    config = {**asdict(SETTINGS), "bits": BITS, "code_epochs": CODE_EPOCHS, "masks": MASKS}
+    config = {**asdict(SETTINGS), "bits": BITS, "code_epochs": EPOCHS, "masks": MASKS}
     return [Unit("looks", "base", seed, {**config, "seed": seed}, compute, 20, "imagenette")
             for seed in range(3)]
 

@@ -28,6 +28,7 @@ from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError, read_csv
+from alexnet.codes import nearest_codes
 from alexnet.predict import (CLASS_NAMES, Average, class_above, classify, features, find_pictures,
                              open_picture, readable_names)
 from alexnet.training import evaluate
@@ -344,6 +345,51 @@ def test_features_are_the_activations_in_order(capsys, model_file, folder, tmp_p
     status, _, err = call(capsys, folder, "--model", model_file, "--features", "fc9",
                           "--output", tmp_path / "g.npz")
     assert status == 2 and "fc9" in err and "fc7" in err and not (tmp_path / "g.npz").exists()
+
+
+def test_codes_of_pictures_can_be_compared_with_those_of_another_file(capsys, model_file, folder, tmp_path):
+    """The codes of a file's pictures, made again from its coder, are the same; so a new picture, coded so, is
+    nearest to itself."""
+    arguments = folder, "--model", model_file, "--features", "fc7", "--device", "cpu"
+    status, out, err = call(capsys, *arguments, "--bits", 32, "--output", tmp_path / "bank.npz")
+    assert status == 0 and "codes (15, 4), paths, errors (0)" in out
+    assert err == ("warning: 15 pictures are few to learn 32 bits from; FILE.npz of more pictures can be named "
+                   "instead of the number of bits\n")
+    bank = np.load(tmp_path / "bank.npz")
+    assert bank["codes"].shape == (15, 4) and "features" not in bank
+    assert len(np.unique(bank["codes"], axis=0)) > 5
+    status, _, err = call(capsys, *arguments, "--bits", tmp_path / "bank.npz", "--output", tmp_path / "same.npz")
+    same = np.load(tmp_path / "same.npz")
+    assert status == 0 and not err and (same["codes"] == bank["codes"]).all()
+    call(capsys, bank["paths"][7], *arguments[1:], "--bits", tmp_path / "bank.npz", "--output", tmp_path / "one.npz")
+    rows = nearest_codes(np.load(tmp_path / "one.npz")["codes"], bank["codes"], 15)
+    same_code = (bank["codes"] == bank["codes"][7]).all(1).nonzero()[0]
+    assert rows[0, 0] == same_code[0] and 7 in rows[0, :len(same_code)]
+
+
+def test_codes_that_cannot_be_made_or_compared_get_a_line(capsys, model_file, folder, tmp_path):
+    features = folder, "--model", model_file, "--features", "fc7", "--device", "cpu"
+    bank, output = tmp_path / "bank.npz", ("--output", tmp_path / "out.npz")
+    call(capsys, *features, "--bits", 8, "--output", bank)
+    call(capsys, *features, "--output", tmp_path / "values.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    (tmp_path / "half.npz").write_bytes(bank.read_bytes()[:900])
+    other = folder, "--model", model_file, "--features", "fc6", "--device", "cpu"
+    one = folder / "disc/0.png", *features[1:]
+    for arguments, words in (
+            ((*features, "--bits", 12, *output), "multiple of 8"),
+            ((*features, "--bits", 0, *output), "multiple of 8"),
+            ((*features, "--bits", "none.npz", *output), "neither a number of bits nor a file"),
+            ((folder, "--model", model_file, "--bits", 8), "--features"),
+            ((*features, "--bits", tmp_path / "values.npz", *output), "not a file that --bits N wrote"),
+            ((*features, "--bits", tmp_path / "array.npy", *output), "not a file that --bits N wrote"),
+            ((*features, "--bits", tmp_path / "half.npz", *output), "not a file that --bits N wrote"),
+            ((*features, "--bits", model_file, *output), "not a file that --bits N wrote"),
+            ((*other, "--bits", bank, *output), "cannot be compared"),
+            ((*one, "--bits", 8, *output), "two at least have to differ")):
+        status, _, err = call(capsys, *arguments)
+        assert status == 2 and words in err and err.count("\n") == 1, arguments
+        assert not (tmp_path / "out.npz").exists()
 
 
 # ------------------------------------------------------------------- the forms of the output

@@ -19,7 +19,7 @@ from matplotlib.text import Text as MatplotlibText
 from PIL import Image
 from torch import nn
 
-from alexnet import figure_words, figures, training
+from alexnet import codes, figure_words, figures, training
 from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.model import AlexNet, Dropout, LocalResponseNorm
@@ -796,9 +796,11 @@ def test_averages_are_taken_over_every_choice_of_networks():
 def test_the_nearest_codes_are_those_of_the_fewest_differing_bits():
     rng = np.random.default_rng(0)
     bank, asked = rng.integers(0, 2, (50, 32), np.uint8), rng.integers(0, 2, (7, 32), np.uint8)
-    found = looks.nearest_codes(np.packbits(asked, 1), np.packbits(bank, 1), 6)
+    found = codes.nearest_codes(np.packbits(asked, 1), np.packbits(bank, 1), 6)
     for query, rows in zip(asked, found):
         assert rows.tolist() == (query != bank).sum(1).argsort(kind="stable")[:6].tolist()
+    few = codes.nearest_codes(np.packbits(asked, 1), np.packbits(bank[:3], 1), 6)
+    assert np.sort(few, 1).tolist() == [[0, 1, 2]] * 7
 
 
 def test_a_coder_keeps_the_groups_that_its_values_form():
@@ -806,13 +808,14 @@ def test_a_coder_keeps_the_groups_that_its_values_form():
     images have each bit."""
     torch.manual_seed(0)
     group = torch.arange(400) % 4
-    values, _ = looks.standardised(3 * torch.randn(4, 20)[group] + torch.randn(400, 20), torch.zeros(1, 20))
-    assert values.mean(0).abs().max() < 1e-5
-    assert values.square().mean().sqrt().item() == pytest.approx(1, 1e-4)
-    coder = looks.trained_coder(values, 32, epochs=10, seed=0)
-    nearest = looks.nearest_codes(*[looks.packed_codes(coder, values)] * 2, 6)
+    values = 3 * torch.randn(4, 20)[group] + torch.randn(400, 20) + 5
+    coder = codes.trained_coder(values, 32, epochs=10)
+    scaled = coder.scaled(values)
+    assert scaled.mean(0).abs().max() < 1e-5
+    assert scaled.square().mean().sqrt().item() == pytest.approx(1, 1e-4)
+    nearest = codes.nearest_codes(*[coder.codes(values)] * 2, 6)
     assert (group[nearest] == group[:, None]).float().mean() > 0.95
-    assert 0.2 < (coder.bits(values) > 0).float().mean() < 0.8
+    assert 0.2 < np.unpackbits(coder.codes(values), 1).mean() < 0.8
 
 
 def test_halving_is_the_geometric_mean_over_masks_where_the_layers_are_linear():
