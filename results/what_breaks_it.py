@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import statistics
 from pathlib import Path
+from typing import Sequence
 
 from results import growth, head, plots, starting
 from results.first_steps import (DECISIVE, DIFFERENCES, LAYERS, first_unit, found_of, loss_lines, span,
@@ -29,7 +30,10 @@ ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten clas
     (224, 10): (DECISIVE[:2], 1),
 }
 SETTINGS = [(64, 10), *ELSEWHERE]
-SHORT = [(64, 10), (128, 10), (64, 200)]   # in the table at the top of the page
+AT_A_GLANCE = [(64, 10), (128, 10), (64, 200)]   # in the table at the top of the page
+HELPS = ("as it is", "biases 0.1", "inverted dropout, biases 0.1", "inverted dropout, rate 0.002",
+         "inverted dropout, warm-up 150", "biases 0", "rate 0.002", "rate 0.02", "std 0.03 in conv3-5",
+         "std 0.01 in conv3-5")
 
 
 # ------------------------------------------------------------------- the units
@@ -60,7 +64,8 @@ def report(place: Place) -> list[Text | str]:
     out = place.out / "what-breaks-it"
     if not draw(place, out):
         return []
-    fill(out, "short", at_a_glance(place), TITLE)
+    fill(out, "short", starts_table(place, (*DECISIVE, "inverted dropout, biases 0.1"), AT_A_GLANCE), TITLE)
+    fill(out, "helps", starts_table(place, HELPS, [(64, 10), (64, 200)]), TITLE)
     fill(out, "runs", page(place, out), TITLE)
     fill(out, "explained", explained(place), EXPLAINED, WHY)
     more = text("what breaks it.link", Text(*PAGES.values()))
@@ -119,12 +124,12 @@ def in_short(place: Place) -> Text | str:
     return joined(said, ". And ", "。") if said else ""
 
 
-def at_a_glance(place: Place) -> list[Text | str]:
-    """By which step learning starts with each of today's practices, and with what mends one of them."""
-    settings = [(variant, size, classes) for size, classes in SHORT for variant in DIFFERENCES]
+def starts_table(place: Place, names: Sequence[str], sizes: list[tuple[int, int]]) -> list[Text | str]:
+    """By which step learning starts with each of the differences, for sizes (pixels, classes)."""
+    settings = [(variant, size, classes) for size, classes in sizes for variant in DIFFERENCES]
     columns = (text("what breaks it.setting", *setting) for setting in settings)
-    rows = [row(named(name), *cells) for name in (*DECISIVE, "inverted dropout, biases 0.1")
-            if any(cells := [span(place, variant, name, size, classes)
+    rows = [row(named(name), *cells) for name in names
+            if any(cells := [span(place, variant, name, size, classes) if name in DIFFERENCES[variant] else ""
                              for variant, size, classes in settings])]
     return table(("", *columns), rows)[:-1]
 

@@ -441,10 +441,11 @@ def test_the_table_at_the_top_says_when_networks_come_and_how_many_seeds_do(plac
                         "pixels / 70": (None, None, None)}.items():
         for seed, step in enumerate(steps):
             entered(place, first_steps.first_unit("as-trained", name, seed, 128, 10), 0, alive_at=step)
-    assert [line.en for line in what_breaks_it.at_a_glance(place)[2:]] == [
+    lines = what_breaks_it.starts_table(place, first_steps.DECISIVE, what_breaks_it.AT_A_GLANCE)
+    assert [line.en for line in lines[2:]] == [
         "| as it is |  |  | 89 to 91 |  |  |  |", "| no dropout |  |  | 86 to 98 (2 of 3) |  |  |  |",
         "| pixels / 70 |  |  | no |  |  |  |"]
-    assert what_breaks_it.at_a_glance(place)[3].zh == "| 没有丢弃法 |  |  | 86 至 98（3 个中的 2 个） |  |  |  |"
+    assert lines[3].zh == "| 没有丢弃法 |  |  | 86 至 98（3 个中的 2 个） |  |  |  |"
 
 
 def test_a_change_is_kept_only_if_it_is_better(place):
