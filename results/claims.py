@@ -298,7 +298,7 @@ AUGMENTATIONS = ("no crops, no mirror images", "no crops", "no mirror images")
 def _(place: Place) -> Finding:
     gaps = differences(place, AUGMENTATIONS[0], gap)
     return Finding(text("C13.found", points(gaps), listed(top1(place, name) for name in AUGMENTATIONS)),
-                   with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error), "both"))
+                   with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error), "crops and mirror images"))
 
 
 @claim("C14", BASE)
