@@ -15,7 +15,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from results import ablations, cifar_nets, counting, larger, looks
-from results.pages import Text, joined, listed, term, named, say, text
+from results.pages import Text, in_lines, joined, listed, term, named, say, text
 from results.units import DATA, Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine,
                               t_interval, verdict)
@@ -207,7 +207,7 @@ CONVOLUTIONS = [f"conv{number}" for number in range(1, 6)]
 @claim("C6", [*with_base(*(f"without {name}" for name in CONVOLUTIONS)), *counting.units()])
 def _(place: Place) -> Finding:
     apart = {name: differences(place, f"without {name}", val_error) for name in CONVOLUTIONS}
-    effects = listed(say("{} {}", "{} {}", name, points(values)) for name, values in apart.items())
+    effects = in_lines(say("{} {}", "{} {}", name, points(values)) for name, values in apart.items())
     shares = counted(place, "C6")
     return Finding(text("C6.found", effects, joined(f"{100 * share:.2f}%" for share in shares),
                         sum(share > 0.01 for share in shares)),
@@ -239,7 +239,7 @@ def _(place: Place) -> Finding:
             said.append(text("C8.bound", name, max(epochs[name]), least))
     interval = t_interval([math.log(slow / fast) for slow, fast in zip(epochs["tanh"], epochs["relu"])])
     low, high = math.exp(interval.low), math.exp(min(interval.high, 50))
-    found = text("C8.found", listed(said), math.exp(interval.mean), low, high)
+    found = text("C8.found", in_lines(said), math.exp(interval.mean), low, high)
     if low > 1 and high >= 6:
         return Finding(found, REPRODUCED)
     return Finding(found, OPPOSITE if high < 1 else NOT_HERE)
@@ -297,8 +297,10 @@ AUGMENTATIONS = ("no crops, no mirror images", "no crops", "no mirror images")
 @claim("C13", with_base(*AUGMENTATIONS))
 def _(place: Place) -> Finding:
     gaps = differences(place, AUGMENTATIONS[0], gap)
-    return Finding(text("C13.found", points(gaps), listed(top1(place, name) for name in AUGMENTATIONS)),
-                   with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error), "crops and mirror images"))
+    errors = in_lines(top1(place, name) for name in AUGMENTATIONS)
+    return Finding(text("C13.found", points(gaps), errors),
+                   with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error),
+                              "crops and mirror images"))
 
 
 @claim("C14", BASE)
@@ -450,7 +452,7 @@ def _(place: Place) -> Finding:
     for first, second in zip(ORDER, ORDER[1:]):
         apart = [a - b for a, b in zip(effects[first], effects[second])]
         steps[text("C27.over", named(first), named(second))] = apart
-    each = listed(say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items())
+    each = in_lines(say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items())
     kept = all(t_interval(step).mean > 0 for step in steps.values())
     between = joined(points(step) for step in steps.values())
     return Finding(text("C27.found", each, between, len(effects), YES if kept else NO),

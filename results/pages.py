@@ -62,10 +62,16 @@ def listed(parts: Iterable[Text | str]) -> Text:
     return joined(parts, "; ", "；")
 
 
+def in_lines(parts: Iterable[Text | str]) -> Text:
+    """Parts of a sentence: the guide shows each as an item of a list, a table one after another."""
+    return joined(parts, ";\n", "；\n")
+
+
 def row(*cells: Any) -> Text:
     """A row of a table."""
     line = "| {} " * len(cells) + "|"
-    return say(line, line, *cells)
+    found = say(line, line, *cells)
+    return Text(found.en.replace("\n", " "), found.zh.replace("\n", ""))
 
 
 def table(columns: Sequence[Text | str], rows: Sequence[Text]) -> list[Text | str]:

@@ -285,13 +285,18 @@ def hours(place: Place) -> list[Text]:
 def claim_line(name: str, finding: Finding) -> Text:
     """A claim, its verdict and its experiment, for the guide."""
     one = CLAIMS[name]
-    said = say("**{}**. {}", "**{}**。{}", finding.verdict, finding.found)
+    found = Text(finding.found.en[0].upper() + finding.found.en[1:], finding.found.zh)
+    said = say("**{}**. {}", "**{}**。{}", finding.verdict, found)
+    items = "\n" in said.en
+    said = Text(*(side.replace("\n", "\n- ") for side in (said.en, said.zh)))
     if finding.verdict == NOT_RUN:
         said = text("results.not measured", one.how())
     files = [say("[results/{0}](../results/{0}){1}", "[results/{0}](../results/{0}){1}", file,
                  say(": {}", "：{}", joined(f"`{case}`" for case in cases)) if cases else "")
              for file, cases in one.experiments().items()]
     where = text("results.experiment", listed(files)) if files else ""
+    if items:   # a paragraph of its own behind them
+        where = Text(*(f"\n\n{side.lstrip()}" for side in (where.en, where.zh)))
     return say("{} ({}): {}.{}", "{}（{}）：{}。{}", name, one.says, said, where)
 
 

@@ -252,7 +252,10 @@ def claims(page: str) -> list[tuple[str, int]]:
         section += line.startswith("#")
         if match := re.fullmatch(r"<!-- claim (C\d+) -->", line):
             assert lines[index + 1].startswith(match[1]), f"{page}: {match[1]} does not begin its line"
-            assert lines[index + 2] == "<!-- /claim -->", f"{page}: {match[1]} is more than a line"
+            more = lines[index + 2:lines.index("<!-- /claim -->", index)]
+            items = [one for one in more if one.startswith("- ")]
+            assert more == [*items, "", more[-1]] if more else not items, f"{page}: {match[1]} is no list"
+            assert re.match("Experiment: |实验：", more[-1]) if more else True, f"{page}: {match[1]}"
             found.append((match[1], section))
     return found
 
