@@ -141,7 +141,7 @@ def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], s
                     else:
                         file.append(values.numpy())
                         paths.append(str(picture))
-            arrays = {name: np.array(texts, np.str_) for name, texts in (("paths", paths), ("errors", errors))}
+            arrays = {"paths": np.array(paths, np.str_), "errors": np.array(errors, np.str_)}
             if bits:
                 arrays |= {**coded(values_file, bits), "made_with": np.array(made_with)}
                 shape = arrays["codes"].shape[1:]
@@ -171,8 +171,8 @@ def learnt(values: Tensor, bits: int) -> Coder:
     if len(some) < 2 or bool((some == some[0]).all()):
         raise UserError("--bits learns its codes from the pictures: two at least have to differ")
     if len(some) < bits:
-        say(f"warning: {len(some)} pictures are few to learn {bits} bits from; FILE.npz of more pictures can be "
-            "named instead of the number of bits")
+        say(f"warning: {len(some)} pictures are few to learn {bits} bits from; FILE.npz of more pictures can "
+            "be named instead of the number of bits")
     return trained_coder(some, bits)
 
 

@@ -2,10 +2,10 @@
 
 Three networks as in ablations.py (Imagenette, 64 px, 12 epochs), in fp32.
 
-**Binary codes** (section 6.1 proposes them, C26). An auto-encoder (alexnet/codes.py) compresses fc7 to 32, 64,
-128 or 256 bits; a second one, with the same settings, compresses the pixels. Both learn from the training
-images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training
-images (Hamming distance; of equally near ones the first) that have the query's class, for some 1,000 of the
+**Binary codes** (section 6.1 proposes them, C26). An auto-encoder (alexnet/codes.py) compresses fc7 to 32,
+64, 128 or 256 bits; a second one, with the same settings, compresses the pixels. Both learn from the training
+images, without augmentation. C26 is judged with 128 bits: the share of the six nearest training images
+(Hamming distance; of equally near ones the first) that have the query's class, for some 1,000 of the
 validation images, with codes of fc7 less with codes of pixels; interval above 0. The time is that of finding
 the six nearest for all queries, codes packed into bytes against fc7's values: medians of five interleaved
 runs.

@@ -353,15 +353,16 @@ def test_codes_of_pictures_can_be_compared_with_those_of_another_file(capsys, mo
     arguments = folder, "--model", model_file, "--features", "fc7", "--device", "cpu"
     status, out, err = call(capsys, *arguments, "--bits", 32, "--output", tmp_path / "bank.npz")
     assert status == 0 and "codes (15, 4), paths, errors (0)" in out
-    assert err == ("warning: 15 pictures are few to learn 32 bits from; FILE.npz of more pictures can be named "
-                   "instead of the number of bits\n")
+    assert err == ("warning: 15 pictures are few to learn 32 bits from; FILE.npz of more pictures can be "
+                   "named instead of the number of bits\n")
     bank = np.load(tmp_path / "bank.npz")
     assert bank["codes"].shape == (15, 4) and "features" not in bank
     assert len(np.unique(bank["codes"], axis=0)) > 5
-    status, _, err = call(capsys, *arguments, "--bits", tmp_path / "bank.npz", "--output", tmp_path / "same.npz")
+    again = "--bits", tmp_path / "bank.npz", "--output"
+    status, _, err = call(capsys, *arguments, *again, tmp_path / "same.npz")
     same = np.load(tmp_path / "same.npz")
     assert status == 0 and not err and (same["codes"] == bank["codes"]).all()
-    call(capsys, bank["paths"][7], *arguments[1:], "--bits", tmp_path / "bank.npz", "--output", tmp_path / "one.npz")
+    call(capsys, bank["paths"][7], *arguments[1:], *again, tmp_path / "one.npz")
     rows = nearest_codes(np.load(tmp_path / "one.npz")["codes"], bank["codes"], 15)
     same_code = (bank["codes"] == bank["codes"][7]).all(1).nonzero()[0]
     assert rows[0, 0] == same_code[0] and 7 in rows[0, :len(same_code)]
