@@ -460,3 +460,18 @@ def test_the_first_page_counts_the_verdicts_that_there_are(page):
     findings = {name: one.finding(place) for name, one in reproduce.CLAIMS.items()}
     line = in_language(reproduce.verdict_line(findings), "zh" if "zh" in page else "en")
     assert f"<!-- verdicts -->\n{line}\n<!-- /verdicts -->" in source(page), REMEDY
+
+
+@pytest.mark.parametrize("page, first, last", [
+    ("results/what-breaks-it/README.md", "`as-trained` after {} to {} steps", "`as-written` after {} to {}."),
+    ("results/what-breaks-it/README.zh-CN.md", "`as-trained` 在第 {} 至 {} 步", "`as-written` 在第 {} 至 {} 步。")])
+def test_the_earliest_and_latest_starts_are_those_of_all_runs(page, first, last):
+    """Imagenette, 64 and 128 px, the networks as they are: both groups of runs."""
+    line = next(line for line in source(page).splitlines() if "Imagenette" in line and line.startswith("- "))
+    for variant, said in ("as-trained", first), ("as-written", last):
+        steps = [json.loads(file.read_text("utf-8"))["result"][key] for group, key in (
+                     ("first-steps-64px-10/{}", "alive_at"), ("first-steps-128px-10/{}", "alive_at"),
+                     ("starting/imagenette-{}", "starts_at"))
+                 for file in (ROOT / "results" / "experiments").glob(group.format(variant) + "-as-it-is-?.json")]
+        assert len(steps) >= 14 and None not in steps
+        assert said.format(min(steps), max(steps)) in line
