@@ -256,10 +256,10 @@ def numbers(axes: Axes, values: np.ndarray) -> None:
 
 @step("3.5",
       "What one value of each layer sees of the image, in the paper's network (`as-written`): the deeper "
-      "the layer, the more. In `as-trained` the squares from pool2 on are 32 px wider and higher, because of its "
-      "second normalisation of layer 2.",
+      "the layer, the more. In `as-trained` the squares from pool2 on are 32 px wider and higher, because of "
+      "its second normalisation of layer 2.",
       "论文的网络（`as-written`）中，每一层的一个值在图像上能看到的范围：层越深，看到的越多。`as-trained` 第 2 层多一次"
-      "归一化，从 pool2 起边长都大 32 像素。")
+      "归一化，从 pool2 起，每层的范围在两个方向上都比图中的大 32 像素。")
 def fields(say: Callable[[str, str], str]) -> Figure:
     image = photograph()[16:240, 16:240]
     names = ["conv1", "conv2", "conv3", "conv4", "conv5", "pool5"]

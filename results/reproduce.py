@@ -290,7 +290,7 @@ def claim_line(name: str, finding: Finding) -> Text:
     items = "\n" in said.en
     said = Text(*(side.replace("\n", "\n- ") for side in (said.en, said.zh)))
     if finding.verdict == NOT_RUN:
-        said = text("results.not measured", one.how())
+        said = say("**{}**; `{}`", "**{}**；`{}`", finding.verdict, one.how())
     files = [say("[results/{0}](../results/{0}){1}", "[results/{0}](../results/{0}){1}", file,
                  say(": {}", "：{}", joined(f"`{case}`" for case in cases)) if cases else "")
              for file, cases in one.experiments().items()]
