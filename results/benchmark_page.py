@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent / "benchmark"
 WORDS = texts(HERE / "words.json")   # what the sections' JSON files say, as the pages say it
 plots.add_words(WORDS.values())
 WHY = texts(HERE / "why.json")       # why a target is missed on a CPU
+NOTES = texts(HERE / "notes.json")   # what a section's numbers do not say
 
 
 def write(folder: Path, sections: Iterable[str]) -> None:
@@ -91,8 +92,11 @@ def section_lines(content: dict[str, Any]) -> list[Text]:
             lines += [say("*{}*: {}", "*{}*：{}", worded(mark["what"], WORDS), WHY[mark["what"]]), ""]
     for remark in content["remarks"]:
         lines += [worded(remark, WORDS), ""]
+    if note := NOTES.get(content["command"].split()[0]):
+        lines += [note, ""]
     how = (Text("medians of several rounds", "数轮的中位数") if not rounds else
            Text("one run", "一次") if rounds == 1 else
+           say("medians of {} rounds", "{} 轮计时的中位数", rounds) if content["command"] == "scaling" else
            say("medians of {} rounds, interleaved", "{} 轮交替计时的中位数", rounds))
     machine = (about[name] for name in ("cores", "instructions", "device", "torch"))
     lines += [say("{}, {} cores ({}), {}, torch {}; seed 0; {}.", "{}，{} 个核（{}），{}，torch {}；种子 0；{}。",
