@@ -92,11 +92,11 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "Colour noise of -2 to 2 standard deviations (s.d.) along each of the three principal components of "
-      "RGB (explained below); one s.d. of the noise is a tenth of that of the pixels. The components come "
-      "from the three sample photographs. The upper three rows look nearly alike: the noise of 2012 is "
+      "Colour noise along each of the three principal components of RGB (explained below), from -2 to 2 of "
+      "its standard deviations; each of these is a tenth of the pixels' standard deviation along that "
+      "component. The components come from the three sample photographs. The upper three rows look nearly alike: the noise of 2012 is "
       "hardly seen. In the last row the eigenvalue (the variance) stands in place of its square root (the "
-      "s.d.), as the paper's formula (below) reads, and the picture cannot be recognised.",
+      "standard deviation), as the paper's formula (below) reads, and the picture cannot be recognised.",
       "沿 RGB 的三个主成分（见下文）分别加颜色噪声，从 -2 到 2 个标准差；噪声的标准差是像素在该主成分上的标准差的十分之一。"
       "主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
       "最后一行照论文公式（见下文）的字面用特征值（方差），而不用其平方根（标准差），图像就毁了。")
@@ -259,7 +259,7 @@ def numbers(axes: Axes, values: np.ndarray) -> None:
       "the layer, the more. In `as-trained` the squares from pool2 on are 32 px wider and higher, because of "
       "its second normalisation of layer 2.",
       "论文的网络（`as-written`）中，每一层的一个值在图像上能看到的范围：层越深，看到的越多。`as-trained` 第 2 层多一次"
-      "归一化，从 pool2 起，每层的范围在两个方向上都比图中的大 32 像素。")
+      "归一化，从 pool2 起，每层范围的高和宽都比图中的多 32 像素。")
 def fields(say: Callable[[str, str], str]) -> Figure:
     image = photograph()[16:240, 16:240]
     names = ["conv1", "conv2", "conv3", "conv4", "conv5", "pool5"]
@@ -283,7 +283,7 @@ def fields(say: Callable[[str, str], str]) -> Figure:
 @step("4.2",
       "Dropout of 64 ones, for two images. In 2012, what is left stays 1 in training, and all are halved "
       "in test; today, what is left is doubled in training.",
-      "对 64 个 1 做丢弃，两张图像。2012 年：训练时留下的仍为 1，测试时全部减半；今天：训练时把留下的加倍。")
+      "64 个神经元的输出都是 1；两张图像各抽一次掩码。2012 年：训练时留下的仍为 1，测试时全部减半；今天：训练时把留下的加倍。")
 def dropout(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     for row, (inverted, name) in enumerate(((False, "2012"), (True, say("today", "今天")))):
