@@ -94,10 +94,10 @@ def section_lines(content: dict[str, Any]) -> list[Text]:
         lines += [worded(remark, WORDS), ""]
     if note := NOTES.get(content["command"].split()[0]):
         lines += [note, ""]
-    how = (Text("medians of several rounds", "数轮的中位数") if not rounds else
+    how = (Text("medians of several rounds", "数次的中位数") if not rounds else
            Text("one run", "一次") if rounds == 1 else
-           say("medians of {} rounds", "{} 轮计时的中位数", rounds) if content["command"] == "scaling" else
-           say("medians of {} rounds, interleaved", "{} 轮交替计时的中位数", rounds))
+           say("medians of {} rounds", "{} 次计时的中位数", rounds) if content["command"] == "scaling" else
+           say("medians of {} rounds, interleaved", "{} 次交替计时的中位数", rounds))
     machine = (about[name] for name in ("cores", "instructions", "device", "torch"))
     lines += [say("{}, {} cores ({}), {}, torch {}; seed 0; {}.", "{}，{} 个核（{}），{}，torch {}；种子 0；{}。",
                   content["date"], *machine, how), ""]
