@@ -99,7 +99,7 @@ def crops(say: Callable[[str, str], str]) -> Figure:
       "standard deviation), as the paper's formula (below) reads, and the picture cannot be recognised.",
       "沿 RGB 的三个主成分（见下文）分别加颜色噪声，从 -2 到 2 个标准差；噪声的标准差是像素在该主成分上的标准差的十分之一。"
       "主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
-      "最后一行照论文公式（见下文）的字面用特征值（方差），而不用其平方根（标准差），图像就毁了。")
+      "最后一行照论文公式（见下文）的字面用特征值（方差），而不用其平方根（标准差），图像严重失真。")
 def colour_noise(say: Callable[[str, str], str]) -> Figure:
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])

@@ -299,7 +299,7 @@ def _(place: Place) -> Finding:
     gaps = differences(place, AUGMENTATIONS[0], gap)
     errors = in_lines(top1(place, name) for name in AUGMENTATIONS)
     return Finding(text("C13.found", points(gaps), errors),
-                   with_error(verdict(gaps), differences(place, AUGMENTATIONS[0], val_error),
+                   with_error(verdict(gaps), text("C13.gap"), differences(place, AUGMENTATIONS[0], val_error),
                               "crops and mirror images"))
 
 
@@ -339,18 +339,18 @@ def _(place: Place) -> Finding:
                         points(differences(place, "no dropout", val_error))),
                    with_error(combine({term("gap"): verdict(gaps),
                                        text("C17.epochs"): verdict([math.log(ratio) for ratio in times])}),
-                              errors, "dropout"))
+                              text("C17.gap and epochs"), errors, "dropout"))
 
 
-def with_error(one: Text, errors: Sequence[float], left_out: str) -> Text:
-    """A verdict about the gap between validation and training error, with what the error itself does."""
+def with_error(one: Text, about: Text, errors: Sequence[float], left_out: str) -> Text:
+    """A verdict `about` the gap between validation and training error, with what the error itself does."""
     interval = t_interval(errors)
     says = term("not clearly different")
     if interval.low > 0:
         says = term("larger")
     elif interval.high < 0:
         says = term("smaller")
-    return text("results.gap", one, term(left_out), says)
+    return text("results.gap", one, about, term(left_out), says)
 
 
 def epochs_to(content: dict[str, Any], error: float) -> float:
