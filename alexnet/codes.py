@@ -1,8 +1,8 @@
 """Binary codes of features: pictures that are alike differ in few bits.
 
 Section 6.1 proposes an auto-encoder for them; the 2012 release has none. This one is linear: in the spirit of
-Krizhevsky and Hinton's of 2011, whose networks are deeper. It compresses 4,096 values to a few bytes, which are
-compared in a fraction of the time (results/looks.py measures how well).
+Krizhevsky and Hinton's of 2011, whose networks are deeper. It compresses 4,096 values to a few bytes, which
+are compared in a fraction of the time (results/looks.py measures how well).
 
     python alexnet_inference.py photos --features fc7 --bits 128 --output photos.npz
     python alexnet_inference.py holiday.jpg --features fc7 --bits photos.npz --output query.npz

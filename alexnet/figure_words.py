@@ -96,7 +96,7 @@ words = CHINESE   # or more than these: `chinese`
 
 @contextmanager
 def chinese(more: dict[str, str]) -> Iterator[None]:
-    """What is saved meanwhile has Chinese words. Those of `more` come first, the longest of them before all."""
+    """What is saved meanwhile has Chinese words. Those of `more` come first, the longest before all."""
     global language, words
     before = language
     longest_first = sorted(more, key=lambda form: len(form.replace("{}", "")), reverse=True)

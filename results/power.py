@@ -49,7 +49,8 @@ def beyond_chance_of_all(place: Place) -> list[float]:
     return [beyond_chance(np.array(one["colourfulness"]).reshape(2, -1)) for one in results(place, BASE)]
 
 
-# Section 7: a middle layer, so not conv1 or conv5, costs about 2 points; 3.2 to 3.4: 1.7, 1.4 and 0.4 points; 4.1: more than 1.
+# Section 7: a middle layer, so not conv1 or conv5, costs about 2 points; 3.2 to 3.4: 1.7, 1.4 and 0.4;
+# 4.1: more than 1.
 COMPARISONS = [
     *(Comparison("C6", named(f"without {name}"), error_of(f"without {name}"),
                  0.02 if name in CONVOLUTIONS[1:-1] else None) for name in CONVOLUTIONS),

@@ -1,8 +1,8 @@
 """Table 2's stars at small scale: a sixth convolutional layer, and pre-training. Rules fixed before the first
 run.
 
-In 2012 (layer-params-146-*.cfg) the convolutions of net 145 and a new conv6 learnt the 2009 release of ImageNet
-for 7 epochs; the convolutions then learnt the 2011 release, 21,843 classes, for 8, with new fully-connected
+In 2012 (layer-params-146-*.cfg) the convolutions of net 145 and a new conv6 learnt the 2009 release of
+ImageNet for 7 epochs; the convolutions then learnt the 2011 release, 21,843 classes, for 8, with new fully-connected
 layers; and all of it but fc8 then ILSVRC-2012 for 54, with learning rates of 0.001 (conv1 0.0001, fc8 soon
 0.01), dropped twice. Errors there: 40.7% without, 39.0% with all that.
 
@@ -11,11 +11,11 @@ Here, at 128 px (at 64 px pool5 leaves a single value of each feature map), in f
 - `sixth layer`: Imagenette from scratch, `as-trained` with conv6; the base is that of `imagenette-128`
   (larger.py), with the same settings: 12 epochs, schedule `steps`.
 - `sixth layer, pre-trained`: first Tiny-ImageNet (enlarged), less the classes that occur in Imagenette, 8
-  epochs from scratch with the same schedule; then Imagenette as above, but with a learning rate of 0.001, that
-  of fc8 ten times as high, and with the first set's mean image, as in fine-tuning with `--weights`.
+  epochs from scratch with the same schedule; then Imagenette as above, but with a learning rate of 0.001,
+  that of fc8 ten times as high, and with the first set's mean image, as in fine-tuning with `--weights`.
 
-Pre-training lowers the error if the interval of `sixth layer, pre-trained` less `sixth layer` (top-1, paired by
-seeds) lies below 0; the sixth layer by itself if that of `sixth layer` less base does.
+Pre-training lowers the error if the interval of `sixth layer, pre-trained` less `sixth layer` (top-1, paired
+by seeds) lies below 0; the sixth layer by itself if that of `sixth layer` less base does.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def star(unit: Unit, place: Place) -> dict[str, Any]:
 
 
 def pre_trained(unit: Unit, place: Place) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The network (as a checkpoint has it) of the run on other classes; its last row, and how many classes."""
+    """The network (as a checkpoint has it) of the run on other classes; its last row; how many classes."""
     known = place.pack("imagenette", SETTINGS.image_size).classes
     others = [index for index, name in enumerate(place.pack("tiny", SETTINGS.image_size).classes)
               if name not in known]
@@ -78,7 +78,8 @@ def lines(place: Place) -> list[Text | str]:
     for case, against in ((SCRATCH, "base"), (TUNED, SCRATCH), (TUNED, "base")):
         other = PIXELS.unit if against == "base" else unit_of
         pairs = [place.found_all([unit_of(case, seed), other(against, seed)]) for seed in SEEDS]
-        errors = [[content["result"]["val_top1_error"] for content in pair] for pair in pairs if len(pair) == 2]
+        errors = [[content["result"]["val_top1_error"] for content in pair]
+                  for pair in pairs if len(pair) == 2]
         if len(errors) >= 2:
             apart = t_interval([one - two for one, two in errors])
             rows.append(row(text("results.against", named(case), named(against)), apart.text(unit="")))

@@ -140,6 +140,7 @@ def test_experiments_run_on_a_gpu_and_say_so(tmp_path):
         assert units.run(unit, place), unit.name
         content = place.found(unit)
         assert content["device"] == "cuda" and content["machine"]["gpu"], unit.name
-    other = make_folder(tmp_path / "other", {f"{part}/{name}": 12 for part in ("train", "val") for name in "ab"})
+    other = make_folder(tmp_path / "other",
+                        {f"{part}/{name}": 12 for part in ("train", "val") for name in "ab"})
     apart_from_it = replace(place, folders={**place.folders, "tiny": other})   # its classes occur in no other
     assert units.run(stars.unit_of(stars.TUNED, 0), apart_from_it)

@@ -472,6 +472,6 @@ def test_the_earliest_and_latest_starts_are_those_of_all_runs(page, first, last)
         steps = [json.loads(file.read_text("utf-8"))["result"][key] for group, key in (
                      ("first-steps-64px-10/{}", "alive_at"), ("first-steps-128px-10/{}", "alive_at"),
                      ("starting/imagenette-{}", "starts_at"))
-                 for file in (ROOT / "results" / "experiments").glob(group.format(variant) + "-as-it-is-?.json")]
+                 for file in (ROOT / "results/experiments").glob(group.format(variant) + "-as-it-is-?.json")]
         assert len(steps) >= 14 and None not in steps
         assert said.format(min(steps), max(steps)) in line
