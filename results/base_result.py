@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from alexnet.batches import generator
 from alexnet.device import choose_precision, precision
+from alexnet.files import UserError
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.recipe import RECIPES, make_optimizer, set_rates, two_drops
@@ -60,6 +61,9 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
     folder = place.folders[unit.data]
     training = imagefolder(folder / "train", size, 128, workers=0)
     validation = imagefolder(folder / "val", size, 128, workers=0, train=False)
+    if validation.dataset.classes != training.dataset.classes:
+        raise UserError(f"{folder / 'val'} has other class folders than {folder / 'train'}: this side needs "
+                        "the same, in both")
     torch.manual_seed(unit.seed)
     dtype = choose_precision(unit.config["precision"], place.device)
     network, sgd = (ours(place.pack("imagenette", size), size) if swapped else

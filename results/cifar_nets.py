@@ -2,9 +2,10 @@
 
 C8 (section 3.1, figure 1): how many epochs ReLU, tanh and the logistic sigmoid need to 25% training error
 without any regularisation, each with the fastest learning rate that was tried; C10 (section 3.3): the test
-error with and without local response normalisation. The net is that of the release,
+error with and without local response normalisation. The net is like that of the release,
 layers-cifar/layers-18pct.cfg: 32, 32 and 64 feature maps of 5x5 kernels, max-pooling after the first layer,
-average pooling after the others.
+average pooling after the others. But C10's normalisation is the paper's (over 5 maps, k 2, before pooling;
+there within a map, behind pooling), and the last layer's weight decay is 0.004 instead of 1.
 
 Chosen by us: C8 scales pixels by 1/64 and draws weights with standard deviation 1 / sqrt(inputs), which
 suits tanh at least as well as ReLU; the paper does not give initial weights. C8 trains on 10,000 images; its

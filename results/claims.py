@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import fmean
 from typing import Any, Callable, Sequence
 
 import numpy as np
 
 from results import ablations, cifar_nets, counting, larger, looks
 from results.pages import Text, in_lines, joined, listed, term, named, say, text
+from results.series import Measure, gap, train_error, val_error
 from results.units import DATA, Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, combine,
                               t_interval, verdict)
@@ -83,7 +85,7 @@ def results(place: Place, units: Sequence[Unit]) -> list[dict[str, Any]]:
     return [content["result"] for content in place.found_all(units)]
 
 
-def differences(place: Place, name: str, measure: Callable[[dict[str, Any]], float]) -> list[float]:
+def differences(place: Place, name: str, measure: Measure) -> list[float]:
     """Case less base (or what else it is compared with) of what `measure` makes of a JSON file, for all seeds
     that both have. UserError where one was computed in bf16 and the other was not."""
     found = []
@@ -92,18 +94,6 @@ def differences(place: Place, name: str, measure: Callable[[dict[str, Any]], flo
         if len(sides) == 2:
             found.append(measure(sides[0]) - measure(sides[1]))
     return found
-
-
-def val_error(content: dict[str, Any]) -> float:
-    return content["result"]["val_top1_error"]
-
-
-def train_error(content: dict[str, Any]) -> float:
-    return content["result"]["train_top1_error"]
-
-
-def gap(content: dict[str, Any]) -> float:
-    return val_error(content) - train_error(content)
 
 
 def early_loss(content: dict[str, Any]) -> float:
@@ -253,10 +243,12 @@ def _(place: Place) -> Finding:
 
 def lrn_on_cifar(place: Place, epochs: int) -> tuple[Text, list[float]]:
     """What was found, and the differences of the errors."""
-    runs = (results(place, cifar_nets.norm_units(case, epochs)) for case in ("without", "with LRN"))
-    without, with_it = ([one["val_top1_error"] for one in some] for some in runs)
+    runs = [place.found_all(cifar_nets.norm_units(case, epochs)) for case in ("without", "with LRN")]
+    without, with_it = ([val_error(one) for one in some] for some in runs)
+    training = (100 * fmean(one["curve"][-1]["train_top1_error"] for one in some) for some in runs)
     apart = [a - b for a, b in zip(without, with_it)]
-    return text("C10.cifar", epochs, interval_text(without), interval_text(with_it), points(apart)), apart
+    return text("C10.cifar", epochs, interval_text(without), interval_text(with_it), points(apart),
+                *training), apart
 
 
 CIFAR_UNITS = [unit for epochs in (cifar_nets.LONGER, cifar_nets.LRN_EPOCHS)
@@ -354,8 +346,8 @@ def with_error(one: Text, about: Text, errors: Sequence[float], left_out: str) -
 
 
 def epochs_to(content: dict[str, Any], error: float) -> float:
-    """The first epoch whose training error (with dropout) is at most `error`, between two epochs by a line;
-    the last epoch if there is none."""
+    """The first epoch whose training error (with dropout) is at most `error`, between two epochs by a line.
+    The last epoch if there is none: a lower bound, which makes ratios nearer to 1 than they are."""
     before = (0.0, 1.0)
     for row in content["curve"]:
         now = (float(row["epoch"]), row["train_top1_error"])
@@ -445,13 +437,17 @@ def _(place: Place) -> Finding:
 ORDER = ("tanh", "one column, half the maps", "no LRN", "2x2 pooling")
 
 
+def each_less_the_next(effects: dict[str, list[float]]) -> dict[Text, list[float]]:
+    """By seed; of effects in the paper's order, so that its statement makes all of them positive."""
+    return {text("C27.over", named(first), named(second)):
+            [a - b for a, b in zip(effects[first], effects[second])]
+            for first, second in zip(effects, list(effects)[1:])}
+
+
 @claim("C27", with_base(*ORDER))
 def _(place: Place) -> Finding:
     effects = {name: differences(place, name, val_error) for name in ORDER}
-    steps = {}
-    for first, second in zip(ORDER, ORDER[1:]):
-        apart = [a - b for a, b in zip(effects[first], effects[second])]
-        steps[text("C27.over", named(first), named(second))] = apart
+    steps = each_less_the_next(effects)
     each = in_lines(say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items())
     kept = all(t_interval(step).mean > 0 for step in steps.values())
     between = joined(points(step) for step in steps.values())

@@ -6,7 +6,7 @@ frozen, and from nothing in the same batches and epochs, so in about the same ti
 file in results/fine-tuning/ and is skipped when that is there; the table (README.md) and the plot
 (errors.png) are made from these files alone.
 
-    python -m results.fine_tuning --data path/to/imagenette
+    python -m results.fine_tuning --data path/to/imagenette --image-size 64
     python -m results.fine_tuning                       the table and the plot anew
 """
 

@@ -235,7 +235,7 @@ def firing(run: Steps) -> dict[str, float]:
     """The share of each layer's units that are above 0 for any image of the sample."""
     with masks(run.model, run.seed, 0), layers_seen(run.model) as found:
         run.model(run.sample().images)
-    return {name: round((found[name] > 0).any(0).float().mean().item(), 4) for name in LAYERS[:-1]}
+    return {name: round((found[name] > 0).any(0).float().mean().item(), 6) for name in LAYERS[:-1]}
 
 
 def dead(rows: list[dict[str, Any]]) -> str | None:

@@ -13,7 +13,8 @@ the central crop, on the 10,000 test images.
 
 LRN does two things: it lets maps compete, and it makes all values smaller. The **control** has the second
 only: in each batch all values are divided by the mean of LRN's divisors (in test by its moving average). C10
-is judged by the paper's pair, without less with LRN: interval above 0. The control is given beside it.
+is judged by the paper's pair, without less with LRN: interval above 0 (again.py). The control is given beside
+it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from results.verdicts import t_interval
 
 SIDE, EPOCHS, DROPS, SEEDS = 24, 120, (100, 110), range(3)
 RATE, DECAY, STD = 0.001, 0.004, (1e-4, 0.01, 0.04, 0.04, 0.01)
+TITLE = "LRN on CIFAR-10, the release's network"
 WITHOUT, WITH, CONTROL = "without LRN", "with LRN", "only its scale"
 
 
@@ -134,25 +136,34 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
 def units_of(case: str) -> list[Unit]:
     config = {"epochs": EPOCHS, "drops": DROPS, "rate": RATE, "weight_decay": DECAY, "batch": BATCH,
               "image_size": SIDE}
-    return [Unit("cifar-local", case, seed, config, compute, 180, "cifar10") for seed in SEEDS]
+    return [Unit("cifar-local", case, seed, config, compute, 270, "cifar10") for seed in SEEDS]
 
 
 def units() -> list[Unit]:
     return [unit for seed in zip(*(units_of(case) for case in (WITHOUT, WITH, CONTROL))) for unit in seed]
 
 
+def errors_of(place: Place, case: str) -> dict[int, float]:
+    """By seed."""
+    return {one["seed"]: one["result"]["val_top1_error"] for one in place.found_all(units_of(case))}
+
+
+def lower_by(place: Place, case: str) -> list[float]:
+    """The error without LRN less that of the case, by seed."""
+    without, errors = errors_of(place, WITHOUT), errors_of(place, case)
+    return [without[seed] - errors[seed] for seed in errors if seed in without]
+
+
 def lines(place: Place) -> list[Text | str]:
     """For the page of all results."""
-    found = {case: {one["seed"]: one["result"]["val_top1_error"] for one in place.found_all(units_of(case))}
-             for case in (WITHOUT, WITH, CONTROL)}
     rows = []
-    for case, errors in found.items():
-        pairs = [found[WITHOUT][seed] - errors[seed] for seed in errors if seed in found[WITHOUT]]
+    for case in (WITHOUT, WITH, CONTROL):
+        errors, pairs = errors_of(place, case), lower_by(place, case)
         lower = t_interval(pairs).text(unit="") if case != WITHOUT and len(pairs) >= 2 else ""
         if errors:
             rows.append(row(term(case), percent(sum(errors.values()) / len(errors)), len(errors), lower))
     if not rows:
         return []
     columns = ("network", "top-1 error", "seeds", "lower than without, percentage points")
-    return [heading("LRN on CIFAR-10, the release's network"), "", text("larger.local", EPOCHS), "",
+    return [heading(TITLE), "", text("larger.local", EPOCHS), "",
             *table(columns, rows)]

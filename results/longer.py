@@ -10,8 +10,11 @@ the curve.
 - C13, crops and mirror images: as before, the gap; and the validation error.
 - C19, weight decay: 0 and 5e-3 beside the recipe's 5e-4; training error without less with.
 - C21, the paper's own rule: `plateau` and a constant learning rate, steered by 15% of the training images,
-  held out on both sides, and measured on the validation part that neither sees.
+  held out on both sides, and measured on the validation part that neither sees. A run of `plateau` that has
+  not ended after 60 epochs is measured there.
 - C15, colour noise: none; without the division by 1.1; switched off for the last third, as in the release.
+
+again.py judges them.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ import numpy as np
 
 from results import cifar_nets
 from results.claims import (BASE, CLAIMS, CONVOLUTIONS, ORDER, beyond_chance, differences, lrn_on_cifar,
-                            results, train_error, val_error)
+                            results)
 from results.pages import Text, heading, named, row, say, table, term, text
+from results.series import train_error, val_error
 from results.units import Place
 from results.verdicts import NOT_HERE, OPPOSITE, smallest_seen, t_interval
 

@@ -30,11 +30,12 @@ from alexnet.cli import typed_path
 from alexnet.device import choose_device, keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
-from results import (ablations, base_result, cifar_nets, counting, larger, local_nets, longer, looks, modern,
-                     plots, power, stars, units as running, what_breaks_it)
-from results.claims import CLAIMS, Finding, differences, errors_by_number, val_error
+from results import (ablations, again, base_result, cifar_nets, counting, larger, local_nets, longer, looks,
+                     modern, plots, power, stars, units as running, what_breaks_it)
+from results.claims import CLAIMS, Finding, differences, errors_by_number
 from results.pages import (Text, anchor, fill, heading, joined, listed, named, percent, picture, row, say,
                            table, term, text)
+from results.series import val_error
 from results.units import Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval,
                               holm, p_value, t_interval)
@@ -148,9 +149,9 @@ def write_pages(place: Place) -> None:
     title = term("Results")
     fill(place.out, "short", in_short(place, findings), title)
     fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *power.lines(place),
-                               *average_lines(place), *looks.lines(place), *longer.SIXTY.lines(place),
-                               *larger.lines(place), *local_nets.lines(place), *stars.lines(place),
-                               *rule_lines(), *hours(place)], title)
+                               *again.lines(place, findings), *average_lines(place), *looks.lines(place),
+                               *longer.SIXTY.lines(place), *larger.lines(place), *local_nets.lines(place),
+                               *stars.lines(place), *rule_lines(), *hours(place)], title)
     if place.out == running.RESULTS:
         fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])
         for name in CLAIMS:

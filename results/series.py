@@ -15,6 +15,19 @@ from results.units import Place, Unit
 from results.verdicts import t_interval
 
 Kind = Callable[[str], Callable[..., CaseRun]]   # the run of a case, by its name
+Measure = Callable[[dict[str, Any]], float]      # what it makes of a unit's JSON file
+
+
+def val_error(content: dict[str, Any]) -> float:
+    return content["result"]["val_top1_error"]
+
+
+def train_error(content: dict[str, Any]) -> float:
+    return content["result"]["train_top1_error"]
+
+
+def gap(content: dict[str, Any]) -> float:
+    return val_error(content) - train_error(content)
 
 
 @dataclass(frozen=True)
@@ -43,10 +56,13 @@ class Series:
     def compute(self, unit: Unit, place: Place) -> dict[str, Any]:
         run, pack, finite = ablations.trained(unit, place, self.cases[unit.case], self.settings,
                                               self.kind(unit.case))
+        result = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch,
+                  **errors_of(run, pack, finite)}
         if run.settings.val_fraction:   # what steered the schedule does not measure it
             pack = place.pack(unit.data, self.settings.image_size)
-        result = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch,
-                  **errors_of(run, pack, finite), **self.ten_views(run, pack, finite)}
+            whole = errors_of(run, pack, finite)
+            result |= {name: value for name, value in whole.items() if name.startswith("val_")}
+        result |= self.ten_views(run, pack, finite)
         return {"result": result, "curve": curve_of(run)}
 
     def ten_views(self, run: Run, pack: Pack, finite: bool) -> dict[str, float]:
@@ -55,11 +71,15 @@ class Series:
         found = evaluate(run.model, pack, views=10) if finite else chance_level(pack)
         return {f"ten_views_{name}": found[name] for name in ("top1_error", "top5_error")}
 
-    def differences(self, place: Place, case: str, name: str) -> list[float]:
-        """A result of the case less that of what it is compared with, for the seeds that both have."""
+    def pairs(self, place: Place, case: str) -> list[list[dict[str, Any]]]:
+        """The JSON files of the case, and of what it is compared with, for the seeds that both have."""
         pairs = [place.found_all([self.unit(case, seed), self.unit(self.cases[case].against, seed)])
                  for seed in self.seeds]
-        return [pair[0]["result"][name] - pair[1]["result"][name] for pair in pairs if len(pair) == 2]
+        return [pair for pair in pairs if len(pair) == 2]
+
+    def differences(self, place: Place, case: str, measure: Measure) -> list[float]:
+        """The case less what it is compared with, by seed."""
+        return [measure(one) - measure(other) for one, other in self.pairs(place, case)]
 
     def lines(self, place: Place) -> list[Text | str]:
         """The table of what was run, for the page of all results."""
@@ -67,11 +87,10 @@ class Series:
         for case, about in self.cases.items():
             if about.against == case or about.against not in self.cases:
                 continue
-            val, train = (self.differences(place, case, f"{part}_top1_error") for part in ("val", "train"))
-            if len(val) >= 2:
-                gap = [a - b for a, b in zip(val, train)]
+            found = [self.differences(place, case, measure) for measure in (val_error, train_error, gap)]
+            if len(found[0]) >= 2:
                 change = text("results.against", named(case), named(about.against))
-                rows.append(row(change, *(t_interval(values).text(unit="") for values in (val, train, gap))))
+                rows.append(row(change, *(t_interval(values).text(unit="") for values in found)))
         if not rows:
             return []
         return [heading(self.title), "", text(self.conditions, self.settings.epochs), "",

@@ -2,9 +2,9 @@
 run.
 
 In 2012 (layer-params-146-*.cfg) the convolutions of net 145 and a new conv6 learnt the 2009 release of
-ImageNet for 7 epochs; the convolutions then learnt the 2011 release, 21,843 classes, for 8, with new fully-connected
-layers; and all of it but fc8 then ILSVRC-2012 for 54, with learning rates of 0.001 (conv1 0.0001, fc8 soon
-0.01), dropped twice. Errors there: 40.7% without, 39.0% with all that.
+ImageNet for 7 epochs; the convolutions then learnt the 2011 release, 21,843 classes, for 8, with new
+fully-connected layers; and all of it but fc8 then ILSVRC-2012 for 54, with learning rates of 0.001 (conv1
+0.0001, fc8 soon 0.01), dropped twice. Errors there: 40.7% without, 39.0% with all that.
 
 Here, at 128 px (at 64 px pool5 leaves a single value of each feature map), in fp32, three seeds:
 
@@ -13,6 +13,7 @@ Here, at 128 px (at 64 px pool5 leaves a single value of each feature map), in f
 - `sixth layer, pre-trained`: first Tiny-ImageNet (enlarged), less the classes that occur in Imagenette, 8
   epochs from scratch with the same schedule; then Imagenette as above, but with a learning rate of 0.001,
   that of fc8 ten times as high, and with the first set's mean image, as in fine-tuning with `--weights`.
+  Unlike in 2012 there is one stage of pre-training, and conv1 has the learning rate of the others.
 
 Pre-training lowers the error if the interval of `sixth layer, pre-trained` less `sixth layer` (top-1, paired
 by seeds) lies below 0; the sixth layer by itself if that of `sixth layer` less base does.

@@ -6,16 +6,16 @@ Tiny-ImageNet. Here one thing changes at a time:
 - the data set: ten classes of Tiny-ImageNet (three draws of ten: seed s has draw s modulo 3), fifty (draw 0),
   all 200; Imagenette; and Imagenette brought to 64 px first, as Tiny-ImageNet's images are (their JPEG
   compression is not imitated);
-- ten seeds for the networks as they are with Imagenette, ten and 200 classes of Tiny-ImageNet; nine with ten
-  classes of Tiny-ImageNet, three with Imagenette at 64 px for the practices (first_steps.py has Imagenette
-  itself);
+- ten seeds for the networks as they are with Imagenette, ten and 200 classes of Tiny-ImageNet; for the
+  practices nine with ten classes of Tiny-ImageNet, three with Imagenette at 64 px and with Imagenette itself
+  (first_steps.py has it in bf16, and watches two seeds for 800 steps only);
 - CaffeNet's constants (train_val.prototxt of BVLC's reference CaffeNet at commit 74bf4b7), three seeds;
-- the 200 classes with larger images, three seeds: at 224 px (enlarged; 1,000 steps) both networks as they
-  are, at 128 and 224 px each with the other's standard deviation in conv3 to conv5.
+- the 200 classes with larger images (enlarged), three seeds: at 128 and at 224 px (1,000 steps) both networks
+  as they are, and each with the other's standard deviation in conv3 to conv5.
 
 Learning **starts** at the step by which the mean loss of the last 50 steps is below 0.95 ln C, to stay there
-to the end of the run, which is at least 200 steps later. A run ends then; or after 2,000 steps (10,000:
-`as-written`, 200 classes, seeds 7, 8, 9); or when some layer is dead: none of its units fired for any of 128
+to the end of the run, which is at least 200 steps later. A run ends then; or when learning has not started
+after 2,000 steps (10,000: `as-written`, 200 classes, seeds 7, 8, 9); or when some layer is dead: none of its units fired for any of 128
 images, twice, 50 steps apart; or when the loss is no number. The loss of every step is stored. All batches
 have the same size: what is left at the end of an epoch is left out. The mean image and the colour components
 are those of the whole data set. Computed in fp32.
@@ -48,7 +48,7 @@ from results.verdicts import wilson
 
 STEPS, LONG_STEPS, BEYOND = 2_000, 10_000, 200
 DRAWS, SEEDS, FEW_SEEDS = 3, 10, 3
-STEP_MINUTES = {64: 0.006, 128: 0.02, 224: 0.06}   # of 128 images, in fp32
+STEP_MINUTES = {64: 0.009, 128: 0.03, 224: 0.09}   # of 128 images, in fp32
 
 CAFFENET = Difference({
     "order": ("conv1 relu1 pool1 norm1  conv2 relu2 pool2 norm2  conv3 relu3  conv4 relu4 "
@@ -99,12 +99,13 @@ def pack_of(unit: Unit, place: Place) -> Pack:
 
 def starting(unit: Unit, place: Place) -> dict[str, Any]:
     """The loss of each step, and what fires after each fifty."""
-    config = unit.config
+    config, steps = unit.config, unit.config["steps"]
+    at_most = replace(unit, config={**config, "steps": steps + BEYOND})   # for a start that comes late
     pack, difference = pack_of(unit, place), ALL[config["variant"]][config["difference"]]
     run = Steps(pack, config["image_size"], config["variant"], difference, unit.seed, RATE, torch.float32,
                 place.device, config["batch"], WholeBatches)
     chance_loss = math.log(len(pack.classes))
-    rows = run.follow(unit, place, lambda rows: over(rows, chance_loss))
+    rows = run.follow(at_most, place, lambda rows: over(rows, chance_loss, steps))
     every = losses_of(rows)
     losses = list(takewhile(math.isfinite, every))
     finite = len(losses) == len(every)
@@ -119,14 +120,15 @@ def losses_of(rows: list[dict[str, Any]]) -> list[float]:
     return [round(loss, 4) for row in rows for loss in row["losses"]]
 
 
-def over(rows: list[dict[str, Any]], chance_loss: float) -> bool:
+def over(rows: list[dict[str, Any]], chance_loss: float, steps: int = STEPS) -> bool:
     """Whether a run has no more to show (above)."""
     losses = losses_of(rows)
     if not losses:
         return False
+    if not math.isfinite(losses[-1]) or dead(rows) is not None:
+        return True
     starts_at = start_of_learning(losses, chance_loss)
-    return (not math.isfinite(losses[-1]) or dead(rows) is not None
-            or starts_at is not None and len(losses) >= starts_at + BEYOND)
+    return len(losses) >= (steps if starts_at is None else starts_at + BEYOND)
 
 
 # ------------------------------------------------------------------- what becomes of it
@@ -181,7 +183,7 @@ HEADLINE = ("Imagenette", "Tiny-ImageNet, 10 classes", "Tiny-ImageNet")   # with
 CONTROLS = ("Tiny-ImageNet, 10 classes", "Imagenette through 64 px")
 SWAPPED = [(variant, difference) for variant in DIFFERENCES for difference in DIFFERENCES[variant]
            if difference.startswith("std")]
-LARGER = {128: SWAPPED, 224: [*CELLS[:2], *SWAPPED]}   # px, of 200 classes
+LARGER = {size: [*CELLS[:2], *SWAPPED] for size in (128, 224)}   # px, of 200 classes
 
 
 def units() -> list[Unit]:
@@ -194,8 +196,8 @@ def units() -> list[Unit]:
     found += [start_unit(name, variant, "as it is", seed) for seed in range(SEEDS) for name in HEADLINE
               for variant in DIFFERENCES if seed not in few or name not in CONTROLS]
     found += [end_unit(*cell, seed) for seed in few for cell in CELLS]
-    found += [start_unit(name, *cell, seed) for seed in few for name in CONTROLS for cell in CELLS
-              if cell[1] != "as it is"]
+    found += [start_unit(name, *cell, seed) for seed in few for name in ("Imagenette", *CONTROLS)
+              for cell in CELLS if cell[1] != "as it is"]
     found += [start_unit(name, "caffe", "CaffeNet", seed, size) for size in (64, 128)
               for name in ("Imagenette", "Tiny-ImageNet") for seed in few]
     found += [start_unit("Tiny-ImageNet, 10 classes", *cell, seed) for seed in more if seed < 3 * DRAWS
@@ -224,7 +226,9 @@ def start_rows(place: Place) -> list[Text]:
         low, high = wilson(len(steps), len(contents))
         when = text("steps.median", statistics.median(steps), steps[0], steps[-1]) if steps else ""
         fires = statistics.median(content["curve"][-1]["firing"]["fc7"] for content in contents)
-        rows.append(row(named(name), size, variant, named(difference), f"{len(steps)} / {len(contents)}",
+        least = contents[0]["config"]["steps"]
+        pixels = size if least >= STEPS else text("steps.size", size, least)
+        rows.append(row(named(name), pixels, variant, named(difference), f"{len(steps)} / {len(contents)}",
                         text("steps.interval", 100 * low, 100 * high), when, f"{100 * fires:.0f}%"))
     return rows
 
@@ -234,7 +238,7 @@ def late_rows(place: Place) -> list[Text]:
     contents = found_of(place, "Tiny-ImageNet", "as-written", "as it is")
     return [row(content["seed"], content["result"]["starts_at"]
                 or text("steps.not by", len(content["result"]["losses"])))
-            for content in contents if len(content["result"]["losses"]) > STEPS]
+            for content in contents if content["config"]["steps"] > STEPS]
 
 
 def survival(steps: list[int | None], end: int = STEPS) -> list[tuple[float, float]]:

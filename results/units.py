@@ -73,8 +73,13 @@ class Place:
         return self.out / "runs" / "units" / unit.name
 
     def found(self, unit: Unit) -> dict[str, Any] | None:
-        """What the unit found out, or None if it was not run."""
-        return read_json(self.file(unit)) if self.file(unit).exists() else None
+        """What the unit found out, or None if it was not run. UserError if it was run with another config."""
+        if not self.file(unit).exists():
+            return None
+        content = read_json(self.file(unit))
+        if changed := differing(content.get("config", {}), json.loads(json.dumps(unit.config))):
+            raise UserError(f"{self.file(unit)} was computed with {changed}: delete it, and run it again")
+        return content
 
     def found_all(self, units: Iterable[Unit]) -> list[dict[str, Any]]:
         """What those that were run found out. UserError where one was computed in bf16 and another was not,
@@ -104,6 +109,17 @@ class Place:
         return min(count, toy) if self.toy else count
 
 
+def differing(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first setting that both have, with another value; settings that were added later are no change."""
+    for name in before.keys() & now.keys():
+        if isinstance(before[name], dict) and isinstance(now[name], dict):
+            if found := differing(before[name], now[name]):
+                return found
+        elif before[name] != now[name]:
+            return f"{name} {before[name]}, which is {now[name]} now"
+    return ""
+
+
 def computed_in(content: dict[str, Any]) -> str | None:
     """In which precision a unit was computed, and where if not on a CPU; None in the oldest files of those
     that do not say it."""
@@ -129,7 +145,7 @@ def run(unit: Unit, place: Place) -> bool:
     Stopped if somebody asked to stop; then the unit goes on from its work folder next time.
     """
     with alone(place.work(unit)) as mine:
-        if not mine or place.file(unit).exists():
+        if not mine or place.found(unit):
             return False
         for data in unit.data.split():
             if data not in place.folders:
