@@ -17,7 +17,7 @@ import re
 import sys
 import time
 from collections import Counter, deque
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -80,6 +80,8 @@ def check(options: argparse.Namespace) -> None:
             raise UserError("--features needs --output FILE.npz")
         if options.truth or options.panel or options.resume or options.views == 10:
             raise UserError("--features goes without --truth, --panel, --resume and --views 10")
+        if options.names:
+            raise UserError("--features gives values, not classes: --names has no meaning with it")
         if len(options.model or []) > 1:
             raise UserError("--features takes one --model: only probabilities are averaged")
         check_bits(options.bits)
@@ -212,9 +214,9 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
 
 def left_to_do(pictures: list[Path], path: str, made_with: dict[str, Any]) -> tuple[list[Path], int]:
     """The pictures that are not in the .jsonl file yet, and how many of those in it could not be read."""
-    done = done_before(path, made_with)
-    left = [picture for picture in pictures if str(picture) not in done]
-    failed = sum(not done.get(str(picture), True) for picture in pictures)
+    done = {os.path.abspath(picture): read for picture, read in done_before(path, made_with).items()}
+    left = [picture for picture in pictures if os.path.abspath(picture) not in done]
+    failed = sum(not done.get(os.path.abspath(picture), True) for picture in pictures)
     say(f"{len(pictures) - len(left)} of {len(pictures)} pictures are in {path} already"
         + (f"; {failed} of these could not be read, and are not tried again" if failed else ""))
     return left, failed
@@ -290,6 +292,8 @@ def main(arguments: list[str] | None = None) -> None:
                 with writing(output), text_file(output, "a") as file:
                     write_lines(file, answers, names, first)
             elif output == "-":
+                if hasattr(sys.stdout, "reconfigure"):   # JSON is UTF-8, whatever the terminal's encoding
+                    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
                 write_lines(sys.stdout, answers, names, first)
             elif few:
                 print_bars(answers, titles)
@@ -297,11 +301,12 @@ def main(arguments: list[str] | None = None) -> None:
                 deque(answers, maxlen=0)
         if not few and output != "-":
             print_summary(chosen, len(pictures), time.perf_counter() - start, titles, output)
-        if panel:
-            panel.finish()
-        if truth:
-            beside = paths[0] if output in (None, "-") else Path(output)
-            truth.report(beside if beside.is_dir() else beside.parent, titles)
+        with redirect_stdout(sys.stderr) if output == "-" else nullcontext():   # lines of JSON only
+            if panel:
+                panel.finish()
+            if truth:
+                beside = paths[0] if output in (None, "-") else Path(output)
+                truth.report(beside if beside.is_dir() else beside.parent, titles)
         sys.exit(1 if failed + len(pictures) - chosen.total() else 0)
 
 

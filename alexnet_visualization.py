@@ -16,6 +16,7 @@ import argparse
 import html
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -63,6 +64,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "pictures are searched, evenly chosen (default 2000; 0 is all)")
     add("--runs", nargs="+", metavar="RUN", help="for training: folders of runs (default: the checkpoint's)")
     add("--device", default="auto", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
+    add("--cache", metavar="DIR", help="where packed images lie (default: the run's, or data/packed)")
+    add("--download", action="store_true", help="let torchvision fetch its data set")
     options = parser.parse_args(arguments)
     check(options)
     return options
@@ -271,7 +274,7 @@ def gradient(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
 
 
 def gradcam(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) -> Iterator[Shown]:
-    names = only_convs(layers) or network.convs[-1:]
+    names = only_convs(layers, network.convs[-1:])
     heats = [interpret.gradcam(network.model, inputs.crops, inputs.targets, name) for name in names]
     entries = inputs.attributions([list(zip(names, of_picture)) for of_picture in zip(*heats)])
     side = step_of(network.model, names[-1]).shape[1]
@@ -280,14 +283,18 @@ def gradcam(network: Network, inputs: Inputs, out: Path, layers: list[str] | Non
     yield Shown("gradcam.png", *captions.GRADCAM.filled(layers=joined(names, COMMAS), side=side))
 
 
-def only_convs(layers: list[str] | None) -> list[str]:
-    return [name for name in layers or [] if name.startswith("conv")]
+def only_convs(layers: list[str] | None, otherwise: list[str]) -> list[str]:
+    """The convolutions among the layers asked for, or those that are shown otherwise."""
+    found = [name for name in layers or [] if name.startswith("conv")]
+    if layers and not found:
+        say(f"--layers {' '.join(layers)}: no convolution is among them; shown is {', '.join(otherwise)}")
+    return found or otherwise
 
 
 def patches(network: Network, inputs: Inputs, out: Path, layers: list[str] | None, units: list[int] | None,
             sample: int) -> Iterator[Shown]:
     images, _ = inputs.part("train", sample)
-    best = interpret.strongest(network.model, images, only_convs(layers) or network.convs, PATCHES, "patches")
+    best = interpret.strongest(network.model, images, only_convs(layers, network.convs), PATCHES, "patches")
     for name, found in best.items():
         layer = step_of(network.model, name)
         rows = []
@@ -343,6 +350,8 @@ def synthesis_of_classes(network: Network, out: Path, target: int | None) -> Sho
 
 def embedding(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     images, labels = inputs.part("val", LAID_OUT)
+    if len(images) < 2:
+        raise UserError("needs two validation pictures at least")
     fc7 = interpret.layer_values(network.model, images, "fc7", "fc7 of validation pictures")
     places, (first, second) = interpret.plane(fc7)
     step = max(1, network.size // 64)
@@ -388,7 +397,10 @@ def explore_page(network: Network, inputs: Inputs, out: Path, language: str) -> 
 
 
 def training(network: Network, out: Path, folders: list[str] | None) -> Iterator[Shown]:
-    runs = {folder.resolve().name: metrics(folder) for folder in map(Path, folders or [network.path.parent])}
+    given = list(map(Path, folders or [network.path.parent]))
+    names = Counter(folder.resolve().name for folder in given)
+    runs = {folder.resolve().name if names[folder.resolve().name] == 1 else str(folder): metrics(folder)
+            for folder in given}
     if len(runs) == 1:
         (name, rows), = runs.items()
         figures.training_curves(rows, out / "training.png", name)
@@ -420,9 +432,14 @@ def metrics(folder: Path) -> list[dict[str, float]]:
     path = folder / "metrics.csv"
     if not path.is_file():
         raise UserError(f"there is no {path}: --runs takes folders of runs")
-    rows = [{name: float(value) for name, value in row.items()} for row in read_csv(path)]
-    if not rows:
-        raise UserError(f"{path} has no epoch yet")
+    try:
+        rows = [{name: float(value) for name, value in row.items()} for row in read_csv(path)]
+        if not rows:
+            raise UserError(f"{path} has no epoch yet")
+        for name in ("epoch", "train_loss", "val_loss", "train_top1_error", "val_top1_error"):
+            rows[0][name]
+    except (KeyError, ValueError, TypeError):
+        raise UserError(f"{path} is not the table of a run") from None
     return rows
 
 
@@ -432,8 +449,11 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
     """index.html, with what earlier calls drew of the same network; captions.json remembers it."""
     about = f"{network.path.resolve()} {network.path.stat().st_mtime_ns}"
     memory = out / "captions.json"
-    before = read_json(memory) if memory.is_file() else {}
-    old = before.get("looks", {}) if before.get("model") == about else {}
+    try:
+        before = read_json(memory)
+        old = before["looks"] if before["model"] == about else {}
+    except (OSError, UserError, KeyError, TypeError):   # none yet, or a damaged one
+        old = {}
     shown = {}
     for name in KINDS:
         earlier = [Shown(*entry) for entry in old.get(name, []) if (out / entry[0]).is_file()]
@@ -467,10 +487,11 @@ def in_spans(text: Text) -> str:
 def possible(network: Network, inputs: Inputs, runs: bool) -> list[str]:
     """The kinds of pictures that the inputs allow. runs: whether runs were named."""
     folder = network.path.parent
+    some = inputs.has_data and len(inputs.pack.labels["val"]) > 1   # of one picture there is no plane
     there = {"": True, "pictures": True, "data": inputs.has_data,
              "run": runs or (folder / "metrics.csv").is_file(),
              "filters": (folder / "filters").is_dir(), "named": False}
-    return [name for name, kind in KINDS.items() if there[kind.needs]]
+    return [name for name, kind in KINDS.items() if there[kind.needs] and (some or name != "embedding")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -488,7 +509,7 @@ def main(arguments: list[str] | None = None) -> None:
         network = Network(options.model, options.device)
         network.check_layers(options.layers or [])
         target = network.number_of(options.target) if options.target else None
-        inputs = Inputs(network, options.images, options.data, target)
+        inputs = Inputs(network, options.images, options.data, target, options.cache, options.download)
         out = Path(options.out) if options.out else network.path.parent / "inside"
         if not options.model:
             say(f"model: {network.path}")

@@ -15,7 +15,6 @@ import itertools
 import math
 import os
 import platform
-import shlex
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
@@ -26,9 +25,11 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell
-from alexnet.files import UserError, alone, printable, read_json, write_json
+from alexnet.files import UserError, alone, printable, quoted, read_json, write_json
 
 RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
+OF_TRAINING = ("resume variant epochs lr momentum weight_decay warmup schedule color_noise augmentation balance "
+               "patience seed weights freeze head_lr checkpoint_minutes keep_filters tensorboard").split()
 DEMO_SIZE, SIZE, CACHE = 64, 224, "data/packed"
 
 
@@ -108,6 +109,10 @@ def check(options: argparse.Namespace) -> None:
                 raise UserError(f"--{name.replace('_', '-')} {rule}")
     if options.part and (options.labels or not options.evaluate):
         raise UserError("--part belongs to --evaluate, and goes without --labels")
+    if options.evaluate and (idle := [name for name in OF_TRAINING if getattr(options, name) is not None]):
+        raise UserError(f"--{idle[0].replace('_', '-')} has no meaning with --evaluate, which only measures")
+    if options.views and not options.evaluate:
+        raise UserError("--views belongs to --evaluate")
     if options.tensorboard and not find_spec("tensorboard"):
         raise UserError("--tensorboard needs one more package: pip install tensorboard")
     if options.out and not options.evaluate and Path(options.out).is_file():
@@ -119,7 +124,7 @@ def check(options: argparse.Namespace) -> None:
     check_data(options.data)
     if options.resume and not (Path(options.resume) / "config.json").is_file():
         folder = Path(options.resume).parent   # of last.pt, if that was given
-        advice = f"; --resume takes the folder, {shlex.quote(str(folder))}"
+        advice = f"; --resume takes the folder, {quoted(folder)}"
         raise UserError(f"{options.resume} is not a run: it has no config.json"
                         + (advice if (folder / "config.json").is_file() else ""))
     if options.resume and options.out and not options.evaluate:
@@ -142,7 +147,7 @@ from alexnet.device import (World, choose_device, choose_precision, join_world, 
 from alexnet.layout import PARTS, measured_part
 from alexnet.pack import Pack, packed, short_digest
 from alexnet.recipe import RECIPES, default_rate, highest_rate
-from alexnet.settings import Settings, outline, whole_path
+from alexnet.settings import Settings, facts_now, outline, whole_path
 from alexnet.sources import Source, find_source, to_measure
 from alexnet.training import Run, Stopped, evaluate
 
@@ -154,7 +159,7 @@ class Images:
     """Finds images and packs them: the first process does, the others wait and open what it has packed."""
 
     world: World
-    cache: Path
+    cache: Path | None
     download: bool = False
     strict: bool = False
     quiet: bool = False
@@ -324,7 +329,7 @@ def alone_in(folder: Path, new: bool, world: World) -> Iterator[None]:
             raise UserError(f"another process is training in {folder}: two would overwrite each other's "
                             "files")
         if new and world.rank == 0 and any((folder / name).exists() for name in RUNS_FILES):
-            raise UserError(f"{folder} holds a run already: --resume {shlex.quote(str(folder))} goes on with "
+            raise UserError(f"{folder} holds a run already: --resume {quoted(folder)} goes on with "
                             "it, another --out starts a new one")
         meet(world)   # not before the first has said what is wrong
         yield
@@ -340,7 +345,7 @@ def follow(run: Run, console: Console, keep_filters: bool) -> None:
     except Stopped:
         if run.world.rank == 0:
             print(f"stopped in epoch {run.progress.epoch + 1}; "
-                  f"python train_alexnet.py --resume {shlex.quote(str(run.folder))} goes on exactly there")
+                  f"python train_alexnet.py --resume {quoted(run.folder)} goes on exactly there")
         sys.exit(128 + (console.asked or signal.SIGTERM))   # another process was asked
     except torch.OutOfMemoryError:
         raise UserError(f"out of memory: a smaller --batch-size than {run.settings.batch_size} or a "
@@ -392,10 +397,17 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
             images: Images, device: torch.device) -> None:
     """The errors of a checkpoint: a line for one crop and for ten-crop, and JSON."""
     content, world = weights.read(str(path)), images.world
-    model, facts = checkpoint.build(content), content["facts"]
+    content["facts"] = facts = facts_now(content["facts"], path)
+    model = checkpoint.build(content)
     if given.get("image_size", model.image_size) != model.image_size:
         raise UserError(f"{path} takes images of {model.image_size} px; leave --image-size out")
-    where = given.get("data") or facts.get("data") or "demo"
+    where = given.get("data") or facts.get("data")
+    if not where:
+        raise UserError(f"{path} does not say what it was trained on: --data FOLDER says what to measure on")
+    if out and Path(out).is_dir():
+        raise UserError(f"--out {out} is a folder; the numbers go into a file, such as {Path(out) / 'x.json'}")
+    if not images.cache:
+        images = replace(images, cache=Path(facts.get("cache") or CACHE))
     pack, measured, said = images_to_measure(path, content, where, part, given, images)
     say_findings(pack, where, world)
     labels = in_the_order_of(model.classes, pack, measured)
@@ -419,9 +431,9 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
         other = [] if whole_path(where) == facts.get("data") else [Path(where).resolve().name]
         name = "-".join(["evaluation", *other, *([part] if part in ("train", "test") else [])]) + ".json"
         target = Path(out or (path if path.is_dir() else path.parent) / name)
-        facts.pop("sample", None)
+        trained = {name: fact for name, fact in facts.items() if name not in ("sample", "cache")}
         write_json(target, {"checkpoint": path.name, "data": where, "measured": said, "results": results,
-                            "trained": facts, "surroundings": surroundings(device, world, dtype)})
+                            "trained": trained, "surroundings": surroundings(device, world, dtype)})
         print(f"written to {printable(str(target))}")
 
 
@@ -431,7 +443,7 @@ def images_to_measure(path: Path, content: dict[str, Any], where: str, part: str
     data, also where they have moved, what training held out; of another folder its val part, or all."""
     facts, classes, size = content["facts"], content["classes"], content["image_size"]
     own, folder, labels = whole_path(where) == facts.get("data"), Path(where), given.get("labels")
-    if "val_fraction" in given or not folder.is_dir() or own and part != "test":
+    if "val_fraction" in given or where == "demo" or not folder.is_dir() or own and part != "test":
         before = facts if own else {}
         pack = images.packed(size, images.find, where, given.get("val_fraction", before.get("val_fraction")),
                              labels or before.get("labels"))
@@ -478,8 +490,10 @@ def main(arguments: list[str] | None = None) -> None:
         given = {field.name: value for field in fields(Settings)
                  if (value := getattr(options, field.name, None)) is not None}
         config = read_config(Path(options.resume)) if options.resume and not options.evaluate else None
-        quiet, cache = bool(options.quiet), Path(options.cache or (config or {}).get("cache", CACHE))
-        images = Images(world, cache, bool(options.download), bool(options.strict), quiet,
+        quiet, cache = bool(options.quiet), options.cache or (config or {}).get("cache", CACHE)
+        if options.evaluate:
+            cache = options.cache   # or the run's, which its checkpoint will tell
+        images = Images(world, cache and Path(cache), bool(options.download), bool(options.strict), quiet,
                         announce=not quiet and not options.evaluate)
         if options.evaluate:
             measure(Path(options.evaluate), given, options.part, options.views, options.out, images, device)
@@ -501,7 +515,7 @@ def main(arguments: list[str] | None = None) -> None:
                 return
             console = Console(run, quiet, bool(options.tensorboard))
             if world.rank == 0:
-                write_config(run, config, cache, start)
+                write_config(run, config, images.cache, start)
             if not console.quiet:
                 introduce(run, restored, start)
             follow(run, console, bool(options.keep_filters))

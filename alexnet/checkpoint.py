@@ -156,8 +156,10 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
         expected = {name: tuple(tensor.shape) for name, tensor in described(content).state_dict().items()}
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project ({brief(error)})") from None
+    if strange := [name for name, _ in found if name not in expected]:
+        raise UserError(f"{path} does not fit the network that it describes, which has no {strange[0]}")
     given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
-    for name in [*expected, *given]:
+    for name in expected:
         if expected.get(name) != given.get(name):
             raise UserError(f"{path} does not fit the network that it describes: {name} is "
                             f"{shape_text(given.get(name))}, not {shape_text(expected.get(name))}")

@@ -112,6 +112,12 @@ def shell(script: str) -> Iterator[None]:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (RuntimeError, MemoryError) as error:   # of torch, which is not imported here
+        if isinstance(error, RuntimeError) and not re.search("out of memory|can't allocate", str(error)):
+            raise
+        print(f"{script}: out of memory: fewer images at once (a smaller --batch-size) or a network for "
+              "smaller ones takes less", file=sys.stderr)
+        sys.exit(2)
     finally:
         on_signals({number: handler for number, handler in handlers.items()
                     if signal.getsignal(number) != signal.SIG_IGN})   # device.first_to_fail

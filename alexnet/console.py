@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 import signal
 import sys
 import time
@@ -12,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from alexnet.cli import on_signals
-from alexnet.files import printable
+from alexnet.files import printable, quoted
 from alexnet.training import BATCH_DONE, EPOCH_BEGINS, EPOCH_DONE, Run
 
 
@@ -138,7 +137,7 @@ def conclude(run: Run) -> None:
           f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
           f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"
           f"the run: {run.folder} (curves.png, metrics.csv, best.pt, last.pt)\n"
-          f"next:    python train_alexnet.py --evaluate {shlex.quote(str(run.folder / 'best.pt'))}")
+          f"next:    python train_alexnet.py --evaluate {quoted(run.folder / 'best.pt')}")
 
 
 def say_finished(run: Run) -> None:

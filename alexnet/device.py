@@ -58,6 +58,8 @@ def choose_device(name: str) -> torch.device:
         raise UserError("--device mps takes one process; start without torchrun")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise UserError(f"--device takes auto, cpu, cuda, cuda:1 or mps, not {name}")
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.empty(1, device=device)

@@ -89,7 +89,7 @@ def text(values: np.ndarray) -> str:
 
 def eight_bits(rows: Tensor) -> dict[str, Any]:
     """(rows, values) as low + step * byte, each row with its own low and step: within half a step."""
-    values = rows.detach().double().cpu().numpy()
+    values = rows.detach().cpu().double().numpy()   # MPS has no double
     if not np.isfinite(values).all():
         raise UserError("the network's numbers are not finite: its training has diverged")
     low, high = values.min(1), values.max(1)

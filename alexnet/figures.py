@@ -572,7 +572,7 @@ class NeighbourRow(NamedTuple):
 
 def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
     """Figure 4, right: one row per query, then what is nearest; blue of its class, orange of another."""
-    sheet = Sheet(len(rows), 1 + len(rows[0].near), 1.6, title, above=2)
+    sheet = Sheet(len(rows), 1 + max(len(row.near) for row in rows), 1.6, title, above=2)
     for number, row in enumerate(rows):
         sheet.put(number, 0, row.query, row.title)
         for column, (image, name, same) in enumerate(row.near, 1):

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import zlib
@@ -28,6 +29,11 @@ CANNOT_WRITE = {None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errn
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
+
+
+def quoted(path: Path | str) -> str:
+    """A path as one word of a command: of a shell, or of Windows' cmd, which knows double quotes only."""
+    return f'"{path}"' if os.name == "nt" else shlex.quote(str(path))
 
 
 class UserError(Exception):

@@ -6,7 +6,6 @@ the kind of file, or `Hints` say it.
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
 from alexnet.cli import say
-from alexnet.files import UserError, brief, lines_of, read_csv, read_json
+from alexnet.files import UserError, brief, lines_of, quoted, read_csv, read_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe
 from alexnet.predict import CLASS_NAMES, as_people_sort
 
@@ -130,7 +129,7 @@ def from_layers(layers: Layers, path: Path, hints: Hints, kind: str, changes: di
     bgr = hints.bgr
     if bgr is None and variant != "torchvision" and mean is None:
         raise UserError(f"{path} does not say in which order its conv1 takes the colours: "
-                        f"python -m alexnet.weights {shlex.quote(str(path))} NEW.pt --bgr (Caffe's order) or "
+                        f"python -m alexnet.weights {quoted(path)} NEW.pt --bgr (Caffe's order) or "
                         "--rgb makes a checkpoint that does")
     model = {f"{name}.{what}": tensor.float() for name, layer in zip(LAYERS, layers)
              for what, tensor in zip(("weight", "bias"), layer)}

@@ -122,7 +122,7 @@ def formats() -> list[str]:
 def suffixes() -> frozenset[str]:
     """How the names of image files end, in lower case: for all `formats()` but films and measurements, which
     Pillow does not decode; and for HEIC and AVIF, whose package may be missing: whoever opens one is told."""
-    decoded = set(formats()) - {"BUFR", "GRIB", "HDF5", "MPEG"}
+    decoded = {*formats(), "MPO"} - {"BUFR", "GRIB", "HDF5", "MPEG"}
     endings = {suffix for suffix, name in Image.registered_extensions().items() if name in decoded}
     return frozenset(endings | {".heic", ".heif", ".hif", ".avif"})
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Collection, Iterable
 from unicodedata import normalize
 
-from alexnet.files import UserError
+from alexnet.files import UserError, quoted
 from alexnet.folders import Folder
 
 PARTS = ("train", "val")
@@ -157,12 +156,12 @@ def check_depth(train: Path, classes: ByClass, sure: bool, findings: list[str]) 
     years = all(re.fullmatch(r"(19|20)\d\d", name) for name in same)   # are no classes
     if same_inside and not sure and not years:
         raise doubt_error(f"{listed(inside)} in {train} hold the same folders, {listed(same)}: if those are "
-                          f"the classes, give one, --data {shlex.quote(str(train / first))}", inside)
+                          f"the classes, give one, --data {quoted(train / first)}", inside)
     for name, names in inside.items():
         if len(names) > 1:
             findings.append(f"class {name} holds images in {len(names)} subfolders "
                             f"({', '.join(sorted(names)[:3])} ...), which count as one class: if they are "
-                            f"the classes, give --data {shlex.quote(str(train / name))}")
+                            f"the classes, give --data {quoted(train / name)}")
 
 
 def doubt_error(found: str, names: Iterable[str]) -> UserError:

@@ -106,7 +106,7 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
 
 def usable(folder: Path, source: Source, strict: bool, say: bool = False) -> Pack | None:
     """The pack in a folder, if it is whole and of this source as it is now."""
-    if not (folder / "pack.json").is_file():
+    if not os.path.isfile(folder / "pack.json"):   # also where this user may not look
         return None
     try:
         pack = open_pack(folder)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from alexnet import checkpoint
-from alexnet.files import UserError
+from alexnet.files import UserError, read_json
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.recipe import RECIPES, Recipe, default_rate, highest_head_rate
@@ -94,6 +94,19 @@ class Settings:
             raise UserError(f"--resume goes on as before, so these cannot change: {', '.join(wrong)}")
         moved = {name: whole_path(given[name]) for name in MAY_MOVE if name in given}
         return cls(**{**before, **moved, **grown})
+
+
+def facts_now(facts: dict[str, Any], model: Path) -> dict[str, Any]:
+    """A checkpoint's facts, with where the config.json beside it says that its images, their labels and the
+    packed form (`cache`) are now: they may have been moved since the checkpoint was written."""
+    try:
+        config = read_json((model if model.is_dir() else model.parent) / "config.json")
+        if config.get("content_of_data") != facts.get("images"):   # another run's
+            return facts
+        moved = {name: config["settings"][name] for name in ("data", "labels")}
+        return {**facts, **moved, "cache": config["cache"]}
+    except (OSError, UserError, KeyError, TypeError, AttributeError):
+        return facts
 
 
 def whole_path(where: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from PIL import Image
 
 from alexnet import demo
-from alexnet.files import UserError, lines_of, short
+from alexnet.files import UserError, lines_of, quoted, short
 from alexnet.folders import Folder, kind, kinds
 from alexnet.images import open_image, to_rgb
 from alexnet.labels import LISTS, Listed, lists_in, read_list
@@ -143,7 +142,7 @@ def no_classes_error(folder: Path, train: Folder, others: Counter[str]) -> UserE
     found = (f"{len(files)} image(s) in {train.path} have no classes: they lie in no class folders, and "
              f"their names ({files[0].name}) give none, as cat.0.jpg would")
     if lists:
-        return UserError(f"{found}. If a list says what they are, add --labels {shlex.quote(str(lists[0]))}")
+        return UserError(f"{found}. If a list says what they are, add --labels {quoted(lists[0])}")
     return UserError(found) if train.path == folder else doubt_error(found, Folder(folder).folders)
 
 
@@ -421,6 +420,6 @@ def where_classes_are(image: Any) -> str:
     for place in places:
         if several_classes(Folder(place)):
             above = place.parent if part_of(place.name)[0] else place
-            return f"; {above} has several: give --data {shlex.quote(str(above))}"
+            return f"; {above} has several: give --data {quoted(above)}"
     lists = lists_in(*places)
-    return f"; if a list has the classes, add --labels {shlex.quote(str(lists[0]))}" if lists else ""
+    return f"; if a list has the classes, add --labels {quoted(lists[0])}" if lists else ""

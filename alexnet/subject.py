@@ -19,8 +19,10 @@ from alexnet.files import UserError
 from alexnet.images import packed_side
 from alexnet.pack import Pack, packed
 from alexnet.predict import SAMPLES, class_above, find_pictures, open_picture, readable_names, reason
+from alexnet.settings import facts_now, whole_path
 from alexnet.sources import find_source
 
+CACHE, AT_ONCE = "data/packed", 64
 FEW = 8   # pictures where many could be taken, as in figure 4
 
 
@@ -28,11 +30,9 @@ class Network:
     """The network that is looked at, and what is known about it."""
 
     def __init__(self, given: str | None, device: str) -> None:
-        self.path = weights.pretrained() if given == PRETRAINED else find(given)
-        if self.path.is_dir():
-            self.path = self.path / "best.pt"
+        self.path = weights.file_of(PRETRAINED if given == PRETRAINED else find(given))
         content = weights.read(self.path)
-        self.facts: dict[str, Any] = content["facts"]
+        self.facts: dict[str, Any] = facts_now(content["facts"], self.path)
         self.model = checkpoint.build(content)
         self.device = choose_device(device)
         self.model.to(self.device, memory_format=torch.channels_last)
@@ -103,20 +103,32 @@ class Inputs:
     """The pictures that are looked at, the class asked about, and the data. What is costly is computed once,
     when it is first needed."""
 
-    def __init__(self, network: Network, images: list[str] | None, data: str | None,
-                 target: int | None) -> None:
+    def __init__(self, network: Network, images: list[str] | None, data: str | None, target: int | None,
+                 cache: str | None = None, download: bool = False) -> None:
         self.network, self.model, self.size = network, network.model, network.size
         self.places, self.data, self.target = images, data, target
+        self.cache = Path(cache or network.facts.get("cache") or CACHE)   # of the packed form
+        self.download = download
 
     @cached_property
     def pack(self) -> Pack:
-        """Training and validation pictures; UserError if they are not available."""
+        """Training and validation pictures, divided as in the network's training if they are its own, also
+        where they have moved; UserError if they are not available."""
         facts = self.network.facts
         where = self.data or facts.get("data")
         if not where:
             raise UserError("needs pictures to look through: --data FOLDER")
-        fraction, labels = (None, None) if self.data else (facts.get("val_fraction"), facts.get("labels"))
-        return packed(find_source(str(where), fraction, labels=labels), self.size)
+        if whole_path(str(where)) == facts.get("data"):
+            return self.packed(str(where), facts.get("val_fraction"), facts.get("labels"))
+        if (split := facts.get("split")) and Path(where).is_dir():
+            pack = self.packed(str(where), split)
+            if pack.content["val"] == (facts.get("images") or {}).get("val"):
+                return pack
+        return self.packed(str(where))
+
+    def packed(self, where: str, fraction: float | None = None, labels: str | None = None) -> Pack:
+        source = find_source(where, fraction, self.download, self.cache.parent / "downloads", labels)
+        return packed(source, self.size, self.cache)
 
     @cached_property
     def has_data(self) -> bool:
@@ -171,7 +183,7 @@ class Inputs:
     @cached_property
     def probabilities(self) -> Tensor:
         with torch.inference_mode():
-            return self.model(self.crops).softmax(1).cpu()
+            return torch.cat([self.model(some).softmax(1).cpu() for some in self.crops.split(AT_ONCE)])
 
     @cached_property
     def targets(self) -> Tensor:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from alexnet import augment, checkpoint, figures
 from alexnet.batches import DROPOUT, Batch, TrainingBatches, generator
 from alexnet.device import World, choose_precision, compute_ready, precision
-from alexnet.files import UserError, brief, printable, write_csv, whole_file
+from alexnet.files import UserError, brief, printable, quoted, write_csv, whole_file
 from alexnet.layers import Dropout, Masks
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
@@ -324,6 +324,10 @@ class Run:
         if warnings and not source:
             raise UserError(f"{warnings[0]}; nothing else is there to go on from: a new run needs another "
                             "--out")
+        if not source and (self.folder / "metrics.csv").exists():   # epochs were done, and would be lost
+            raise UserError(f"{self.folder} has neither last.pt nor previous.pt, without which a run cannot "
+                            f"go on; a new one (another --out) can begin with its network: --weights "
+                            f"{quoted(self.folder / 'best.pt')}")
         for warning in warnings if self.world.rank == 0 else ():
             print(f"warning: {printable(warning)}; going on from {source.name}", file=sys.stderr)
         places = torch.zeros(self.world.size, 2, device=self.device)   # exact up to 2^24

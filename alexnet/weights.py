@@ -43,13 +43,7 @@ def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
 
     path: a file, a run's folder, or `pretrained`. UserError with one line for what is no AlexNet.
     """
-    path = Path(path)
-    if str(path) == PRETRAINED and not path.exists():
-        path = pretrained()
-    if path.is_dir():   # a run's, or one of the Hugging Face hub's
-        path = next((path / name for name in HUB if (path / name).is_file()), path / "best.pt")
-    if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}")
+    path = file_of(path)
     if path.stat().st_size > LARGEST:
         raise UserError(f"{path} has {path.stat().st_size / 2**30:.1f} GiB; an AlexNet has a quarter of one")
     content, notes = opener_of(path)(path, hints)
@@ -59,6 +53,18 @@ def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
     for note in notes or ():
         say(f"warning: {note}")
     return checkpoint.check(content, path)
+
+
+def file_of(path: Path | str) -> Path:
+    """The file that `path` means: of a run's folder best.pt, of the Hugging Face hub's its weights."""
+    path = Path(path)
+    if str(path) == PRETRAINED and not path.exists():
+        path = pretrained()
+    if path.is_dir():
+        path = next((path / name for name in HUB if (path / name).is_file()), path / "best.pt")
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}")
+    return path
 
 
 def opener_of(path: Path) -> Callable[[Path, Hints], Opened]:
