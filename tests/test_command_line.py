@@ -26,7 +26,7 @@ import alexnet_inference
 import alexnet_visualization
 import train_alexnet
 from alexnet import AlexNet, checkpoint, cli, load, model, recipe, settings, weights
-from alexnet.files import UserError
+from alexnet.files import UserError, quoted
 from conftest import ROOT, make_folder
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -337,7 +337,7 @@ def test_a_run_that_was_fine_tuned_knows_its_weights_by_content(capsys, held_out
     weights = shutil.copy(held_out / "run/best.pt", tmp_path / "weights.pt")
     assert call(capsys, "--data", held_out / "set", "--val-fraction", 0.1, "--weights", weights,
                 "--out", tmp_path / "run", "--epochs", 1, *common)[0] == 0
-    for name in ("last.pt", "best.pt"):
+    for name in ("last.pt", "best.pt", "metrics.csv"):
         (tmp_path / "run" / name).unlink()   # it has to begin anew
     moved = Path(weights).rename(tmp_path / "moved.pt")
     other = load(moved)
@@ -346,6 +346,77 @@ def test_a_run_that_was_fine_tuned_knows_its_weights_by_content(capsys, held_out
     status, _, err = call(capsys, "--resume", tmp_path / "run", "--weights", tmp_path / "other.pt", *common)
     assert status == 2 and f"{tmp_path / 'other.pt'} does not hold what the run began with ({weights})" in err
     assert call(capsys, "--resume", tmp_path / "run", "--weights", moved, *common)[0] == 0
+
+
+def test_a_run_whose_checkpoints_are_gone_is_left_as_it_is(capsys, held_out, tmp_path):
+    run = shutil.copytree(held_out / "run", tmp_path / "run")
+    for name in ("last.pt", "previous.pt"):
+        (run / name).unlink(missing_ok=True)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    status, _, err = call(capsys, "--resume", run, "--epochs", 9, "--device", "cpu")
+    assert status == 2 and "has neither last.pt nor previous.pt" in err and f"--weights {run / 'best.pt'}" in err
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_a_checkpoint_is_measured_where_its_run_has_its_images_and_packed_images(capsys, held_out, tmp_path,
+                                                                               monkeypatch):
+    """The command that training names at its end, without options."""
+    monkeypatch.chdir(tmp_path)
+    run = shutil.copytree(held_out / "run", tmp_path / "run")
+    away = shutil.copytree(held_out / "set", tmp_path / "away")
+    status, out, err = call(capsys, "--evaluate", run / "best.pt", "--device", "cpu", "--views", 1)
+    assert status == 0 and "5 images of 2 class(es)" in out and not (tmp_path / "data").exists()
+    content = checkpoint.read(run / "best.pt")
+    config = json.loads((run / "config.json").read_text())
+    config["settings"]["data"] = str(away)   # as after --resume --data
+    (run / "config.json").write_text(json.dumps(config))
+    hidden = (held_out / "set").rename(held_out / "hidden")
+    try:
+        status, out, err = call(capsys, "--evaluate", run / "best.pt", "--device", "cpu", "--views", 1)
+        assert status == 0 and f"the val part of {away}, of which 0.1 is held out" in out, err
+        (run / "config.json").write_text(json.dumps({**config, "content_of_data": {"val": "another"}}))
+        status, _, err = call(capsys, "--evaluate", run / "best.pt", "--device", "cpu")   # not of this network
+        assert status == 2 and f"no longer in {content['facts']['data']}" in err
+    finally:
+        hidden.rename(held_out / "set")
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--evaluate", "BEST", "--lr", "5"], "--lr has no meaning with --evaluate"),
+    (["--evaluate", "BEST", "--resume", "RUN"], "--resume has no meaning with --evaluate"),
+    (["--views", "10"], "--views belongs to --evaluate"),
+    (["--evaluate", "BEST", "--out", "RUN"], "is a folder; the numbers go into a file"),
+    (["--device", "meta"], "--device takes auto, cpu, cuda, cuda:1 or mps, not meta")])
+def test_an_option_that_would_do_nothing_is_refused(capsys, held_out, options, message):
+    names = {"BEST": held_out / "run/best.pt", "RUN": held_out / "run"}
+    status, _, err = call(capsys, *(names.get(option, option) for option in options))
+    assert status == 2 and message in err and err.count("\n") == 1
+
+
+def test_a_network_that_names_no_images_is_measured_on_none_that_it_does_not_know(capsys, held_out, tmp_path):
+    network = load(held_out / "run/best.pt")
+    checkpoint.save(tmp_path / "bare.pt", network, {})
+    status, _, err = call(capsys, "--evaluate", tmp_path / "bare.pt")
+    assert status == 2 and "--data FOLDER says what to measure on" in err
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError(),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory: 12 bytes")])
+def test_too_little_memory_is_one_line_everywhere(capsys, error):
+    with pytest.raises(SystemExit) as end, cli.shell("any.py"):
+        raise error
+    assert end.value.code == 2
+    assert capsys.readouterr().err == ("any.py: out of memory: fewer images at once (a smaller --batch-size) or "
+                                       "a network for smaller ones takes less\n")
+    with pytest.raises(RuntimeError, match="other"), cli.shell("any.py"):
+        raise RuntimeError("some other mistake")
+
+
+def test_a_path_in_a_command_is_quoted_as_the_systems_shell_reads_it(monkeypatch):
+    assert quoted("my run") == "'my run'" and quoted("run") == "run"
+    monkeypatch.setattr("alexnet.files.os.name", "nt")
+    assert quoted("results\\my run") == '"results\\my run"'
+    monkeypatch.undo()
 
 
 def test_help_fits_on_two_screens_and_names_every_option():

@@ -765,3 +765,32 @@ def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(
     figures.plane(np.eye(3, 2), np.arange(3), names, [], np.ones(2), tmp_path / "plane.png", "丁鲷")
     assert (tmp_path / "confusion.png").exists() and (tmp_path / "plane.png").exists()
     assert fonts or "fonts-noto-cjk" in capsys.readouterr().err   # a machine may have other fonts only
+
+
+# ------------------------------------------------------------------- standard output, other spellings
+
+def test_standard_output_has_lines_of_json_only_whatever_its_encoding(model_file, folder, tmp_path):
+    pictures = shutil.copytree(folder, tmp_path / "pictures")
+    (pictures / "star/0.png").rename(pictures / "star/se\u00f1or.png")
+    done = subprocess.run([sys.executable, ROOT / "alexnet_inference.py", pictures, "--model", model_file,
+                           "--truth", "--panel", tmp_path / "panel.png", "--output", "-", "--device", "cpu"],
+                          capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp936"})
+    lines = [json.loads(line) for line in done.stdout.decode("utf-8").splitlines()]
+    assert len(lines) == 15 and any("se\u00f1or.png" in line["path"] for line in lines)
+    assert b"top-1 error" in done.stderr and b"panel: " in done.stderr
+
+
+def test_pictures_that_are_spelt_in_another_way_are_not_classified_again(capsys, model_file, folder, tmp_path,
+                                                                      monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    output = ["--model", model_file, "--output", tmp_path / "answers.jsonl", "--device", "cpu"]
+    assert call(capsys, "set", *output)[0] == 0
+    status, _, err = call(capsys, folder, *output, "--resume")
+    assert status == 0 and "15 of 15 pictures are in" in err
+    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 15
+
+
+def test_names_have_no_meaning_with_features(capsys, model_file, folder, tmp_path):
+    status, _, err = call(capsys, folder, "--model", model_file, "--features", "fc7", "--names", "en",
+                          "--output", tmp_path / "fc7.npz")
+    assert status == 2 and "--names has no meaning with it" in err

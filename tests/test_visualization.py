@@ -356,7 +356,8 @@ def test_all_words_in_the_pictures_are_chinese_where_that_is_asked_for(place, ca
         status, _ = call(capsys, *what, "--model", folder, "--images", place / "star", "--pages", "1",
                          "--runs", place / "run", "--out", tmp_path / "zh", "--language", "zh", *QUICK)
         assert status == 0
-    call(capsys, "training", "--model", place / "run", "--runs", place / "run", place / "run" / ".." / "run",
+    mine = shutil.copytree(place / "run", tmp_path / "mine")
+    call(capsys, "training", "--model", place / "run", "--runs", place / "run", mine,
          "--out", tmp_path / "zh", "--language", "zh")
     words = {word for text in drawn for word in re.findall(r"[A-Za-z]{3,}", text)}
     names = {"AlexNet", "ReLU", "LRN", "Grad", "CAM", "top", "logit", "trained", "written", "set", "run",
@@ -574,3 +575,73 @@ def test_the_page_begins_with_what_tells_most_and_switches_the_language(place, c
         assert browser.run(shown) == "true,false"
     finally:
         browser.close()
+
+
+# ------------------------------------------------------------------- other people's folders
+
+def test_moved_pictures_are_divided_as_in_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_folder(tmp_path / "set", {"disc": 12, "star": 12})
+    model = small(classes=2, widths=WIDTHS)
+    pack = packed(find_source(str(tmp_path / "set"), 0.5), model.image_size, tmp_path / "cache")
+    model.classes = ["disc", "star"]
+    facts = {"data": str(tmp_path / "set"), "val_fraction": 0.5, "split": pack.split, "images": pack.content}
+    checkpoint.save(tmp_path / "net.pt", model, facts)
+    moved = (tmp_path / "set").rename(tmp_path / "moved")
+    network = Network(str(tmp_path / "net.pt"), "cpu")
+    found = Inputs(network, None, str(moved), None, str(tmp_path / "cache")).pack
+    assert found.content == pack.content and len(found.labels["val"]) == 12
+    assert not (tmp_path / "data").exists()   # nothing was packed elsewhere
+    other = make_folder(tmp_path / "other", {"disc": 20, "star": 20})   # of another folder a fifth
+    assert len(Inputs(network, None, str(other), None).pack.labels["val"]) == 8
+
+
+def test_runs_of_one_name_are_all_shown_and_a_strange_table_is_one_line(place, capsys, tmp_path):
+    for folder in ("a/run", "b/run"):
+        shutil.copytree(place / "run", tmp_path / folder)
+    status, text = call(capsys, "training", "--model", place / "run", "--runs", tmp_path / "a/run",
+                        tmp_path / "b/run", "--out", tmp_path / "out")
+    assert status == 0, text
+    page = (tmp_path / "out/index.html").read_text()
+    assert f"{tmp_path}/a/run: 30.0%" in page and f"{tmp_path}/b/run: 30.0%" in page
+    for table in ("a,b\n1,2\n", "epoch,train_loss\n1,\n"):
+        (tmp_path / "b/run/metrics.csv").write_text(table)
+        status, text = call(capsys, "training", "--model", place / "run", "--runs", tmp_path / "b/run",
+                            "--out", tmp_path / "out")
+        assert status == 2 and "is not the table of a run" in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"model": 1}'])
+def test_a_damaged_memory_of_the_page_is_begun_anew(place, capsys, tmp_path, content):
+    (tmp_path / "captions.json").write_text(content)
+    status, text = call(capsys, "architecture", "--model", place / "run", "--out", tmp_path)
+    assert status == 0, text
+    assert "architecture" in json.loads((tmp_path / "captions.json").read_text())["looks"]
+
+
+def test_one_validation_picture_is_no_plane(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    make_folder(tmp_path / "one", {"train/disc": 4, "train/star": 4, "val/disc": 1})
+    status, text = call(capsys, "embedding", "--model", place / "run", "--data", "one", "--out", "look")
+    assert status == 2 and "embedding: needs two validation pictures at least" in text
+    network = Network(str(place / "run"), "cpu")
+    what = alexnet_visualization.possible(network, Inputs(network, None, "one", None), False)
+    assert "embedding" not in what and "neighbours" in what
+
+
+def test_layers_without_a_convolution_are_said_where_convolutions_are_shown(place, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    status, text = call(capsys, "gradcam", "--model", place / "run", "--images", place / "star",
+                        "--layers", "fc7", "--out", "look")
+    assert status == 0 and "--layers fc7: no convolution is among them; shown is conv5" in text
+
+
+def test_the_sheet_of_neighbours_is_as_wide_as_its_longest_row(tmp_path):
+    """A query whose double is among the training pictures has one neighbour less."""
+    image = np.zeros((8, 8, 3), np.uint8)
+    rows = [figures.NeighbourRow(image, "a", [(image, "1", None)]),
+            figures.NeighbourRow(image, "b", [(image, "1", True), (image, "2", False)])]
+    figures.neighbour_rows(rows, tmp_path / "long.png", "title")
+    figures.neighbour_rows(rows[:1], tmp_path / "short.png", "title")
+    long, short = (Image.open(tmp_path / f"{name}.png").width for name in ("long", "short"))
+    assert long > short

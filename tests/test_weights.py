@@ -255,6 +255,16 @@ def test_a_sigmoid_head_answers_with_its_sigmoid_for_two_classes(place, theirs, 
         assert_close(model(pictures).softmax(1)[:, 1], theirs((pictures / 255 - mean) / std)[:, 0].sigmoid())
 
 
+def test_what_a_network_has_not_is_refused():
+    model = AlexNet(3, 36, hidden=8)
+    model.classes = ["a", "b", "c"]
+    for extra in (torch.zeros(2), torch.zeros(2, dtype=torch.int64), 5):
+        content = checkpoint.about(model, {})
+        content["model"] = {**model.state_dict(), "conv6.weight": extra}
+        with pytest.raises(UserError, match="does not fit the network .* which has no conv6.weight"):
+            checkpoint.check(content, Path("odd"))
+
+
 def test_weights_that_are_nan_or_infinite_in_our_32_bits_are_refused():
     model = AlexNet(3, 36, hidden=8)
     state = {name: tensor.double() for name, tensor in model.state_dict().items()}
