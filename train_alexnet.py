@@ -511,6 +511,8 @@ def main(arguments: list[str] | None = None) -> None:
             if run.finished:
                 if world.rank == 0:
                     run.report()   # the last epoch's may be missing
+                    if config and settings != Settings(**config["settings"]):   # its images have moved
+                        write_config(run, config, images.cache, start)
                     say_finished(run)
                 return
             console = Console(run, quiet, bool(options.tensorboard))

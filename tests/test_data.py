@@ -692,17 +692,17 @@ def test_a_class_spelt_in_another_way_in_the_other_part_is_the_same(tmp_path):
 
 def test_every_suffix_that_pillow_opens_counts_and_the_rest_is_counted(tmp_path):
     folder = dots(tmp_path, "dog/1.png", "dog/2.png", *(f"cat/x{suffix}" for suffix in (
-        ".jfif", ".JPE", ".avif", ".heic", ".jp2", ".tga", "", ".1", ".jpg?w=200")))
+        ".jfif", ".JPE", ".avif", ".heic", ".jp2", ".tga", ".mpo", "", ".1", ".jpg?w=200")))
     dots(folder, "cat/@eaDir/x.jpg", "cat/.hidden.png", "cat/Thumbs.db")
     for name in ("film.mp4", "notes.txt", "README", "data.h5"):
         (folder / "cat" / name).write_text("nothing")
     source = find_source(str(folder))
-    assert sum(counts["cat"] for counts in held(source).values()) == 9
+    assert sum(counts["cat"] for counts in held(source).values()) == 10
     said, = (finding for finding in source.findings if "left out" in finding)
     assert said.startswith("4 file(s) of other kinds (") and all(
         f"1 {kind}" in said for kind in (".mp4", ".txt", "without suffix", ".h5"))
     pictures, others = find_pictures([str(folder)])
-    assert len(pictures) == 11 and others == {".mp4": 1, ".txt": 1, "without suffix": 1, ".h5": 1}
+    assert len(pictures) == 12 and others == {".mp4": 1, ".txt": 1, "without suffix": 1, ".h5": 1}
 
 
 def test_a_class_of_heic_files_is_not_empty(tmp_path):
