@@ -28,7 +28,7 @@ from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folde
 from alexnet.images import dim_text, packed_side, square
 from alexnet.layout import PARTS
 from alexnet.sources import Item, Source
-from alexnet.threads import in_order
+from alexnet.threads import cores, in_order
 
 FORMAT = 2   # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
 
@@ -100,7 +100,7 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
         if pack := usable(folder, source, strict, say=True):   # the other has just made it
             return pack
         with whole_folder(folder, held) as temporary:
-            write_pack(source, temporary, side, strict, threads or os.cpu_count() or 1, quiet)
+            write_pack(source, temporary, side, strict, threads or cores(), quiet)
         return open_pack(folder)
 
 

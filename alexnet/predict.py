@@ -33,7 +33,7 @@ from alexnet.folders import Folder
 from alexnet.images import dim_text, from_array, one_at_a_time, open_image, packed_side, square, to_rgb
 from alexnet.model import AlexNet
 from alexnet.layout import alike
-from alexnet.threads import in_order
+from alexnet.threads import cores, in_order
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 SAMPLES, CLASS_NAMES = DATA / "samples", DATA / "imagenet_classes.csv"
@@ -135,7 +135,7 @@ def open_batches(model: AlexNet, pictures: Picture | Iterable[Picture], batch_si
     if model.training:
         raise ValueError("the model is in training mode: call model.eval() first")
     nothing = torch.empty(0, 3, side, side, dtype=torch.uint8)
-    threads = threads or os.cpu_count() or 1
+    threads = threads or cores()
     coming = in_order(partial(open_picture, side=side), each(pictures), threads, batch_size + threads)
     while batch := list(islice(coming, batch_size)):
         dim += [name_of(opened.picture) or "one in memory" for opened in batch if opened.dim]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,11 @@ from typing import Callable, Iterable, Iterator, TypeVar
 import torch
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def cores() -> int:
+    """How many this process may use: a cluster often gives it fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int,

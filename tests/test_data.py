@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 import zlib
 from collections import Counter
@@ -955,3 +956,11 @@ def test_samples_are_drawn_pictures_of_no_other_part():
                                   strict=True):
         assert path.stem.startswith(demo.CLASSES[label])
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(demo.draw(key)))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux has it")
+def test_a_process_that_may_use_one_core_uses_one():
+    program = ("import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
+               "from alexnet.threads import cores; print(cores())")
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr
