@@ -85,7 +85,7 @@ class Place:
         """What those that were run found out. UserError where one was computed in bf16 and another was not,
         or one on a GPU and another on a CPU: such numbers are not compared."""
         contents = [(self.file(unit), content) for unit in units if (content := self.found(unit))]
-        kinds = {kind: path for path, content in contents if (kind := computed_in(content))}
+        kinds = {computed_in(content): path for path, content in contents}
         if len(kinds) > 1:
             (one, path), (other, other_path) = list(kinds.items())[:2]
             raise UserError(f"{path} was computed in {one}, {other_path}, which it is compared with, in "
@@ -120,11 +120,12 @@ def differing(before: dict[str, Any], now: dict[str, Any]) -> str:
     return ""
 
 
-def computed_in(content: dict[str, Any]) -> str | None:
-    """In which precision a unit was computed, and where if not on a CPU; None in the oldest files of those
-    that do not say it."""
+def computed_in(content: dict[str, Any]) -> str:
+    """In which precision a unit was computed, and where if not on a CPU. The oldest files of some experiments
+    do not say it: these were bf16, but are compared with one another only."""
     rows = content["curve"] or [{}]
-    kind = content["result"].get("precision") or rows[-1].get("precision") or content.get("precision")
+    kind = (content["result"].get("precision") or rows[-1].get("precision") or content.get("precision")
+            or "a precision that is not stated")
     device = content.get("device", "cpu")
     return kind if device == "cpu" else f"{kind} on {device}"
 

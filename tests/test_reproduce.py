@@ -119,6 +119,9 @@ def test_runs_in_two_precisions_are_not_compared(place):
     with pytest.raises(UserError, match="no-colour-noise-0.json was computed in torch.bfloat16, .*base-0.json"
                                         ", which it is compared with, in torch.float32"):
         differences(place, "no colour noise", val_error)
+    entered(place, ablations.case_unit("no colour noise", 0), 0.2, precision=None)   # an old file
+    with pytest.raises(UserError, match="a precision that is not stated"):
+        differences(place, "no colour noise", val_error)
 
 
 def test_runs_on_two_devices_are_not_compared(place):
