@@ -507,6 +507,7 @@ def main(arguments: list[str] | None = None) -> None:
         keep_memory()
         figure_words.language = options.language
         network = Network(options.model, options.device)
+        figure_words.names = frozenset(network.classes)
         network.check_layers(options.layers or [])
         target = network.number_of(options.target) if options.target else None
         inputs = Inputs(network, options.images, options.data, target, options.cache, options.download)

@@ -92,6 +92,7 @@ CHINESE = {
 
 
 words = CHINESE   # or more than these: `chinese`
+names: frozenset[str] = frozenset()   # of classes, which stay as they are: one may be called train, or value
 
 
 @contextmanager
@@ -120,6 +121,8 @@ def worded(text: str) -> str:
 
 
 def in_chinese(text: str) -> str:
+    if text in names:
+        return text
     if text in words:
         return words[text]
     for form, chinese in words.items():   # the first that fits

@@ -24,6 +24,7 @@ from alexnet.sources import find_source
 
 CACHE, AT_ONCE = "data/packed", 64
 FEW = 8   # pictures where many could be taken, as in figure 4
+MOST = 64   # pictures in a figure, also of those that are named
 
 
 class Network:
@@ -211,6 +212,9 @@ def some_of(places: list[str]) -> list[Path]:
             say(f"{place}: {FEW} of {len(paths)} pictures, evenly chosen")
             paths = [paths[index] for index in evenly(len(paths), FEW)]
         found += paths
+    if len(found) > MOST:
+        say(f"{MOST} of {len(found)} pictures, evenly chosen: more do not fit into a figure")
+        found = [found[index] for index in evenly(len(found), MOST)]
     return found
 
 

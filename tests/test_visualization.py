@@ -645,3 +645,19 @@ def test_the_sheet_of_neighbours_is_as_wide_as_its_longest_row(tmp_path):
     figures.neighbour_rows(rows[:1], tmp_path / "short.png", "title")
     long, short = (Image.open(tmp_path / f"{name}.png").width for name in ("long", "short"))
     assert long > short
+
+
+def test_a_class_keeps_its_name_in_chinese_pictures_even_if_it_is_a_word_of_theirs(monkeypatch):
+    monkeypatch.setattr(figure_words, "language", "zh")
+    for word in ("value", "kernel 7"):
+        assert figure_words.worded(word) != word
+    monkeypatch.setattr(figure_words, "names", frozenset({"value", "kernel 7"}))
+    for word in ("value", "kernel 7"):
+        assert figure_words.worded(word) == word
+
+
+def test_of_very_many_named_pictures_some_are_shown(place, capsys, tmp_path):
+    files = [shutil.copy(place / "star" / "mine <&>.png", tmp_path / f"{number:03}.png") for number in range(70)]
+    pictures = Inputs(Network(str(place / "run"), "cpu"), list(map(str, files)), None, None).pictures
+    assert len(pictures) == 64 and (pictures[0].name, pictures[-1].name) == ("000", "069")
+    assert "64 of 70 pictures, evenly chosen" in capsys.readouterr().err
