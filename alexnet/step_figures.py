@@ -92,11 +92,12 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "Colour noise along each of the three principal components of RGB (explained below), from -2 to 2 of "
-      "its standard deviations; each of these is a tenth of the pixels' standard deviation along that "
-      "component. The components come from the three sample photographs. The upper three rows look nearly "
-      "alike: the noise of 2012 is hardly seen. In the last row the eigenvalue (the variance) stands in place of its square root (the "
-      "standard deviation), as the paper's formula (below) reads, and the picture cannot be recognised.",
+      "Colour noise along each of the three principal components of RGB (explained below), from -2 to 2 "
+      "standard deviations of the noise. One such standard deviation is a tenth of that of the pixels along "
+      "the component. The components come from the three sample photographs. The upper three rows look "
+      "nearly alike: the noise of 2012 is hardly seen. In the last row the noise is multiplied by the "
+      "eigenvalue (the variance), as the paper's formula (below) reads, instead of by its square root (the "
+      "standard deviation): the picture cannot be recognised.",
       "沿 RGB 的三个主成分（见下文）分别加颜色噪声，从 -2 到 2 个标准差；噪声的标准差是像素在该主成分上的标准差的十分之一。"
       "主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
       "最后一行照论文公式（见下文）的字面用特征值（方差），而不用其平方根（标准差），图像严重失真。")
