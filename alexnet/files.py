@@ -131,6 +131,8 @@ def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
     removed; UserError if another is writing the same. keep: where the old content goes.
     """
     path = Path(path)
+    if path.is_symlink():
+        path = path.resolve()   # what a link leads to changes, not the link
     temporary = beside(path, f"{os.getpid()}.part")
     with writing(path), alone(path) as held:
         if not held:

@@ -82,6 +82,17 @@ def test_a_file_is_the_old_one_or_the_new_one_and_the_next_writer_clears_up(tmp_
     assert (tmp_path / "a.txt").read_text() == "new"
 
 
+def test_a_link_stays_a_link_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    link, target = tmp_path / "a.txt", tmp_path / "elsewhere" / "b.txt"
+    link.symlink_to(target)   # which is not there yet
+    for text in ("one", "two"):
+        with whole_file(link) as temporary:
+            temporary.write_text(text)
+        assert link.is_symlink() and target.read_text() == text
+    assert sorted(tmp_path.rglob("*")) == [link, target.parent, target]
+
+
 @pytest.mark.parametrize("moment", ["filling", "moved aside"])
 def test_a_folder_is_the_old_one_or_the_new_one(tmp_path, moment, monkeypatch):
     folder = tmp_path / "pack"
