@@ -92,14 +92,15 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "Colour noise along each of the three principal components of RGB (explained below), from -2 to 2 "
-      "standard deviations of the noise. One such standard deviation is a tenth of that of the pixels along "
-      "the component. The components come from the three sample photographs. The upper three rows look "
-      "nearly alike: the noise of 2012 is hardly seen. In the last row the noise is multiplied by the "
-      "eigenvalue (the variance), as the paper's formula (below) reads, instead of by its square root (the "
-      "standard deviation): the picture cannot be recognised.",
-      "沿 RGB 的三个主成分（见下文）分别加颜色噪声，从 -2 到 2 个标准差；噪声的标准差是像素在该主成分上的标准差的十分之一。"
-      "主成分由三张样例照片算出。前三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
+      "Noise added along each of the three principal components of RGB (explained below): from left to "
+      "right -2, -1, 0, 1 and 2 times σ. Here σ, the standard deviation of the noise, is a tenth of the "
+      "standard deviation of the pixels along that component. The components come from the three sample "
+      "photographs. The upper three rows look nearly alike: the noise of 2012 is hardly seen. In the last row "
+      "the noise is multiplied by the eigenvalue (the variance), as the paper's formula (below) reads, instead "
+      "of by its square root (the standard deviation): the picture cannot be recognised.",
+      "前三行各沿 RGB 的一个主成分（见下文）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
+      "σ 是噪声的标准差，等于像素在这个主成分上的标准差的十分之一。主成分由三张样例照片算出。"
+      "这三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
       "最后一行照论文公式（见下文）的字面用特征值（方差），而不用其平方根（标准差），图像严重失真。")
 def colour_noise(say: Callable[[str, str], str]) -> Figure:
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
@@ -282,8 +283,8 @@ def fields(say: Callable[[str, str], str]) -> Figure:
 # ------------------------------------------------------------------- sections 4.2 and 5
 
 @step("4.2",
-      "Dropout of 64 ones, for two images. In 2012, what is left stays 1 in training, and all are halved "
-      "in test; today, what is left is doubled in training.",
+      "Dropout of 64 neurons, all of value 1, for two images. In 2012, what is left stays 1 in training, "
+      "and all are halved in test; today, what is left is doubled in training.",
       "64 个神经元的输出都是 1；两张图像各抽一次掩码。2012 年：训练时留下的仍为 1，测试时全部减半；今天：训练时把留下的加倍。")
 def dropout(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(10, 3.9), layout="constrained")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import fmean
 from typing import Any, Callable, Sequence
 
@@ -441,7 +441,7 @@ def each_less_the_next(effects: dict[str, list[float]]) -> dict[Text, list[float
     """By seed; of effects in the paper's order, so that its statement makes all of them positive."""
     return {text("C27.over", named(first), named(second)):
             [a - b for a, b in zip(effects[first], effects[second])]
-            for first, second in zip(effects, list(effects)[1:])}
+            for first, second in pairwise(effects)}
 
 
 @claim("C27", with_base(*ORDER))
@@ -450,6 +450,7 @@ def _(place: Place) -> Finding:
     steps = each_less_the_next(effects)
     each = in_lines(say("{} {}", "{} {}", named(name), points(apart)) for name, apart in effects.items())
     kept = all(t_interval(step).mean > 0 for step in steps.values())
-    between = joined(points(step) for step in steps.values())
+    between = listed(text("C27.less", named(first), named(second), points(step))
+                     for (first, second), step in zip(pairwise(ORDER), steps.values()))
     return Finding(text("C27.found", each, between, len(effects), YES if kept else NO),
                    combine({name: verdict(step) for name, step in steps.items()}))
