@@ -93,8 +93,8 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 @step("4.1",
       "Noise added along each of the three principal components of RGB (explained below): from left to "
-      "right -2, -1, 0, 1 and 2 times σ. Here σ, the standard deviation of the noise, is a tenth of the "
-      "standard deviation of the pixels along that component. The components come from the three sample "
+      "right -2, -1, 0, 1 and 2 of its standard deviations. This standard deviation is a tenth of the "
+      "standard deviation of the pixels along the component. The components come from the three sample "
       "photographs. The upper three rows look nearly alike: the noise of 2012 is hardly seen. In the last row "
       "the noise is multiplied by the eigenvalue (the variance), as the paper's formula (below) reads, instead "
       "of by its square root (the standard deviation): the picture cannot be recognised.",

@@ -378,7 +378,7 @@ def _(place: Place) -> Finding:
 @claim("C21", with_base("constant rate"))
 def _(place: Place) -> Finding:
     return Finding(text("C21.found", top1(place, "constant rate")),
-                   verdict(differences(place, "constant rate", val_error)))
+                   text("C21.note", verdict(differences(place, "constant rate", val_error))))
 
 
 @claim("C22", counting.units(), "python -m results.benchmark step && python -m results.reproduce run C22")

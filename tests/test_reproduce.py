@@ -149,7 +149,7 @@ def test_tanh_is_six_times_slower_only_if_the_interval_reaches_six(place):
     # the paper says six
     assert "tanh is 5.1 times slower (95% interval 4.840 to 5.461;" in finding.found.en
     assert finding.verdict == NOT_HERE
-    assert "sigmoid not in 80 epochs: at least 16.0 times slower" in finding.found.en   # a bound, no interval
+    assert "sigmoid not in 80 epochs, so at least 16.0 times slower" in finding.found.en   # a bound, no interval
     for unit, value in zip(cifar_nets.race_units("tanh"), (20, 36, 23)):
         entered(place, unit, 0, rate=0.01, reached=True, epochs=value, at_the_edge=False)
     assert CLAIMS["C8"].finding(place).verdict == REPRODUCED
