@@ -92,12 +92,12 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "Noise added along each of the three principal components of RGB (explained below): from left to "
-      "right -2, -1, 0, 1 and 2 of its standard deviations. This standard deviation is a tenth of the "
-      "standard deviation of the pixels along the component. The components come from the three sample "
-      "photographs. The upper three rows look nearly alike: the noise of 2012 is hardly seen. In the last row "
-      "the random number is multiplied by the eigenvalue (the variance), as the paper's formula (below) "
-      "reads, instead of by its square root (the standard deviation): the picture cannot be recognised.",
+      "In each of the upper three rows noise is added along one principal component of RGB (explained below), "
+      "from left to right -2, -1, 0, 1 and 2 times s; s is a tenth of the standard deviation of the pixels "
+      "along this component. The components come from the three sample photographs. These three rows look "
+      "nearly alike: the noise of 2012 is hardly seen. In the last row the random number is multiplied by the "
+      "eigenvalue (the variance), as the paper's formula (below) reads, instead of by its square root (the "
+      "standard deviation): the picture cannot be recognised.",
       "前三行各沿 RGB 的一个主成分（见下文）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
       "σ 是噪声的标准差，等于像素在这个主成分上的标准差的十分之一。主成分由三张样例照片算出。"
       "这三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
