@@ -292,7 +292,7 @@ def _(place: Place) -> Finding:
     errors = in_lines(top1(place, name) for name in AUGMENTATIONS)
     return Finding(text("C13.found", points(gaps), errors),
                    with_error(verdict(gaps), text("C13.gap"), differences(place, AUGMENTATIONS[0], val_error),
-                              "crops and mirror images"))
+                              "crops or mirror images"))
 
 
 @claim("C14", BASE)
@@ -331,7 +331,7 @@ def _(place: Place) -> Finding:
                         points(differences(place, "no dropout", val_error))),
                    with_error(combine({term("gap"): verdict(gaps),
                                        text("C17.epochs"): verdict([math.log(ratio) for ratio in times])}),
-                              text("C17.gap and epochs"), errors, "dropout"))
+                              text("C17.gap and epochs"), errors, "dropout (first comparison)"))
 
 
 def with_error(one: Text, about: Text, errors: Sequence[float], left_out: str) -> Text:
