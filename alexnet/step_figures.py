@@ -101,7 +101,7 @@ def crops(say: Callable[[str, str], str]) -> Figure:
       "前三行各沿 RGB 的一个主成分（见下文）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
       "σ 是噪声的标准差，等于像素在这个主成分上的标准差的十分之一。主成分由三张样例照片算出。"
       "这三行看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
-      "最后一行严格照论文的公式（见下文），随机数乘的是特征值（方差），而不是它的平方根（标准差），图像严重失真。")
+      "最后一行照论文的公式（见下文）给噪声定大小，用的是方差，而不是标准差，图像严重失真。")
 def colour_noise(say: Callable[[str, str], str]) -> Figure:
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])

@@ -292,7 +292,7 @@ def _(place: Place) -> Finding:
     errors = in_lines(top1(place, name) for name in AUGMENTATIONS)
     return Finding(text("C13.found", points(gaps), errors),
                    with_error(verdict(gaps), text("C13.gap"), differences(place, AUGMENTATIONS[0], val_error),
-                              "crops or mirror images"))
+                              "with neither crops nor mirror images"))
 
 
 @claim("C14", BASE)
@@ -331,10 +331,11 @@ def _(place: Place) -> Finding:
                         points(differences(place, "no dropout", val_error))),
                    with_error(combine({term("gap"): verdict(gaps),
                                        text("C17.epochs"): verdict([math.log(ratio) for ratio in times])}),
-                              text("C17.gap and epochs"), errors, "dropout (first comparison)"))
+                              text("C17.gap and epochs"), errors,
+                              "without dropout, in the first of two comparisons"))
 
 
-def with_error(one: Text, about: Text, errors: Sequence[float], left_out: str) -> Text:
+def with_error(one: Text, about: Text, errors: Sequence[float], where: str) -> Text:
     """A verdict `about` the gap between validation and training error, with what the error itself does."""
     interval = t_interval(errors)
     says = term("not clearly different")
@@ -342,7 +343,7 @@ def with_error(one: Text, about: Text, errors: Sequence[float], left_out: str) -
         says = term("larger")
     elif interval.high < 0:
         says = term("smaller")
-    return text("results.gap", one, about, term(left_out), says)
+    return text("results.gap", one, about, term(where), says)
 
 
 def epochs_to(content: dict[str, Any], error: float) -> float:

@@ -14,6 +14,7 @@ import functools
 import importlib
 import json
 import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -420,7 +421,24 @@ def test_pages_and_messages_are_in_plain_words():
     assert not told, "\n".join(["say it plainly:", *told])
 
 
-# ------------------------------------------------------------------- formulas
+# ------------------------------------------------------------------- bold text, formulas
+
+def is_mark(letter: str) -> bool:
+    return unicodedata.category(letter)[0] in "PS"
+
+
+@each
+def test_bold_text_begins_and_ends_where_viewers_see_it(page):
+    """CommonMark: behind a punctuation mark, ** ends bold text only before a space or another mark (Chinese
+    has no spaces there); before a mark, it begins bold text only behind a space or another mark."""
+    for paragraph in re.sub(r"`[^`]*`", "code", prose(page)).split("\n\n"):
+        for number, stars in enumerate(re.finditer(r"\*\*", paragraph)):
+            before, after = (f"\n{paragraph}\n"[place] for place in (stars.start(), stars.end() + 1))
+            inside, outside = (before, after) if number % 2 else (after, before)
+            assert not inside.isspace() and (not is_mark(inside) or outside.isspace() or is_mark(outside)), \
+                f"{page}: {paragraph[max(0, stars.start() - 20):stars.end() + 20]}"
+
+
 
 @each
 def test_formulas_are_such_as_viewers_render(page):
