@@ -37,6 +37,7 @@ BEFORE = {name: design.order.replace("flatten  fc6 relu6 drop6  fc7 relu7 drop7 
           for name, design in VARIANTS.items()}
 WRITTEN_LAYER_1 = VARIANTS["as-trained"].order.replace("conv1 norm1 pool1 relu1", "conv1 relu1 norm1 pool1")
 NO_MAPNORM = VARIANTS["as-trained"].order.replace(" mapnorm2", "")
+SMALL_BIASES = VARIANTS["caffe"].bias   # 0.1 in the place of 1
 TRAINED_STD, WRITTEN_STD = VARIANTS["as-trained"].std, VARIANTS["as-written"].std
 
 
@@ -59,12 +60,14 @@ def practices(variant: str) -> dict[str, Difference]:
         "no dropout": Difference({"dropout": "none"}),
         "pixels / 70": Difference({"pixel_std": (70.0,) * 3}),
         "biases 0": Difference({"bias": (0,) * 8}),
-        "biases 0.1": Difference({"bias": VARIANTS["caffe"].bias}),
+        "biases 0.1": Difference({"bias": SMALL_BIASES}),
         "warm-up 150": Difference(warmup=150),
         "rate 0.02": Difference(rate=0.02),
         "rate 0.002": Difference(rate=0.002),
         "inverted dropout, rate 0.002": Difference({"dropout": "inverted"}, rate=0.002),
-        "inverted dropout, biases 0.1": Difference({"dropout": "inverted", "bias": VARIANTS["caffe"].bias}),
+        "inverted dropout, biases 0.1": Difference({"dropout": "inverted", "bias": SMALL_BIASES}),
+        "dropout before fc6, fc7, biases 0.1": Difference({"order": BEFORE[variant], "bias": SMALL_BIASES}),
+        "no dropout, biases 0.1": Difference({"dropout": "none", "bias": SMALL_BIASES}),
     }
 
 

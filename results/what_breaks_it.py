@@ -21,8 +21,10 @@ EXPLAINED = term("Why AlexNet dies")
 FIRST_STEPS = "Loss over the first steps, by network, image size and number of classes"
 LIMITS = "Largest learning rate that fc7 survives over the number of classes, and what the formulas predict"
 STARTING = "Share of runs in which learning has not started yet, over the steps"
+WITH_SMALL_BIASES = (   # may the practices stay?
+    "inverted dropout, biases 0.1", "dropout before fc6, fc7, biases 0.1", "no dropout, biases 0.1")
 MENDS = (   # with 200 classes
-    "std 0.03 in conv3-5", "std 0.01 in conv3-5", "rate 0.002", "biases 0.1", "inverted dropout, biases 0.1")
+    "std 0.03 in conv3-5", "std 0.01 in conv3-5", "rate 0.002", "biases 0.1", *WITH_SMALL_BIASES)
 ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten classes, and with how many seeds
     (64, 200): ((*DECISIVE, *MENDS), 3),
     (128, 10): (DECISIVE, 3),
@@ -31,7 +33,7 @@ ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten clas
 }
 SETTINGS = [(64, 10), *ELSEWHERE]
 AT_A_GLANCE = [(64, 10), (128, 10), (64, 200)]   # in the table at the top of the page
-HELPS = ("as it is", "biases 0.1", "inverted dropout, biases 0.1", "inverted dropout, rate 0.002",
+HELPS = ("as it is", "biases 0.1", *WITH_SMALL_BIASES, "inverted dropout, rate 0.002",
          "inverted dropout, warm-up 150", "biases 0", "rate 0.002", "rate 0.02", "std 0.03 in conv3-5",
          "std 0.01 in conv3-5")
 
