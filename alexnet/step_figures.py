@@ -92,10 +92,10 @@ def crops(say: Callable[[str, str], str]) -> Figure:
 
 
 @step("4.1",
-      "In each of the upper three rows noise is added along one principal component of RGB (explained below), "
-      "from left to right -2, -1, 0, 1 and 2 times s; s is a tenth of the standard deviation of the pixels "
-      "along this component. The components come from the three sample photographs. These three rows look "
-      "nearly alike: the noise of 2012 is hardly seen. In the last row the random number is multiplied by the "
+      "Each of the upper three rows belongs to one principal component of RGB (explained below). Let s be a "
+      "tenth of the standard deviation of the pixels along it; from left to right -2s, -s, 0, s and 2s are "
+      "added along it. The components come from the three sample photographs. These three rows look nearly "
+      "alike: the noise of 2012 is hardly seen. In the last row the random number is multiplied by the "
       "eigenvalue (the variance), as the paper's formula (below) reads, instead of by its square root (the "
       "standard deviation): the picture cannot be recognised.",
       "前三行各沿 RGB 的一个主成分（见下文）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
