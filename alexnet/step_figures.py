@@ -261,8 +261,8 @@ def numbers(axes: Axes, values: np.ndarray) -> None:
       "What one value of each layer sees of the image, in the paper's network (`as-written`): the deeper "
       "the layer, the more. In `as-trained` the squares from pool2 on are 32 px wider and higher, because of "
       "its second normalisation of layer 2.",
-      "论文的网络（`as-written`）中，每一层的一个值在图像上能看到的范围：层越深，看到的越多。`as-trained` 第 2 层多一次"
-      "归一化，从 pool2 起，每层范围的高和宽都比图中的多 32 像素。")
+      "论文的网络（`as-written`）中，每一层的一个值在图像上能看到的范围：层越深，看到的越多。`as-trained` 在第 2 层多一次"
+      "归一化，它看 5 × 5 的邻域，因此从 pool2 起，每一层能看到的范围，高和宽都比图中的多 32 像素。")
 def fields(say: Callable[[str, str], str]) -> Figure:
     image = photograph()[16:240, 16:240]
     names = ["conv1", "conv2", "conv3", "conv4", "conv5", "pool5"]
@@ -311,7 +311,8 @@ def dropout(say: Callable[[str, str], str]) -> Figure:
       "learning rates at which plain descent is not; above its own limit it diverges, too. Where the "
       "curvature (the second derivative) is c, the limit is 2 / c without momentum and 3.8 / c with "
       "momentum 0.9: here c = 25 across the valley, so 0.08 and 0.152.",
-      "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；学习率大到普通梯度下降发散时，它仍然稳定；但超过它自己的上限，也会发散。"
+      "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；"
+      "有些学习率会使普通梯度下降发散，加了动量却仍然稳定；但学习率超过动量法自己的上限时，动量法也会发散。"
       "曲率（二阶导数）为 c 时，普通梯度下降的学习率上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷方向的曲率 c = 25，两个上限就是 0.08 和 0.152。")
 def momentum(say: Callable[[str, str], str]) -> Figure:
     figure = Figure(figsize=(11, 5.4), layout="constrained")
