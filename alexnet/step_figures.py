@@ -97,8 +97,8 @@ def crops(say: Callable[[str, str], str]) -> Figure:
       "to right, -2s, -s, 0, s and 2s times the component are added to every pixel. The components come from "
       "the three sample photographs. In each of these rows the five pictures look nearly alike: the noise of "
       "2012 is hardly seen. The last row is the first component again, but s is a tenth of the variance (the "
-      "eigenvalue), which is what the paper's formula (below) says: the picture can no longer be recognised, "
-      "except in the middle, where nothing is added.",
+      "eigenvalue), which is what the paper's formula (below) says: there only the middle picture, to which "
+      "nothing is added, can still be recognised.",
       "前三行各沿 RGB 的一个主成分（见下文）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
       "σ 是噪声的标准差，等于像素在这个主成分上的标准差的十分之一。主成分由三张样例照片算出。"
       "每行的五张图看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
