@@ -113,6 +113,8 @@ def shell(script: str) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(130)
     except (RuntimeError, MemoryError) as error:   # of torch, which is not imported here
+        if isinstance(error.__context__, (KeyboardInterrupt, SystemExit)):   # a signal came while Python
+            sys.exit(getattr(error.__context__, "code", 130))   # waited for a lock, whose release then fails
         if isinstance(error, RuntimeError) and not re.search("out of memory|can't allocate", str(error)):
             raise
         print(f"{script}: out of memory: fewer images at once (a smaller --batch-size) or a network for "

@@ -130,9 +130,7 @@ def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
     Whoever reads `path` sees the old content or the new, never a part. What a process that died had begun is
     removed; UserError if another is writing the same. keep: where the old content goes.
     """
-    path = Path(path)
-    if path.is_symlink():
-        path = path.resolve()   # what a link leads to changes, not the link
+    path = Path(os.path.realpath(path) if os.path.islink(path) else path)   # the link itself stays
     temporary = beside(path, f"{os.getpid()}.part")
     with writing(path), alone(path) as held:
         if not held:

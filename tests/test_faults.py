@@ -30,6 +30,7 @@ from alexnet.images import open_image
 from alexnet.pack import open_pack, packed
 from alexnet.sources import find_source
 from alexnet.device import World, make_deterministic
+from alexnet.cli import shell
 from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, whole_file, whole_folder,
                            write_csv, write_json, write_text, writing)
 from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped, evaluate
@@ -614,6 +615,16 @@ def test_sigterm_in_inference_takes_the_unfinished_file_away(pack, place):
     process.terminate()
     assert "Traceback" not in process.communicate(timeout=60)[1] and process.returncode == 143
     assert not [path.name for path in place.iterdir() if path.name.startswith(".") or path.name == "out.csv"]
+
+
+@pytest.mark.parametrize("asked, status", [(SystemExit(143), 143), (KeyboardInterrupt(), 130)])
+def test_a_signal_that_comes_while_a_lock_is_waited_for_ends_a_script_without_traceback(asked, status):
+    with pytest.raises(SystemExit) as ended, shell("script.py"):
+        try:
+            raise asked   # within threading.Condition.wait, which has given its lock back
+        finally:
+            threading.Lock().release()   # "release unlocked lock"
+    assert ended.value.code == status
 
 
 def test_two_runs_that_begin_within_a_second_have_folders_of_their_own(place, monkeypatch):
