@@ -23,7 +23,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Iterator
 
-from alexnet.cli import CommandLine, find, say, shell
+from alexnet.cli import CommandLine, find, say, shell, warn
 from alexnet.files import UserError, alone, csv_encoding, lines_of, writing
 
 FEW = 20          # pictures whose answers are all shown on a terminal
@@ -124,6 +124,7 @@ if __name__ == "__main__":   # mistakes in the options are answered at once: imp
 import torch
 from tqdm import tqdm
 
+from alexnet import load
 from alexnet.answers import (Panel, Truth, print_bars, print_summary, shape_of, text_file, write_features,
                              write_lines, write_list, write_table)
 from alexnet.checkpoint import digest
@@ -134,7 +135,6 @@ from alexnet.model import AlexNet
 from alexnet.predict import (SAMPLES, Average, Prediction, class_above, classify, features, find_pictures,
                              readable_names)
 from alexnet.folders import kinds
-from alexnet.weights import load
 
 
 # ------------------------------------------------------------------- what goes in
@@ -208,7 +208,7 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
             whole += len(line)
         file.truncate(whole)
     if done and not known:
-        say(f"warning: {path} does not say with which model and options it was made: taken to be these")
+        warn(f"{path} does not say with which model and options it was made: taken to be these")
     return done
 
 

@@ -374,7 +374,7 @@ def health(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     report = interpret.health(model, crops, targets.clone())
     loss = captions.LOSS.filled(loss=report.loss, chance=report.chance)
     things = [captions.UNUSUAL[kind].filled(layer=layer, number=number)
-              for kind, layer, number in report.unusual]
+              for kind, layer, number in interpret.unusual(model, report)]
     lines = [f"• {figure_words.chosen(thing)}" for thing in things or [captions.NOTHING_UNUSUAL]]
     figures.health(report.layers, report.divisors, [figure_words.chosen(loss), *lines], out / "health.png",
                    f"over {len(images)} training pictures, without dropout ({network.title})")
@@ -392,7 +392,7 @@ def explore_page(network: Network, inputs: Inputs, out: Path, language: str) -> 
     training = inputs.part("train", most)[0] if inputs.has_data else None
     trained_on = Path(str(network.facts.get("data") or "")).name
     content = explore.contents(network.model, np.stack(images), list(titles), training, trained_on, language)
-    explore.write(out / "explore.html", content)
+    write_text(out / "explore.html", explore.page(content))
     yield Shown("explore.html", *captions.EXPLORE)
 
 

@@ -24,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell
+from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell, warn
 from alexnet.files import UserError, alone, printable, quoted, read_json, write_json
 
 RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
@@ -196,13 +196,12 @@ def say_findings(pack: Pack, where: str, world: World) -> None:
     if world.rank:
         return
     if where == "demo" and Path(where).is_dir():
-        print("warning: demo is the built-in data set; the folder of that name is --data ./demo",
-              file=sys.stderr)
+        warn("demo is the built-in data set; the folder of that name is --data ./demo")
     for finding in pack.findings:
-        print(f"warning: {printable(finding)}", file=sys.stderr)
+        warn(finding)
     if pack.skipped:
-        print(f"warning: {len(pack.skipped)} image(s) cannot be read and are left out, such as "
-              f"{printable(pack.skipped[0])} (all of them in {pack.folder / 'pack.json'})", file=sys.stderr)
+        warn(f"{len(pack.skipped)} image(s) cannot be read and are left out, such as {pack.skipped[0]} "
+             f"(all of them in {pack.folder / 'pack.json'})")
 
 
 # ------------------------------------------------------------------- a new run, or one that goes on
@@ -263,8 +262,8 @@ def say_learning_rate(settings: Settings, classes: int, chosen: bool, quiet: boo
     shape = outline(classes, settings.image_size, settings.variant)
     highest, usual = highest_rate(shape, recipe), default_rate(shape, recipe)
     if chosen and settings.lr > 1.05 * highest / 2:
-        print(f"warning: --lr {settings.lr:g} may not be stable: with {classes} classes the first steps "
-              f"allow at most {highest:.2g}, by our estimate; without --lr it is {usual:g}", file=sys.stderr)
+        warn(f"--lr {settings.lr:g} may not be stable: with {classes} classes the first steps allow at most "
+             f"{highest:.2g}, by our estimate; without --lr it is {usual:g}")
     elif not chosen and not quiet and settings.lr < recipe.rate:
         print(f"learning rate {settings.lr:g} instead of {recipe.rate:g}: with {classes} classes the first "
               f"steps allow at most {highest:.2g}, by our estimate, and this is half of it")
@@ -374,12 +373,11 @@ def write_config(run: Run, old: dict[str, Any] | None, cache: Path, start: dict[
         changed = [f"{name} {before.get(name)} is now {value}" for name, value in now["surroundings"].items()
                    if name not in ("processes", "cores", "system") and before.get(name) != value]
         if changed:
-            print(f"warning: {', '.join(changed)}: not the same bits as without a stop", file=sys.stderr)
+            warn(f"{', '.join(changed)}: not the same bits as without a stop")
         goes_on = {"epoch": run.progress.epoch, "batch": run.progress.batch, **now}
         config = {**old, "settings": asdict(run.settings), "resumed": [*old["resumed"], goes_on]}
         if not same_images(old, pack):
-            print(f"warning: the images of {pack.name} have changed since the run was started",
-                  file=sys.stderr)
+            warn(f"the images of {pack.name} have changed since the run was started")
         else:
             config.setdefault("content_of_data", pack.content)
     else:

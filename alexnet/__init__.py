@@ -78,5 +78,6 @@ def __getattr__(name: str) -> Any:
 def load(path: Path | str) -> AlexNet:
     """An AlexNet in eval mode, with `.classes`, from a run's folder, a checkpoint, or another's file
     (alexnet/weights.py); `pretrained` is torchvision's. UserError if it holds none."""
-    from alexnet import weights  # here, so that `python -m alexnet.weights` can be the one to load it
-    return weights.load(path)
+    # Imported here, so that `python -m alexnet.weights` can be the one to load it.
+    from alexnet import checkpoint, weights
+    return checkpoint.build(weights.read(path))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from alexnet.cli import say
+from alexnet.cli import say, warn
 from alexnet.codes import Coder, arrays_of, trained_coder
 from alexnet.files import UserError, cell, printable, whole_file, write_csv, write_json
 from alexnet.images import open_image
@@ -171,7 +171,7 @@ def learnt(values: Tensor, bits: int) -> Coder:
     if len(some) < 2 or bool((some == some[0]).all()):
         raise UserError("--bits learns its codes from the pictures: two at least have to differ")
     if len(some) < bits:
-        say(f"warning: {len(some)} pictures are few to learn {bits} bits from; FILE.npz of more pictures can "
+        warn(f"{len(some)} pictures are few to learn {bits} bits from; FILE.npz of more pictures can "
             "be named instead of the number of bits")
     return trained_coder(some, bits)
 

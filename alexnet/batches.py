@@ -56,10 +56,9 @@ class TrainingBatches:
         self.mean = mean if RECIPES[settings.variant].colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
         self.order = self.draw_order().numpy()
-        self.count = math.ceil(len(self.order) / settings.batch_size)
 
     def __len__(self) -> int:
-        return self.count
+        return math.ceil(len(self.order) / self.settings.batch_size)
 
     def draw_order(self) -> Tensor:
         """Every image once; or, balanced, as many images, each class equally often."""
@@ -94,7 +93,7 @@ class TrainingBatches:
         return Batch(images, labels, total, index)
 
     def __iter__(self) -> Iterator[Batch]:
-        coming = in_order(self.prepare, range(self.first, self.count), self.threads, self.threads + 1)
+        coming = in_order(self.prepare, range(self.first, len(self)), self.threads, self.threads + 1)
         while True:
             start = time.perf_counter()
             batch = next(coming, None)

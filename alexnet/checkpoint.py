@@ -159,10 +159,10 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
     if strange := [name for name, _ in found if name not in expected]:
         raise UserError(f"{path} does not fit the network that it describes, which has no {strange[0]}")
     given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
-    for name in expected:
-        if expected.get(name) != given.get(name):
+    for name, shape in expected.items():
+        if shape != given.get(name):
             raise UserError(f"{path} does not fit the network that it describes: {name} is "
-                            f"{shape_text(given.get(name))}, not {shape_text(expected.get(name))}")
+                            f"{shape_text(given.get(name))}, not {shape_text(shape)}")
         low, high = torch.aminmax(content["model"][name].detach())
         if not -LARGEST <= low <= high <= LARGEST:   # NaN, too, fails here
             raise UserError(f"{path} cannot be used: {name} holds NaN or infinity (damaged, or its training "

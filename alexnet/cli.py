@@ -66,6 +66,11 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """What looks wrong and stops nothing."""
+    say(f"warning: {text}")
+
+
 def find(given: str | None) -> Path:
     """The named checkpoint or run's folder, else the newest run's best.pt. UserError without one."""
     if given:

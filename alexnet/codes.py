@@ -44,10 +44,6 @@ class Coder(nn.Module):
         """Less the mean of the values that were learnt from, divided by one number, their spread."""
         return (values - self.mean) / self.spread
 
-    def bits(self, x: Tensor) -> Tensor:
-        """(N, bits) of -1 and 1, of scaled values (N, values)."""
-        return torch.where(self.balance(self.encode(x)) > 0, 1.0, -1.0)
-
     def forward(self, x: Tensor) -> Tensor:
         """The scaled values again, from their bits; in training a bit's gradient is that of a sigmoid
         ("straight through")."""
@@ -58,8 +54,8 @@ class Coder(nn.Module):
     @torch.inference_mode()
     def codes(self, values: Tensor) -> np.ndarray:
         """(N, bits / 8) uint8, of (N, values)."""
-        bits = torch.cat([self.bits(self.scaled(some)) for some in values.split(1024)])
-        return np.packbits(bits.numpy() > 0, axis=1)
+        ones = [self.balance(self.encode(self.scaled(some))) > 0 for some in values.split(1024)]
+        return np.packbits(torch.cat(ones).numpy(), axis=1)
 
 
 def trained_coder(values: Tensor, bits: int, epochs: int = EPOCHS, seed: int = 0) -> Coder:
@@ -86,12 +82,8 @@ def nearest_codes(asked: np.ndarray, bank: np.ndarray, count: int) -> np.ndarray
 
     asked: (Q, bytes) uint8.    bank: (N, bytes) uint8; with fewer than `count` rows, all of them are given.
     """
-    found, count = [], min(count, len(bank))
-    for code in asked:
-        distance = ONES[bank ^ code].sum(1, dtype=np.int64) * len(bank) + np.arange(len(bank))
-        some = np.argpartition(distance, count - 1)[:count]
-        found.append(some[distance[some].argsort()])
-    return np.stack(found)
+    distances = (ONES[bank ^ code].sum(1, dtype=np.uint16) for code in asked)   # 16 bits are sorted fast
+    return np.stack([distance.argsort(kind="stable")[:count] for distance in distances])
 
 
 # ------------------------------------------------------------------- in a file

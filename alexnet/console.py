@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from alexnet.cli import on_signals
+from alexnet.cli import on_signals, warn
 from alexnet.files import printable, quoted
 from alexnet.training import BATCH_DONE, EPOCH_BEGINS, EPOCH_DONE, Run
 
@@ -94,9 +94,8 @@ class Console:
         advice = f"--lr {run.settings.lr / 3:.1g}"
         if run.settings.variant == "as-written":   # there it would make things worse: results/what-breaks-it
             advice = "--variant as-trained"
-        print(f"warning: the training loss is no better than at chance level (ln {count} = "
-              f"{math.log(count):.3f}). Try {advice}, and see whether the labels fit the images",
-              file=sys.stderr)
+        warn(f"the training loss is no better than at chance level (ln {count} = {math.log(count):.3f}). Try "
+             f"{advice}, and see whether the labels fit the images")
 
 
 def duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """A page to play with: what a network does with some pictures, as one HTML file.
 
-    explore.write(Path("explore.html"), explore.contents(model, images, ["cat", "dog"], training))
+    content = explore.contents(model, images, ["cat", "dog"], training)
+    Path("explore.html").write_text(explore.page(content), encoding="utf-8")
 
 The file needs nothing else, not even a server. It is made of explore.html, explore.css and explore.js, which
 lie beside this file, and of numbers in 8 bits each. explore.js computes the first layer, normalisation,
@@ -23,8 +24,8 @@ from torch import Tensor
 
 from alexnet import interpret
 from alexnet.augment import as_batch
-from alexnet.files import UserError, write_text
-from alexnet.geometry import Step, sizes, window
+from alexnet.files import UserError
+from alexnet.geometry import Step, sizes
 from alexnet.images import packed_side
 from alexnet.layers import Dropout
 from alexnet.model import VARIANTS, AlexNet, Design, LocalResponseNorm
@@ -68,7 +69,9 @@ def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: An
         "patches": None if training is None else patches(model, training, convolutions),
         "lrn": {name: normalisation(design, model.design) for name, design in (
             ("paper", VARIANTS["as-written"]), ("code", VARIANTS["as-trained"]), ("own", model.design))},
-        "pooling": pooling(model), "keep": Dropout.keep,
+        "pooling": {"own": {"size": steps["pool1"].kernel, "stride": steps["pool1"].stride},
+                    "paper": {"size": 3, "stride": 2}, "apart": {"size": 2, "stride": 2}},   # section 3.4
+        "keep": Dropout.keep,
     }
 
 
@@ -128,7 +131,7 @@ def patches(model: AlexNet, training: Any, layers: list[Step]) -> dict[str, Any]
     used = np.unique(np.concatenate([best.image.ravel() for best in found.values()]))
     side, lines = model.image_size, -(-len(used) // ACROSS)
     sheet = np.zeros((lines * side, ACROSS * side, 3), np.uint8)
-    for part, crops in interpret.batches(model, np.stack([training[number] for number in used.tolist()])):
+    for part, crops in interpret.batches(model, training[used]):
         for place, crop in zip(range(part.start, part.stop), crops.permute(0, 2, 3, 1).cpu().numpy()):
             top, left = place // ACROSS * side, place % ACROSS * side
             sheet[top:top + side, left:left + side] = crop
@@ -148,27 +151,14 @@ def normalisation(design: Design, own: Design) -> dict[str, Any]:
             "columns": own.columns if own.lrn == "column" else 1}
 
 
-def pooling(model: AlexNet) -> dict[str, Any]:
-    """The first pooling of a network, section 3.4's, and one whose windows do not overlap."""
-    with torch.device("meta"):
-        networks = {"own": model, "paper": AlexNet(variant="as-written"), "apart": AlexNet(pooling="2x2")}
-    return {name: dict(zip(("size", "stride"), window(network.pool1))) for name, network in networks.items()}
-
-
 def page(content: dict[str, Any]) -> str:
     """The HTML file: script, style and numbers put into explore.html."""
     here = Path(__file__).parent
     html = (here / "explore.html").read_text(encoding="utf-8")
+    for name in ("explore.css", "explore.js"):
+        html = html.replace(f"/* {name} */", (here / name).read_text(encoding="utf-8"))
     numbers = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for mark, part in (("/* explore.css */", (here / "explore.css").read_text(encoding="utf-8")),
-                       ("/* explore.js */", (here / "explore.js").read_text(encoding="utf-8")),
-                       ("/* numbers */", numbers.replace("<", "\\u003c"))):   # no </script> in a name
-        html = html.replace(mark, part)
-    return html
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    write_text(path, page(content))
+    return html.replace("/* numbers */", numbers.replace("<", "\\u003c"))   # no </script> in a name
 
 
 # ------------------------------------------------------------------- what the page says, English and Chinese

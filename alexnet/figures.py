@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import textwrap
 import unicodedata
 from pathlib import Path
@@ -26,8 +25,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
 from PIL import Image
 
+from alexnet.cli import warn
 from alexnet.figure_words import worded
-from alexnet.files import printable, whole_file
+from alexnet.files import whole_file
 
 if TYPE_CHECKING:
     from alexnet.interpret import LayerHealth
@@ -118,9 +118,8 @@ def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
     new = {letter for letter in missing - said if unicodedata.category(letter) != "Cs"}   # Cs: not UTF-8
     said.update(new)
     if new:
-        some = printable(" ".join(sorted(new)[:8]))
-        print(f"warning: no installed font has {some}, drawn as ? (for Chinese, install one such as Noto "
-              "Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk)", file=sys.stderr)
+        warn(f"no installed font has {' '.join(sorted(new)[:8])}, drawn as ? (for Chinese, install one such "
+             "as Noto Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk)")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)   # of a weight that a font lacks
     return families, missing
 

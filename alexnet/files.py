@@ -113,7 +113,7 @@ def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
             if not wait:
                 file.close()
                 return BUSY, None
-            print(wait, file=sys.stderr, flush=True)
+            print(printable(wait), file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:   # a file system that has no locks
             return UNKNOWN, file

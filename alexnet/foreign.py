@@ -16,7 +16,7 @@ from torch import Tensor
 
 from alexnet.augment import centre
 from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
-from alexnet.cli import say
+from alexnet.cli import warn
 from alexnet.files import UserError, brief, lines_of, quoted, read_csv, read_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe
 from alexnet.predict import CLASS_NAMES, as_people_sort
@@ -176,7 +176,7 @@ def check_fc6(variant: str, changes: dict[str, Any], size: int, weight: Tensor, 
         raise UserError(f"{path}: fc6 is {shape_text(weight.shape)}, with {size} px it would be {here}{fits}")
 
 
-def class_names(count: int, path: Path, hints: Hints, about: Any = None) -> list[str]:
+def class_names(count: int, path: Path, hints: Hints, about: Any) -> list[str]:
     """From --classes, the file or the config.json beside it, or ImageNet's WordNet ids for a thousand (their
     sorted order is everybody's order of the outputs), or numbers."""
     if hints.classes:
@@ -193,7 +193,7 @@ def class_names(count: int, path: Path, hints: Hints, about: Any = None) -> list
             if name in said and (names := names_in_order(said[name], count)):
                 return names
             if name in said:
-                say(f"warning: {path}: what {name} gives are not {count} different names: left out")
+                warn(f"{path}: what {name} gives are not {count} different names: left out")
     if count == 1000:
         return [row["wordnet_id"] for row in read_csv(CLASS_NAMES)]
     return [str(index) for index in range(count)]

@@ -84,8 +84,7 @@ def open_image(file: Any, side: int | None = None) -> Image.Image:
 
 
 def decode(file: Any, side: int | None) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # odd metadata; what cannot be read raises all the same
+    with warnings.catch_warnings(action="ignore"):  # odd metadata; what cannot be read raises all the same
         try:
             image, most = Image.open(file, formats=formats()), math.inf
         except Image.DecompressionBombError:   # Pillow counts a JPEG's pixels, we the bytes at reduced scale
@@ -133,9 +132,7 @@ def is_image(path: Path) -> bool:
     if suffix in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", suffix) or not path.is_file():
         return suffix in suffixes()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            Image.open(path, formats=formats()).close()
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats()):
             return True
     except Exception as error:   # Pillow raises nearly anything
         return isinstance(error, Image.DecompressionBombError)

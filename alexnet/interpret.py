@@ -8,7 +8,7 @@ that gives such arrays when it is sliced. The model must be in eval mode. `figur
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Iterator, NamedTuple
 
 import numpy as np
@@ -22,12 +22,11 @@ from alexnet.geometry import Step, step_of
 from alexnet.model import AlexNet
 
 
-def batches(model: AlexNet, images: np.ndarray, doing: str = "",
-            size: int = 64) -> Iterator[tuple[slice, Tensor]]:
+def batches(model: AlexNet, images: np.ndarray, doing: str = "") -> Iterator[tuple[slice, Tensor]]:
     """The central crops of (N, side, side, 3) uint8 as (n, 3, S, S) on the model's device, with their rows.
     Progress is shown under the name `doing`, if there is one."""
-    for first in progress(range(0, len(images), size), doing):
-        part = slice(first, min(first + size, len(images)))
+    for first in progress(range(0, len(images), 64), doing):
+        part = slice(first, min(first + 64, len(images)))
         crops = augment.centre(augment.as_batch(images[part]), model.image_size)
         yield part, crops.contiguous(memory_format=torch.channels_last).to(model.mean.device)
 
@@ -75,7 +74,7 @@ def gradient(model: AlexNet, images: Tensor, targets: Tensor, noise: float = 0.0
     chance = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(images, dtype=torch.float32)
     for _ in range(samples):
-        copy = images.float()
+        copy = images.float().detach()
         if noise:
             copy = copy + noise * torch.randn(images.shape, generator=chance).to(copy)
         copy.requires_grad_()
@@ -112,7 +111,7 @@ def occlusion(model: AlexNet, image: Tensor, target: int, patch: int, stride: in
 def gradcam(model: AlexNet, images: Tensor, targets: Tensor, name: str = "conv5") -> np.ndarray:
     """(N, S, S): the maps of a layer, each weighted with the mean slope of the class's logit along it,
     added up; what speaks against the class is cut off (Grad-CAM, Selvaraju et al. 2016)."""
-    values = model.activations(images.float().requires_grad_(), [name, "fc8"])
+    values = model.activations(images.float().detach().requires_grad_(), [name, "fc8"])
     maps = values[name]
     slopes, = torch.autograd.grad(values["fc8"].gather(1, targets[:, None]).sum(), maps)
     heat = (slopes.mean((2, 3), keepdim=True) * maps.clamp(min=0)).sum(1).clamp(min=0)
@@ -124,8 +123,6 @@ def _between_centres(layer: Step, size: int) -> Tensor:
     """(size, side): how each pixel along a line mixes a layer's values: linearly between the centres of
     their fields, which lie neither at the edges nor evenly from edge to edge."""
     side = layer.shape[1]
-    if side == 1:
-        return torch.ones(size, 1)
     pixels = torch.arange(size, dtype=torch.float32)
     place = ((pixels - layer.first - (layer.field - 1) / 2) / layer.jump).clamp(0, side - 1)
     return (1 - (place[:, None] - torch.arange(side)).abs()).clamp(min=0)
@@ -164,7 +161,7 @@ def strongest(model: AlexNet, images: np.ndarray, names: list[str], count: int,
     return found
 
 
-def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60, seed: int = 0,
+def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60,
               doing: str = "") -> np.ndarray:
     """(units, S, S, 3) uint8: the pictures that excite classes (`fc8`) or units of a layer most.
 
@@ -174,7 +171,7 @@ def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60, seed
     differs from the mean image; before it the picture is shifted by up to a sixteenth of what the unit
     sees. Without such restraint the result looks like noise.
     """
-    chance = torch.Generator().manual_seed(seed)
+    chance = torch.Generator().manual_seed(0)
     size, device = model.image_size, model.mean.device
     layer = step_of(model, name)
     field = size if layer.shape[1] == 1 else min(size, layer.field)
@@ -276,33 +273,28 @@ class Health:
     spread: float     # how far answers differ: mean distance of the probabilities from their mean, 0..1
     loss: float       # cross-entropy
     chance: float     # the cross-entropy of chance level
-    unusual: list[tuple[str, str, float]] = field(default_factory=list)   # kind, layer, number
 
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 
 
-def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> Health:
-    """How values, weights and gradients stand for (N, 3, S, S) and their (N,) labels; eval mode.
-
-    `unusual` lists what is out of the ordinary: see `_unusual` for kinds and limits.
-    """
+def health(model: AlexNet, crops: Tensor, labels: Tensor) -> Health:
+    """How values, weights and gradients stand for (N, 3, S, S) and their (N,) labels; eval mode. `unusual`
+    names what is out of the ordinary in it."""
     norms = [name for name in model.steps if "norm" in name]
     before, layers = dict(zip(model.steps[1:], model.steps)), model.layers
-    last = "relu7" if "relu7" in before else "fc7"   # what fc8 sees, but for dropout
     weights = [getattr(model, name).weight for name in layers]
     slopes = [torch.zeros_like(weight) for weight in weights]
     above, below = dict.fromkeys(layers, False), dict.fromkeys(layers, False)   # 0, for each unit
     values: dict[str, list[Tensor]] = {name: [] for name in layers}
     divisors: dict[str, list[Tensor]] = {name: [] for name in norms}
     hidden, logits, loss = [], [], 0.0
-    for first in range(0, len(crops), at_once):
+    for images, truths in zip(crops.split(32), labels.split(32)):
         # Each step's own result: "fc6" of `activations` is after its ReLU.
-        x = model.prepare(crops[first:first + at_once])
-        seen = {}
+        x, seen = model.prepare(images), {}
         for name in model.steps:
             x = seen[name] = getattr(model, name)(x)
-        part = F.cross_entropy(x, labels[first:first + at_once], reduction="sum") / len(crops)
+        part = F.cross_entropy(x, truths, reduction="sum") / len(crops)
         for total, slope in zip(slopes, torch.autograd.grad(part, weights)):
             total += slope
         loss += part.item()
@@ -315,7 +307,7 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> 
             for name in norms:
                 ratio = seen[before[name]] / seen[name]
                 divisors[name].append(_some(ratio[ratio.isfinite()]))
-            hidden.append(seen[last].flatten(1).cpu())
+            hidden.append(seen["relu7"].flatten(1).cpu())   # what fc8 sees, but for dropout
             logits.append(x.cpu())
     with torch.no_grad():
         found = [LayerHealth(name, 1 - above[name].float().mean().item(),
@@ -323,20 +315,18 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor, at_once: int = 32) -> 
                              _saturated(model, name, values[name]), weight.std(correction=0).item(),
                              slope.square().mean().sqrt().item())
                  for name, weight, slope in zip(layers, weights, slopes)]
-        least = {name: getattr(getattr(model, name), "k", 1.0) ** getattr(model, name).beta for name in norms}
+        least = {name: getattr(model, name).k ** getattr(model, name).beta for name in norms}
         h, answers = torch.cat(hidden), torch.cat(logits).softmax(1)
-        report = Health(
+        return Health(
             found, {name: _quantiles(divisors[name], least[name]) for name in norms},
             same=(h.mean(0).square().sum() / h.square().sum(1).mean().clamp_min(1e-30)).item(),
             spread=(answers - answers.mean(0)).abs().sum(1).mean().item() / 2,
             loss=loss, chance=math.log(model.num_classes))
-    report.unusual = list(_unusual(model, report))
-    return report
 
 
-def _some(values: Tensor, most: int = 2 ** 18) -> Tensor:
-    """At most so many of the values, evenly chosen: enough for quantiles."""
-    return values.flatten()[::-(-values.numel() // most) or 1].float().cpu()
+def _some(values: Tensor) -> Tensor:
+    """At most 2^18 of the values, evenly chosen: enough for quantiles."""
+    return values.flatten()[::-(-values.numel() // 2 ** 18) or 1].float().cpu()
 
 
 def _quantiles(parts: list[Tensor], unit: float = 1.0) -> np.ndarray:
@@ -356,7 +346,7 @@ def _saturated(model: AlexNet, name: str, parts: list[Tensor]) -> float:
     return (slope < 0.01).float().mean().item()
 
 
-def _unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]:
+def unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]:
     """(kind, layer, number) for what a network that trains does not show."""
     for layer in report.layers:
         if not all(map(math.isfinite, (layer.weights, layer.gradients, *layer.values))):

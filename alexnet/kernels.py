@@ -73,18 +73,16 @@ def _backward(x, gradient, inner, result, count, k, alpha, beta, stride_a, lengt
 
 
 def _run(kernel: triton.JITFunction, tensors: list[Tensor], axes: list[int], *constants: float) -> None:
-    stride_a, length_a, reach_a, stride_b, length_b, reach_b = axes
     count = tensors[0].numel()
     with torch.cuda.device_of(tensors[0]):
-        kernel[(triton.cdiv(count, BLOCK),)](*tensors, count, *constants, stride_a, length_a, stride_b,
-                                             length_b, reach_a, reach_b, BLOCK)
+        kernel[(triton.cdiv(count, BLOCK),)](*tensors, count, *constants, *axes, BLOCK)
 
 
 def normalise(x: Tensor, axes: list[int], *constants: float) -> Tensor:
     """x / s^beta. x: (N, maps, H, W), channels_last, at most 32 bits; computed in 32 bits, of x's type.
 
-    axes: for each of the window's two axes, how far apart neighbours lie in memory, how many there are, and
-    how many the window reaches to each side. constants: k, alpha, beta.
+    axes: for each of the window's two axes how far apart neighbours lie in memory and how many there are;
+    then how many the window reaches to each side along each. constants: k, alpha, beta.
     """
     y = torch.empty_like(x)
     _run(_forward, [x, y], axes, *constants)
@@ -101,7 +99,7 @@ def normalise_backward(x: Tensor, gradient: Tensor, axes: list[int], *constants:
 
 def work_on(device: torch.device) -> bool:
     """Whether both ways work on the device, tried on one number; a warning says why not."""
-    one, rest = torch.ones(1, 1, 1, 1, device=device), ([1, 1, 0, 1, 1, 0], 1.0, 1.0, 1.0)
+    one, rest = torch.ones(1, 1, 1, 1, device=device), ([1, 1, 1, 1, 0, 0], 1.0, 1.0, 1.0)
     try:
         normalise_backward(one, normalise(one, *rest), *rest)
     except torch.OutOfMemoryError:

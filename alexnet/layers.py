@@ -15,7 +15,7 @@ class SameMapNorm(nn.Module):
     """The release's cnorm2, which the paper does not mention (layers-145.cfg): response normalisation over
     the n x n neighbours in the same feature map, with k = 1 and alpha / n^2."""
 
-    n, beta = 5, 0.75
+    k, n, beta = 1.0, 5, 0.75
 
     def __init__(self, alpha: float = 1e-3) -> None:
         super().__init__()
@@ -23,14 +23,15 @@ class SameMapNorm(nn.Module):
 
     def plain(self, a: Tensor) -> Tensor:
         """A mean over n x n values, in which those outside the map are 0, has alpha / n^2 in it."""
-        return a / (1 + self.alpha * F.avg_pool2d(a ** 2, self.n, 1, self.n // 2)) ** self.beta
+        return a / (self.k + self.alpha * F.avg_pool2d(a ** 2, self.n, 1, self.n // 2)) ** self.beta
 
     def forward(self, a: Tensor) -> Tensor:
         """What `plain` computes, in less time."""
-        return norms.normalise(a, self.plain, norms.Square(self.n), 1.0, self.alpha / self.n ** 2, self.beta)
+        return norms.normalise(a, self.plain, norms.Square(self.n), self.k, self.alpha / self.n ** 2,
+                               self.beta)
 
     def extra_repr(self) -> str:
-        return f"k=1, n={self.n}x{self.n}, alpha={self.alpha:g} / {self.n ** 2}, beta={self.beta}"
+        return f"k={self.k:g}, n={self.n}x{self.n}, alpha={self.alpha:g} / {self.n ** 2}, beta={self.beta}"
 
 
 class Masks(NamedTuple):

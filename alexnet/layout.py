@@ -148,15 +148,16 @@ def measured_part(place: Path, classes: list[str], part: str | None = None) -> P
 def check_depth(train: Path, classes: ByClass, sure: bool, findings: list[str]) -> None:
     """Adds to `findings` which class folders hold folders; UserError if all hold the same ones, unless it is
     `sure` what the classes are."""
-    inside = {name: {path.relative_to(train).parts[1] for path in files
-                     if len(path.relative_to(train).parts) > 2} for name, files in classes.items()}
+    below = len(train.parts) + 1   # in a path: the place of what lies in a class's folder
+    inside = {name: {path.parts[below] for path in files if len(path.parts) > below + 1}
+              for name, files in classes.items()}
     first = next(iter(inside))
     same = sorted(inside[first])
     same_inside = len(inside) > 1 < len(same) and all(sorted(names) == same for names in inside.values())
     years = all(re.fullmatch(r"(19|20)\d\d", name) for name in same)   # are no classes
     if same_inside and not sure and not years:
-        raise doubt_error(f"{listed(inside)} in {train} hold the same folders, {listed(same)}: if those are "
-                          f"the classes, give one, --data {quoted(train / first)}", inside)
+        raise doubt_error(f"{folder_names(inside)} in {train} hold the same folders, {folder_names(same)}: "
+                          f"if those are the classes, give one, --data {quoted(train / first)}", inside)
     for name, names in inside.items():
         if len(names) > 1:
             findings.append(f"class {name} holds images in {len(names)} subfolders "
@@ -166,11 +167,11 @@ def check_depth(train: Path, classes: ByClass, sure: bool, findings: list[str]) 
 
 def doubt_error(found: str, names: Iterable[str]) -> UserError:
     """What was found, and how to say that such names are classes."""
-    return UserError(f"{found}. If {listed(names)} are classes: put all class folders into a folder called "
-                     "train and give the one above it; in train/, every folder is a class")
+    return UserError(f"{found}. If {folder_names(names)} are classes: put all class folders into a folder "
+                     "called train and give the one above it; in train/, every folder is a class")
 
 
-def listed(names: Iterable[str]) -> str:
+def folder_names(names: Iterable[str]) -> str:
     """seg_test/, seg_val/ ..."""
     some = list(names)
     return ", ".join(f"{name}/" for name in some[:4]) + " ..." * (len(some) > 4)

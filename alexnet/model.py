@@ -29,121 +29,6 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.T
 AFTER_RELU = {"fc6": "relu6", "fc7": "relu7"}   # in `activations`, fc6 and fc7 mean after ReLU, as in Caffe
 
 
-# ------------------------------------------------------------------- four variants
-
-@dataclass(frozen=True)
-class Design:
-    """What an AlexNet is made of. The defaults are the paper's: `as-written`."""
-
-    order: str = ("conv1 relu1 norm1 pool1  conv2 relu2 norm2 pool2  conv3 relu3  conv4 relu4 "
-                  " conv5 relu5 pool5  flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8")   # 3.5
-    widths: tuple[int, ...] = (96, 256, 384, 384, 256)   # feature maps of conv1 ... conv5; 3.5
-    hidden: int = 4096             # units of fc6 and fc7; 3.5
-    columns: int = 2               # the two GPUs: conv2, conv4, conv5 see their own half; 3.2
-    without: str = ""              # a convolutional layer that is left out; 7
-    conv6: int = 0                 # feature maps of a sixth one over pool5 (the release: 256); table 2
-    activation: str = "relu"       # relu, tanh or sigmoid; 3.1
-    conv1_edge: str = "far zeros"  # far zeros, padding 2 or none: see FarEdgeConv2d
-    pooling: str = "3x3"           # 3x3 windows 2 apart overlap, 2x2 do not; 3.4
-    round_up: bool = True          # a pooling window may hang over the edge; layer.py:1164
-    lrn: str = "all"               # feature maps that norm1, norm2 look at: all, column or none; 3.3
-    lrn_k: float = 2.0             # 3.3
-    lrn_alpha: float = 1e-4        # 3.3
-    lrn_over_n: bool = False       # the paper has alpha, the release alpha / n; 3.3
-    dropout: str = "mask"          # mask: x 0.5 in test; inverted: x 2 in training; none; 4.2
-    std: tuple[float, ...] | None = (0.01,) * 8           # of the initial weights of LAYERS; 5
-    bias: tuple[float, ...] | None = (0, 1, 0, 1, 1, 1, 1, 0)   # initial; 5
-    pixel_mean: tuple[float, ...] | None = None   # None: the training set's mean image; 2
-    pixel_std: tuple[float, ...] | None = None    # None: grey levels as they are; 2
-
-    def __post_init__(self) -> None:
-        choices = {
-            "columns": (1, 2), "without": ("", *LAYERS[:5]), "activation": tuple(ACTIVATIONS),
-            "conv1_edge": ("far zeros", "padding 2", "none"), "pooling": ("3x3", "2x2"),
-            "lrn": ("column", "all", "none"), "dropout": ("mask", "inverted", "none")}
-        for name, allowed in choices.items():
-            if (value := getattr(self, name)) not in allowed or value is True:
-                raise ValueError(f"{name}={value!r} is unknown; there is {', '.join(map(repr, allowed))}")
-        for name, length in (("widths", 5), ("std", 8), ("bias", 8)):
-            if (value := getattr(self, name)) is not None and len(value) != length:
-                raise ValueError(f"{name} needs {length} values, not {len(value)}")
-        if any(width % self.columns for width in self.widths):
-            raise ValueError(f"widths {self.widths} cannot be shared by {self.columns} columns")
-
-    def steps(self) -> list[str]:
-        """The names in `order`, less what is switched off."""
-        gone = []
-        if self.lrn == "none":       # run 148 of the release: mapnorm2 goes, too
-            gone += ["norm1", "norm2", "mapnorm2"]
-        if self.dropout == "none":
-            gone += ["drop6", "drop7"]
-        if number := self.without[-1:]:   # its pooling stays, so that the other layers keep their sizes
-            gone += [self.without, f"relu{number}", f"norm{number}", f"mapnorm{number}"]
-        steps = [name for name in self.order.split() if name not in gone]
-        if self.conv6:               # layers-146-2011.cfg; relu6 is fc6's
-            place = steps.index("flatten")
-            steps[place:place] = ["conv6", "relu_conv6"]
-        if self.without == "conv1":  # conv2 sees the pixels; both poolings follow it
-            steps.remove("pool1")
-            steps.insert(steps.index("pool2"), "pool1")
-        return steps
-
-
-VARIANTS: dict[str, Design] = {
-    "as-written": Design(),          # the paper, sections 3 to 5
-    # The release's net 145. It is the default: the errors in the paper's tables are those of this network.
-    "as-trained": Design(
-        order="conv1 norm1 pool1 relu1  conv2 relu2 norm2 mapnorm2 pool2  conv3 relu3  conv4 relu4 "
-              " conv5 pool5 relu5  flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
-        lrn="column",                # each GPU normalises its own half
-        lrn_over_n=True,             # layer.py:1183
-        std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)),   # initW in layers-145.cfg
-    # BVLC's reference AlexNet (caffe/models/bvlc_alexnet/train_val.prototxt), made for 227 px.
-    "caffe": Design(
-        conv1_edge="none",
-        lrn_k=1.0, lrn_over_n=True,  # Caffe's default k
-        dropout="inverted",          # Caffe scales in training; the same function in test
-        std=(0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
-        bias=(0, 0.1, 0, 0.1, 0.1, 0.1, 0.1, 0)),
-    # torchvision.models.alexnet, after "One weird trick ..." (Krizhevsky 2014): one column, no normalisation.
-    # Its adaptive pooling is the identity at 224 px; with other sizes, fc6 here has fewer inputs instead.
-    "torchvision": Design(
-        order="conv1 relu1 pool1  conv2 relu2 pool2  conv3 relu3  conv4 relu4 "
-              " conv5 relu5 pool5  flatten  drop6 fc6 relu6  drop7 fc7 relu7  fc8",
-        widths=(64, 192, 384, 256, 256), columns=1,
-        conv1_edge="padding 2", round_up=False, lrn="none", lrn_over_n=True, dropout="inverted",
-        std=None, bias=None,         # PyTorch's own initial weights
-        pixel_mean=(123.675, 116.28, 103.53), pixel_std=(58.395, 57.12, 57.375)),
-}
-
-
-HALF = (48, 128, 192, 192, 256)   # the release's 145-half: conv5 and the fc layers keep their size
-
-
-def describe(variant: str = "as-trained", **changes) -> Design:
-    """The design of a variant with changes to its fields; ValueError for what does not exist.
-
-    The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's
-    145-half), `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`,
-    `without="conv3"`, `conv6=256` (table 2's stars).
-    """
-    if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
-    fields = [field.name for field in dataclasses.fields(Design)]
-    if unknown := sorted(set(changes) - set(fields)):
-        raise ValueError(f"unknown change {', '.join(unknown)}; there is {', '.join(fields)}")
-    if changes.get("columns") == "half":
-        if "widths" in changes:
-            raise ValueError("columns='half' sets the widths; give one of the two")
-        changes |= {"columns": 1, "widths": HALF}
-    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-    design = dataclasses.replace(VARIANTS[variant], **changes)
-    if index := LAYERS.index(design.without or "conv1"):   # the next layer sees what this one would have seen
-        widths = (*design.widths[:index], design.widths[index - 1], *design.widths[index + 1:])
-        design = dataclasses.replace(design, widths=widths)
-    return design
-
-
 # ------------------------------------------------------------------- the network
 
 class AlexNet(nn.Module):
@@ -195,7 +80,7 @@ class AlexNet(nn.Module):
             self.relu5 = nonlinearity()
             self.pool5 = nn.MaxPool2d(3, stride=2, ceil_mode=round_up)           # 256 x  6 x  6
             self.flatten = nn.Flatten()                                          # 9216
-            self.change_layers()
+            self.change_layers()   # where another variant or an experiment differs from the above
             self.fc6 = nn.Linear(self.inputs_of_fc6(), hidden)                   # 4096
             self.relu6, self.drop6 = nonlinearity(), Dropout(inverted)
             self.fc7 = nn.Linear(hidden, hidden)                                 # 4096
@@ -284,19 +169,17 @@ class AlexNet(nn.Module):
         fc6 and fc7 are after ReLU and before dropout: the 4096 values of section 6.1. conv1 ... conv5 are
         before ReLU (relu1 ... relu5 after it). ValueError for other names.
         """
-        names = list(names)
-        known = [name for name in self.steps if name not in AFTER_RELU.values()]
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"no step is called {', '.join(unknown)}; there is {', '.join(known)}")
         meant = {name: AFTER_RELU.get(name, name) for name in names}
-        x, found = self.prepare(images), {}
+        if unknown := [name for name in meant if name not in self.steps]:
+            raise ValueError(f"no step is called {', '.join(unknown)}; there is {', '.join(self.steps)}")
+        x, found, wanted = self.prepare(images), {}, set(meant.values())
         for name in self.steps:
             x = getattr(self, name)(x)
-            if name in meant.values():
+            if name in wanted:
                 found[name] = x
-            if len(found) == len(meant):
+            if len(found) == len(wanted):
                 break
-        return {name: found[meant[name]] for name in names}
+        return {name: found[step] for name, step in meant.items()}
 
     def table(self) -> str:
         """Sizes, neurons, parameters, multiply-adds and receptive fields, one line per layer."""
@@ -332,3 +215,122 @@ class LocalResponseNorm(nn.Module):
     def extra_repr(self) -> str:
         alpha = f"{self.alpha:g}" + (f" / {self.n}" if self.over_n else "")
         return f"k={self.k:g}, n={self.n}, alpha={alpha}, beta={self.beta}, columns={self.columns}"
+
+
+# ------------------------------------------------------------------- four variants
+
+@dataclass(frozen=True)
+class Design:
+    """What an AlexNet is made of. The defaults are the paper's: `as-written`."""
+
+    order: str = ("conv1 relu1 norm1 pool1  conv2 relu2 norm2 pool2  conv3 relu3  conv4 relu4 "
+                  " conv5 relu5 pool5  flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8")   # 3.5
+    widths: tuple[int, ...] = (96, 256, 384, 384, 256)   # feature maps of conv1 ... conv5; 3.5
+    hidden: int = 4096             # units of fc6 and fc7; 3.5
+    columns: int = 2               # the two GPUs: conv2, conv4, conv5 see their own half; 3.2
+    without: str = ""              # a convolutional layer that is left out; 7
+    conv6: int = 0                 # feature maps of a sixth one over pool5 (the release: 256); table 2
+    activation: str = "relu"       # relu, tanh or sigmoid; 3.1
+    conv1_edge: str = "far zeros"  # far zeros, padding 2 or none: see FarEdgeConv2d
+    pooling: str = "3x3"           # 3x3 windows 2 apart overlap, 2x2 do not; 3.4
+    round_up: bool = True          # a pooling window may hang over the edge; layer.py:1164
+    lrn: str = "all"               # feature maps that norm1, norm2 look at: all, column or none; 3.3
+    lrn_k: float = 2.0             # 3.3
+    lrn_alpha: float = 1e-4        # 3.3
+    lrn_over_n: bool = False       # the paper has alpha, the release alpha / n; 3.3
+    dropout: str = "mask"          # mask: x 0.5 in test; inverted: x 2 in training; none; 4.2
+    std: tuple[float, ...] | None = (0.01,) * 8           # of the initial weights of LAYERS; 5
+    bias: tuple[float, ...] | None = (0, 1, 0, 1, 1, 1, 1, 0)   # initial; 5
+    pixel_mean: tuple[float, ...] | None = None   # None: the training set's mean image; 2
+    pixel_std: tuple[float, ...] | None = None    # None: grey levels as they are; 2
+
+    def __post_init__(self) -> None:
+        choices = {
+            "columns": (1, 2), "without": ("", *LAYERS[:5]), "activation": tuple(ACTIVATIONS),
+            "conv1_edge": ("far zeros", "padding 2", "none"), "pooling": ("3x3", "2x2"),
+            "lrn": ("column", "all", "none"), "dropout": ("mask", "inverted", "none")}
+        for name, allowed in choices.items():
+            value = getattr(self, name)
+            if value not in allowed or value is True:   # True == 1, but is no number of columns
+                raise ValueError(f"{name}={value!r} is unknown; there is {', '.join(map(repr, allowed))}")
+        for name, length in (("widths", 5), ("std", 8), ("bias", 8)):
+            if (value := getattr(self, name)) is not None and len(value) != length:
+                raise ValueError(f"{name} needs {length} values, not {len(value)}")
+        if any(width % self.columns for width in self.widths):
+            raise ValueError(f"widths {self.widths} cannot be shared by {self.columns} columns")
+
+    def steps(self) -> list[str]:
+        """The names in `order`, less what is switched off."""
+        gone = []
+        if self.lrn == "none":       # run 148 of the release: mapnorm2 goes, too
+            gone += ["norm1", "norm2", "mapnorm2"]
+        if self.dropout == "none":
+            gone += ["drop6", "drop7"]
+        if self.without:             # its pooling stays, so that the other layers keep their sizes
+            number = self.without[-1]
+            gone += [f"conv{number}", f"relu{number}", f"norm{number}", f"mapnorm{number}"]
+        steps = [name for name in self.order.split() if name not in gone]
+        if self.conv6:               # layers-146-2011.cfg; relu6 is fc6's
+            place = steps.index("flatten")
+            steps[place:place] = ["conv6", "relu_conv6"]
+        if self.without == "conv1":  # conv2 sees the pixels; both poolings follow it
+            steps.remove("pool1")
+            steps.insert(steps.index("pool2"), "pool1")
+        return steps
+
+
+VARIANTS: dict[str, Design] = {
+    "as-written": Design(),          # the paper, sections 3 to 5
+    # The release's net 145. It is the default: the errors in the paper's tables are those of this network.
+    "as-trained": Design(
+        order="conv1 norm1 pool1 relu1  conv2 relu2 norm2 mapnorm2 pool2  conv3 relu3  conv4 relu4 "
+              " conv5 pool5 relu5  flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
+        lrn="column",                # each GPU normalises its own half
+        lrn_over_n=True,             # layer.py:1183
+        std=(0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01)),   # initW in layers-145.cfg
+    # BVLC's reference AlexNet (caffe/models/bvlc_alexnet/train_val.prototxt), made for 227 px.
+    "caffe": Design(
+        conv1_edge="none",
+        lrn_k=1.0, lrn_over_n=True,  # Caffe's default k
+        dropout="inverted",          # Caffe scales in training; the same function in test
+        std=(0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01),
+        bias=(0, 0.1, 0, 0.1, 0.1, 0.1, 0.1, 0)),
+    # torchvision.models.alexnet, after "One weird trick ..." (Krizhevsky 2014): one column, no normalisation.
+    # Its adaptive pooling is the identity at 224 px; with other sizes, fc6 here has fewer inputs instead.
+    "torchvision": Design(
+        order="conv1 relu1 pool1  conv2 relu2 pool2  conv3 relu3  conv4 relu4 "
+              " conv5 relu5 pool5  flatten  drop6 fc6 relu6  drop7 fc7 relu7  fc8",
+        widths=(64, 192, 384, 256, 256), columns=1,
+        conv1_edge="padding 2", round_up=False, dropout="inverted",
+        lrn="none", lrn_over_n=True,   # alpha / n as in PyTorch, if a change asks for normalisation
+        std=None, bias=None,         # PyTorch's own initial weights
+        pixel_mean=(123.675, 116.28, 103.53), pixel_std=(58.395, 57.12, 57.375)),
+}
+
+HALF = (48, 128, 192, 192, 256)   # the release's 145-half: conv5 and the fc layers keep their size
+
+
+def describe(variant: str = "as-trained", **changes) -> Design:
+    """The design of a variant with changes to its fields; ValueError for what does not exist.
+
+    The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's
+    145-half), `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`,
+    `without="conv3"`, `conv6=256` (table 2's stars).
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
+    fields = [field.name for field in dataclasses.fields(Design)]
+    if unknown := sorted(set(changes) - set(fields)):
+        raise ValueError(f"unknown change {', '.join(unknown)}; there is {', '.join(fields)}")
+    if changes.get("columns") == "half":
+        if "widths" in changes:
+            raise ValueError("columns='half' sets the widths; give one of the two")
+        changes |= {"columns": 1, "widths": HALF}
+    changes = {name: tuple(value) if isinstance(value, list) else value   # lists are a checkpoint's
+               for name, value in changes.items()}
+    design = dataclasses.replace(VARIANTS[variant], **changes)
+    if design.without not in ("", "conv1"):   # the next layer sees what this one would have seen
+        widths, index = list(design.widths), LAYERS.index(design.without)
+        widths[index] = widths[index - 1]
+        design = dataclasses.replace(design, widths=tuple(widths))
+    return design

@@ -34,7 +34,7 @@ class Maps:
         return total.flatten(1, 2)
 
     def axes(self, x: Tensor) -> list[int]:   # for kernels.py
-        return [1, x.shape[1] // self.columns, self.n // 2, 1, 1, 0]
+        return [1, x.shape[1] // self.columns, 1, 1, self.n // 2, 0]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Square:
 
     def axes(self, x: Tensor) -> list[int]:
         maps, height, width = x.shape[1:]
-        return [maps, width, self.n // 2, maps * width, height, self.n // 2]
+        return [maps, width, maps * width, height, self.n // 2, self.n // 2]
 
 
 def normalise(x: Tensor, plain: Callable, window: Maps | Square, *constants: float) -> Tensor:

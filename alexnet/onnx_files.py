@@ -103,7 +103,7 @@ def nodes_of(step: Step, x: str, model: AlexNet) -> list[Any]:
                 make("Concat", columns, [name], axis=1)]
     if operator == "SameMapNorm":   # AveragePool divides by n x n at the border, too
         return [make("Constant", [], [f"{name}.alpha"], value_float=module.alpha),
-                make("Constant", [], [f"{name}.k"], value_float=1.0),
+                make("Constant", [], [f"{name}.k"], value_float=module.k),
                 make("Constant", [], [f"{name}.beta"], value_float=module.beta),
                 make("Mul", [x, x], [f"{name}.square"]),
                 make("AveragePool", [f"{name}.square"], [f"{name}.mean"], count_include_pad=1, **attributes),

@@ -12,7 +12,6 @@ import errno
 import hashlib
 import os
 import shutil
-import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from alexnet.augment import centre
+from alexnet.cli import warn
 from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folder, write_json
 from alexnet.images import dim_text, packed_side, square
 from alexnet.layout import PARTS
@@ -97,22 +97,22 @@ def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), s
                         f"{free / 2**30:.1f} GiB free; --cache names another folder")
     wait = f"another process is packing {source.name} into {folder}: waiting for it"
     with alone(folder, wait) as held:
-        if pack := usable(folder, source, strict, say=True):   # the other has just made it
+        if pack := usable(folder, source, strict, aloud=True):   # the other has just made it
             return pack
         with whole_folder(folder, held) as temporary:
             write_pack(source, temporary, side, strict, threads or cores(), quiet)
         return open_pack(folder)
 
 
-def usable(folder: Path, source: Source, strict: bool, say: bool = False) -> Pack | None:
+def usable(folder: Path, source: Source, strict: bool, aloud: bool = False) -> Pack | None:
     """The pack in a folder, if it is whole and of this source as it is now."""
     if not os.path.isfile(folder / "pack.json"):   # also where this user may not look
         return None
     try:
         pack = open_pack(folder)
     except UserError as error:
-        if say:
-            print(f"warning: {error}: packing anew", file=sys.stderr)
+        if aloud:
+            warn(f"{error}: packing anew")
         return None
     same = (pack.identity, pack.classes, pack.split) == (source.identity, source.classes, source.split)
     return replace(pack, name=source.name) if same and not (strict and pack.skipped) else None
@@ -142,7 +142,7 @@ def open_pack(folder: Path) -> Pack:
 
 
 @dataclass(slots=True)
-class Opened:
+class Entry:
     """An image on its way into a pack, with what is worked out while it is at hand."""
 
     item: Any
@@ -157,7 +157,7 @@ class Opened:
 def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int, quiet: bool) -> None:
     """Opens every image on all cores, in order, a bounded number at a time."""
     total, product = np.zeros((side, side, 3)), np.zeros((3, 3))   # of the training images
-    good: dict[str, list[Opened]] = {part: [] for part in PARTS}
+    good: dict[str, list[Entry]] = {part: [] for part in PARTS}
     skipped: list[str] = []
     read = partial(open_item, source, side)
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
@@ -192,7 +192,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
         "content": {part: content_digest(good[part], source.classes) for part in PARTS}})
 
 
-def what_looks_odd(good: dict[str, list[Opened]]) -> list[str]:
+def what_looks_odd(good: dict[str, list[Entry]]) -> list[str]:
     """Validation images that are training images, too; and dim ones."""
     findings, trained_on = [], {opened.digest: opened.item for opened in good["train"]}
     twins = [f"{opened.item} = {trained_on[opened.digest]}" for opened in good["val"]
@@ -205,7 +205,7 @@ def what_looks_odd(good: dict[str, list[Opened]]) -> list[str]:
     return findings
 
 
-def content_digest(images: list[Opened], classes: list[str]) -> str:
+def content_digest(images: list[Entry], classes: list[str]) -> str:
     """Of the classes and pixels of a part."""
     content = hashlib.sha256()
     for opened in images:
@@ -213,19 +213,19 @@ def content_digest(images: list[Opened], classes: list[str]) -> str:
     return content.hexdigest()
 
 
-def open_item(source: Source, side: int, item: Item) -> Opened:
+def open_item(source: Source, side: int, item: Item) -> Entry:
     """On threads: Pillow, torch, numpy and hashlib all work without Python's lock."""
     try:
         whole = source.open(item[0], side)
         image = square(whole, side)
     except Exception as error:  # Pillow raises nearly anything for a damaged file
-        return Opened(*item, error)
+        return Entry(*item, error)
     colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
     product = np.array([[a @ b for b in colours] for a in colours], np.float64)
-    return Opened(*item, None, image, hashlib.sha256(image).digest(), product, "dim" in whole.info)
+    return Entry(*item, None, image, hashlib.sha256(image).digest(), product, "dim" in whole.info)
 
 
-def check_error(opened: Opened, source: Source, strict: bool) -> None:
+def check_error(opened: Entry, source: Source, strict: bool) -> None:
     """UserError for an image that cannot be read, if it is `strict`, or if the rest may fail, too: Pillow's
     own errors have no number, the system's have."""
     number = getattr(opened.error, "errno", None)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -27,8 +26,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from alexnet import augment
+from alexnet.cli import warn
 from alexnet.device import choose_precision, precision
-from alexnet.files import UserError, printable, read_csv
+from alexnet.files import UserError, read_csv
 from alexnet.folders import Folder
 from alexnet.images import dim_text, from_array, one_at_a_time, open_image, packed_side, square, to_rgb
 from alexnet.model import AlexNet
@@ -127,7 +127,7 @@ def open_picture(picture: Picture, side: int) -> Opened:
         return Opened(picture, error=error)
 
 
-def open_batches(model: AlexNet, pictures: Picture | Iterable[Picture], batch_size: int,
+def open_batches(model: AlexNet | Average, pictures: Picture | Iterable[Picture], batch_size: int,
                  threads: int | None) -> Iterator[tuple[list[Opened], Tensor]]:
     """The pictures in order, `batch_size` at a time, with the squares of those that can be read:
     (N, 3, side, side) uint8 on the model's device. At most some two batches are in memory."""
@@ -142,7 +142,7 @@ def open_batches(model: AlexNet, pictures: Picture | Iterable[Picture], batch_si
         squares = [opened.square for opened in batch if not opened.error]
         yield batch, (augment.as_batch(squares) if squares else nothing).to(model.mean.device)
     if dim:
-        print(printable(f"warning: {dim_text(dim)}"), file=sys.stderr)
+        warn(dim_text(dim))
 
 
 def name_of(picture: Picture) -> str:
@@ -199,7 +199,6 @@ def classify(model: AlexNet | Average, pictures: Picture | Iterable[Picture], to
     dtype = dtype or choose_precision("auto", model.mean.device)
     if model.num_classes < 2:
         raise ValueError("a network with one output tells no classes apart: its softmax is always 1")
-    top = min(top, model.num_classes)
     for batch, squares in open_batches(model, pictures, batch_size, threads):
         with torch.inference_mode():
             found = probabilities(model, squares, views, dtype) if len(squares) else squares

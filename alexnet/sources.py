@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable
@@ -22,7 +22,7 @@ from alexnet.folders import Folder, kind, kinds
 from alexnet.images import open_image, to_rgb
 from alexnet.labels import LISTS, Listed, lists_in, read_list
 from alexnet.layout import (PARTS, VAL_NAMES, ByClass, alike, by_class, by_folder, check_depth,
-                            doubt_error, listed, look_through, part_of, parts_in, parts_in_classes,
+                            doubt_error, folder_names, look_through, part_of, parts_in, parts_in_classes,
                             several_classes, unused)
 
 VAL_FRACTION = 0.2   # held out where a source has no validation part
@@ -80,9 +80,12 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
 def split(source: Source, fraction: float) -> None:
     """Moves a seeded, stratified part of the training images to validation."""
     chance = np.random.default_rng(SPLIT_SEED)
+    of_class: dict[int, list[Item]] = defaultdict(list)
+    for item in source.parts["train"]:
+        of_class[item[1]].append(item)
     train, val = [], []
     for label in range(len(source.classes)):
-        items = [item for item in source.parts["train"] if item[1] == label]
+        items = of_class[label]
         order = chance.permutation(len(items))
         count = min(len(items) - 1, max(1, round(len(items) * fraction)))   # one stays
         val += [items[i] for i in sorted(order[:count])]
@@ -103,7 +106,7 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     parts = parts_in(top)
     if parts and "train" not in parts:
         there = [part.name for part in parts.values()]
-        raise doubt_error(f"{folder} holds {listed(there)} but no train folder; --evaluate CHECKPOINT "
+        raise doubt_error(f"{folder} holds {folder_names(there)} but no train folder; --evaluate CHECKPOINT "
                           "measures what is there", there)
     train, val = parts.get("train", top), parts.get("val") or parts.get("test")
     found, others = by_class(train)
@@ -118,7 +121,7 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
     names = list(classes)
     findings = [f"class {name} is empty: left out" for name in found if not found[name]]
     if beside := parts and unused(top, parts):
-        findings.append(f"{listed(beside)} beside {train.name}/ are left alone")
+        findings.append(f"{folder_names(beside)} beside {train.name}/ are left alone")
     if stray := sorted(set(train.images).difference(*classes.values())):
         findings.append(f"{len(stray)} picture(s) in {train.path} belong to no class, such as {stray[0].name}"
                         ": left out (a class is a folder, or what stands before the number in cat.0.jpg)")
@@ -296,6 +299,7 @@ def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findi
         findings.append(f"{kinds(others)} are left out")
     files = hashlib.sha256()
     lost: list[Path] = []
+    reached: dict[str, list[Item]] = {part: [] for part in PARTS}
     for part in PARTS:
         for path, label in parts[part]:
             try:
@@ -303,13 +307,13 @@ def finished(folder: Path, names: list[str], parts: dict[str, list[Item]], findi
             except OSError:
                 lost.append(path)
                 continue
+            reached[part].append((path, label))
             files.update(f"{part}/{path.relative_to(folder)}\0{label}\0{state.st_size}\0"
                          f"{state.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     if lost:
         findings.append(f"{len(lost)} file(s) cannot be reached, such as {lost[0]} (links that lead nowhere?)"
                         ", and are left out")
-        parts = {part: [item for item in items if item[0] not in set(lost)] for part, items in parts.items()}
-    return Source(short(folder.resolve().name), names, parts, open_image,
+    return Source(short(folder.resolve().name), names, reached, open_image,
                   str(folder.resolve()), files.hexdigest(), findings)
 
 
@@ -382,11 +386,11 @@ def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
     classes = getattr(sets["train"], "classes", None) or [str(index) for index in range(count)]
     classes = [entry if isinstance(entry, str) else ", ".join(entry) for entry in classes]
 
-    def open_item(key: tuple[str, int], side: int) -> Image.Image:
+    def open_one(key: tuple[str, int], side: int) -> Image.Image:
         return to_rgb(sets[key[0]][key[1]][0])
 
     sizes = " ".join(f"{part} {len(items)}" for part, items in parts.items())
-    return Source(name, classes, parts, open_item, place, f"{place}: {sizes}")
+    return Source(name, classes, parts, open_one, place, f"{place}: {sizes}")
 
 
 # ------------------------------------------------------------------- a look before hours are spent

@@ -87,7 +87,7 @@ class Picture(NamedTuple):
 
 class Crops:
     """The central crops of some pictures of a packed part, read when they are asked for: by a number, one
-    (S, S, 3), by a slice several."""
+    (S, S, 3), by a slice or by numbers several."""
 
     def __init__(self, images: np.ndarray, chosen: np.ndarray, size: int) -> None:
         self.images, self.chosen = images, chosen
@@ -96,7 +96,7 @@ class Crops:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def __getitem__(self, which: int | slice) -> np.ndarray:
+    def __getitem__(self, which: int | slice | np.ndarray) -> np.ndarray:
         return np.asarray(self.images[self.chosen[which]][..., self.inside, self.inside, :])
 
 
@@ -145,8 +145,7 @@ class Inputs:
     def part(self, part: str, most: int) -> tuple[Crops, np.ndarray]:
         """At most `most` (0: all) pictures of a part with their labels, of each class its share."""
         labels = self.pack.labels[part]
-        count = min(most or len(labels), len(labels))
-        chosen = np.sort(np.argsort(labels, kind="stable")[evenly(len(labels), count)])
+        chosen = np.sort(np.argsort(labels, kind="stable")[evenly(len(labels), most or len(labels))])
         return Crops(self.pack.images[part], chosen, self.size), labels[chosen]
 
     @cached_property
@@ -195,12 +194,9 @@ class Inputs:
 
     def attributions(self, heats: list[list[tuple[str, np.ndarray]]]) -> list[Attribution]:
         """The pictures, each with the class asked about, its probability, and its heats: names, (S, S)."""
-        entries = []
-        for number, (picture, of_picture) in enumerate(zip(self.pictures, heats)):
-            index = int(self.targets[number])
-            title = f"{self.network.classes[index]}: {self.probabilities[number, index]:.0%}"
-            entries.append(Attribution(picture.image, title, of_picture))
-        return entries
+        return [Attribution(picture.image, f"{self.network.classes[target]}: {row[target]:.0%}", of_picture)
+                for picture, target, row, of_picture in zip(
+                    self.pictures, self.targets.tolist(), self.probabilities, heats)]
 
 
 def some_of(places: list[str]) -> list[Path]:

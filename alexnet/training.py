@@ -7,7 +7,6 @@ stopped goes on as if it had not been.
 from __future__ import annotations
 
 import math
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -21,8 +20,9 @@ from torch import Tensor, nn
 
 from alexnet import augment, checkpoint, figures
 from alexnet.batches import DROPOUT, Batch, TrainingBatches, generator
+from alexnet.cli import warn
 from alexnet.device import World, choose_precision, compute_ready, precision
-from alexnet.files import UserError, brief, printable, quoted, write_csv, whole_file
+from alexnet.files import UserError, brief, quoted, write_csv, whole_file
 from alexnet.layers import Dropout, Masks
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
@@ -296,8 +296,7 @@ class Run:
             yield
         except Exception as error:   # another program has it open, no room, or what a drawing library raises
             reason = str(error) if isinstance(error, UserError) else f"cannot write {path}: {brief(error)}"
-            print(f"warning: {printable(reason)}; the run goes on; a later epoch (or --resume) tries again",
-                  file=sys.stderr)
+            warn(f"{reason}; the run goes on; a later epoch (or --resume) tries again")
 
     # --- going on
 
@@ -329,7 +328,7 @@ class Run:
                             f"go on; a new one (another --out) can begin with its network: --weights "
                             f"{quoted(self.folder / 'best.pt')}")
         for warning in warnings if self.world.rank == 0 else ():
-            print(f"warning: {printable(warning)}; going on from {source.name}", file=sys.stderr)
+            warn(f"{warning}; going on from {source.name}")
         places = torch.zeros(self.world.size, 2, device=self.device)   # exact up to 2^24
         places[self.world.rank] = torch.tensor([self.progress.epoch, self.progress.batch])
         if (self.world.sum(places) != places[0]).any():

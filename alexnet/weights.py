@@ -20,7 +20,7 @@ import torch
 
 from alexnet import checkpoint
 from alexnet.checkpoint import FORMAT
-from alexnet.cli import PRETRAINED, CommandLine, say, shell
+from alexnet.cli import PRETRAINED, CommandLine, shell, warn
 from alexnet.files import UserError, brief, printable, whole_file
 from alexnet.foreign import HUB, Hints, Opened, find_state, from_state
 from alexnet.model import LAYERS, VARIANTS, AlexNet
@@ -32,11 +32,6 @@ TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features
 
 
 # ------------------------------------------------------------------- in
-
-def load(path: Path | str) -> AlexNet:
-    """An AlexNet in eval mode, with `.classes`, from any file that `read` knows."""
-    return checkpoint.build(read(path))
-
 
 def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
     """The dict of a checkpoint of ours (alexnet/checkpoint.py) from a file of any kind.
@@ -51,7 +46,7 @@ def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
         raise UserError(f"{path} was written by this project and says itself what it holds; "
                         "only other people's files take options")
     for note in notes or ():
-        say(f"warning: {note}")
+        warn(note)
     return checkpoint.check(content, path)
 
 

@@ -109,7 +109,6 @@ class EvenBatches(TrainingBatches):
             turn[labels == label] = np.arange((labels == label).sum())
         rarest = np.bincount(labels).min()
         self.order = self.order[np.argsort(turn, kind="stable")][:rarest * len(pack.classes)]
-        self.count = math.ceil(len(self.order) / self.settings.batch_size)
 
 
 class Steps:

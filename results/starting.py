@@ -78,9 +78,8 @@ SETS = {
 class WholeBatches(TrainingBatches):
     """Only batches of full size."""
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
-        self.count = max(1, len(self.order) // self.settings.batch_size)
+    def __len__(self) -> int:
+        return max(1, len(self.order) // self.settings.batch_size)
 
 
 def drawn_classes(data_set: DataSet, draw: int) -> list[int]:

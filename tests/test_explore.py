@@ -166,7 +166,7 @@ def held(page: str) -> dict:
 
 
 def test_the_published_page_is_what_the_program_writes():
-    """After a change of script, style or words: explore.write(PUBLISHED, held(page) | {"words": WORDS})."""
+    """After a change of script, style or words: PUBLISHED.write_text(explore.page(content | {"words": WORDS}))."""
     page = PUBLISHED.read_text(encoding="utf-8")
     content = held(page)
     assert page == explore.page({**content, "words": explore.WORDS})
@@ -285,7 +285,7 @@ def opened(browser, tmp_path):
     def open_page(variant: str = "as-trained", width: int = 1280, **changes) -> tuple[AlexNet, Tensor]:
         model = small(variant, **changes)
         images, content = shown(model)
-        explore.write(tmp_path / "explore.html", content)
+        (tmp_path / "explore.html").write_text(explore.page(content), encoding="utf-8")
         browser.open(tmp_path / "explore.html", width, "document.querySelector('#total').textContent !== ''")
         return model, as_tensor(images)
     browser.complaints.clear()

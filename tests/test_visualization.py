@@ -211,7 +211,7 @@ def kinds(model: AlexNet, seed: int = 0) -> set[str]:
     crops = as_tensor(pictures(24, model.image_size, seed))
     crops = crops // torch.arange(1, 5).repeat(6)[:, None, None, None]   # four classes: ever darker
     report = interpret.health(model, crops, torch.arange(4).repeat(6))
-    return {kind for kind, _, _ in report.unusual}
+    return {kind for kind, _, _ in interpret.unusual(model, report)}
 
 
 def test_health_names_what_is_wrong():
