@@ -125,15 +125,15 @@ import torch
 from tqdm import tqdm
 
 from alexnet import load
-from alexnet.answers import (Panel, Truth, print_bars, print_summary, shape_of, text_file, write_features,
-                             write_lines, write_list, write_table)
+from alexnet.answers import (Panel, Truth, print_bars, print_summary, text_file, write_features, write_lines,
+                             write_list, write_table)
 from alexnet.checkpoint import digest
 from alexnet.codes import read_coder
 from alexnet.pack import FORMAT
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
 from alexnet.predict import (SAMPLES, Average, Prediction, class_above, classify, features, find_pictures,
-                             readable_names)
+                             readable_names, shapes)
 from alexnet.folders import kinds
 
 
@@ -241,6 +241,16 @@ def watched(progress: tqdm, chosen: Counter[str], truth: Truth | None, panel: Pa
         yield replace(prediction, top=prediction.top[:top])
 
 
+def save_features(model: AlexNet, pictures: list[Path], layer: str, bits: str | None, output: str,
+                  batch_size: int, workers: int | None, dtype: torch.dtype) -> int:
+    """Writes a layer's values of the pictures, or codes of them; how many could not be read."""
+    shape = shapes(model, [layer], "--features")[layer]
+    made_with = f"{layer} of the network {digest(model)}"
+    coder = bits and (int(bits) if bits.isdecimal() else read_coder(bits, made_with))
+    rows = features(model, pictures, layer, batch_size, workers, dtype)
+    return write_features(output, rows, shape, len(pictures), coder, made_with)
+
+
 def main(arguments: list[str] | None = None) -> None:
     with shell("alexnet_inference.py"), ExitStack() as stack:
         options = parse(arguments)
@@ -251,7 +261,7 @@ def main(arguments: list[str] | None = None) -> None:
         paths, device = find_all(options.model), choose_device(options.device)
         models = list(map(load, paths))
         model = models[0] if len(models) == 1 else Average(models)
-        names = names_of(model.classes, options.names)
+        names = {} if options.features else names_of(model.classes, options.names)
         titles = {name: names.get(name, name) for name in model.classes}
         pictures = list_pictures(options.paths)
         model.to(device, memory_format=torch.channels_last)
@@ -259,12 +269,9 @@ def main(arguments: list[str] | None = None) -> None:
         if not options.model:
             say(f"model: {paths[0]}")
         if options.features:
-            shape = shape_of(model, options.features)
-            made_with = f"{options.features} of the network {digest(model)}"
-            bits = options.bits and (int(options.bits) if options.bits.isdecimal() else
-                                     read_coder(options.bits, made_with))
-            rows = features(model, pictures, options.features, options.batch_size, options.workers, dtype)
-            sys.exit(1 if write_features(output, rows, shape, len(pictures), bits, made_with) else 0)
+            failed = save_features(model, pictures, options.features, options.bits, output,
+                                   options.batch_size, options.workers, dtype)
+            sys.exit(1 if failed else 0)
 
         first, failed = {}, 0
         if form == ".jsonl":

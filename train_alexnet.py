@@ -14,27 +14,27 @@ import argparse
 import itertools
 import math
 import os
-import platform
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
 from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell, warn
-from alexnet.files import UserError, alone, printable, quoted, read_json, write_json
+from alexnet.files import UserError, alone, quoted, read_json, write_json
 
 RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
-OF_TRAINING = ("resume variant epochs lr momentum weight_decay warmup schedule color_noise augmentation balance "
-               "patience seed weights freeze head_lr checkpoint_minutes keep_filters tensorboard").split()
-DEMO_SIZE, SIZE, CACHE = 64, 224, "data/packed"
+OF_TRAINING = ("resume variant epochs lr momentum weight_decay warmup schedule color_noise augmentation "
+               "balance patience seed weights freeze head_lr deterministic checkpoint_minutes workers "
+               "keep_filters tensorboard").split()
+DEMO_SIZE, SIZE = 64, 224
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Options; those not given are None, so that --resume can tell."""
+    """Options that go together; those not given are None, so that --resume can tell."""
     parser = CommandLine(__doc__, usage="python train_alexnet.py [--OPTION VALUE ...]")
 
     add = parser.add_argument_group("what").add_argument
@@ -91,7 +91,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="keep conv1's kernels of each epoch (picture growing)")
     add("--tensorboard", action="store_true", default=None, help="log for TensorBoard, too")
     add("--quiet", action="store_true", default=None, help="only warnings and the result")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    check(options)
+    return options
 
 
 def check(options: argparse.Namespace) -> None:
@@ -117,7 +119,7 @@ def check(options: argparse.Namespace) -> None:
         raise UserError("--tensorboard needs one more package: pip install tensorboard")
     if options.out and not options.evaluate and Path(options.out).is_file():
         raise UserError(f"--out {options.out} is a file; a run is a folder")
-    if (options.freeze or options.head_lr) and not (options.weights or options.resume or options.evaluate):
+    if (options.freeze or options.head_lr) and not (options.weights or options.resume):
         raise UserError("--freeze and --head-lr need --weights FILE: they are for fine-tuning")
     for given in filter(None, (options.evaluate, options.weights)):
         find(given)
@@ -127,81 +129,26 @@ def check(options: argparse.Namespace) -> None:
         advice = f"; --resume takes the folder, {quoted(folder)}"
         raise UserError(f"{options.resume} is not a run: it has no config.json"
                         + (advice if (folder / "config.json").is_file() else ""))
-    if options.resume and options.out and not options.evaluate:
+    if options.resume and options.out:
         raise UserError("--resume goes on in the run's own folder; leave --out out")
 
 
 if __name__ == "__main__" and "RANK" not in os.environ:   # torchrun's first have to know of each other
     with shell("train_alexnet.py"):   # a mistake is answered before torch is imported, which takes seconds
-        check(parse())
+        parse()
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from tqdm import tqdm
 
 from alexnet import checkpoint, weights
 from alexnet.console import Console, conclude, introduce, say_finished
-from alexnet.device import (World, choose_device, choose_precision, join_world, keep_memory,
-                            make_deterministic, meet, processes)
-from alexnet.layout import PARTS, measured_part
-from alexnet.pack import Pack, packed, short_digest
-from alexnet.recipe import RECIPES, default_rate, highest_rate
-from alexnet.settings import Settings, facts_now, outline, whole_path
-from alexnet.sources import Source, find_source, to_measure
-from alexnet.training import Run, Stopped, evaluate
-
-
-# ------------------------------------------------------------------- images
-
-@dataclass(frozen=True)
-class Images:
-    """Finds images and packs them: the first process does, the others wait and open what it has packed."""
-
-    world: World
-    cache: Path | None
-    download: bool = False
-    strict: bool = False
-    quiet: bool = False
-    announce: bool = False   # says which classes there are before hours are spent on what are none
-
-    def find(self, where: str, val_fraction: float | None = None, labels: str | None = None) -> Source:
-        """`find_source`; UserError that names --data where a run's images are no longer in their place."""
-        if Path(where).is_absolute() and not Path(where).exists():
-            raise UserError(f"the images are no longer in {where}: --data FOLDER says where they are now")
-        return find_source(where, val_fraction, self.download, self.cache.parent / "downloads", labels)
-
-    def packed(self, image_size: int, find: Callable[..., Source], *where: Any) -> Pack:
-        """What `find(*where)` finds, packed for this image size."""
-        if self.world.rank == 0:
-            source = find(*where)
-            if self.announce:
-                names = ", ".join(source.classes[:8]) + " ..." * (len(source.classes) > 8)
-                print(printable(f"{source.name}: {len(source.classes)} classes ({names})"), flush=True)
-            pack = packed(source, image_size, self.cache, self.strict, quiet=self.quiet)
-        meet(self.world)
-        if self.world.rank:
-            pack = packed(find(*where), image_size, self.cache, self.strict, quiet=True)
-        return pack
-
-    def for_training(self, image_size: int, where: str, *more: Any) -> Pack:
-        """The same for what `find` finds, with warnings."""
-        pack = self.packed(image_size, self.find, where, *more)
-        say_findings(pack, where, self.world)
-        return pack
-
-
-def say_findings(pack: Pack, where: str, world: World) -> None:
-    """Prints the warnings about a data set."""
-    if world.rank:
-        return
-    if where == "demo" and Path(where).is_dir():
-        warn("demo is the built-in data set; the folder of that name is --data ./demo")
-    for finding in pack.findings:
-        warn(finding)
-    if pack.skipped:
-        warn(f"{len(pack.skipped)} image(s) cannot be read and are left out, such as {pack.skipped[0]} "
-             f"(all of them in {pack.folder / 'pack.json'})")
+from alexnet.device import (World, choose_device, join_world, keep_memory, make_deterministic, meet,
+                            processes, surroundings)
+from alexnet.measuring import measure
+from alexnet.pack import CACHE, Images, Pack
+from alexnet.recipe import default_rate, highest_rate
+from alexnet.settings import Settings, outline
+from alexnet.training import Run, Stopped
 
 
 # ------------------------------------------------------------------- a new run, or one that goes on
@@ -258,8 +205,7 @@ def unused(name: str) -> str:
 
 def say_learning_rate(settings: Settings, classes: int, chosen: bool, quiet: bool) -> None:
     """Warns of a --lr that may not be stable with the initial weights, or says why the default is lower."""
-    recipe = replace(RECIPES[settings.variant], momentum=settings.momentum)
-    shape = outline(classes, settings.image_size, settings.variant)
+    recipe, shape = settings.recipe, outline(classes, settings.image_size, settings.variant)
     highest, usual = highest_rate(shape, recipe), default_rate(shape, recipe)
     if chosen and settings.lr > 1.05 * highest / 2:
         warn(f"--lr {settings.lr:g} may not be stable: with {classes} classes the first steps allow at most "
@@ -353,16 +299,6 @@ def follow(run: Run, console: Console, keep_filters: bool) -> None:
 
 # ------------------------------------------------------------------- config.json
 
-def surroundings(device: torch.device, world: World, dtype: torch.dtype) -> dict[str, Any]:
-    """What one needs to know to repeat a run; no names of machines."""
-    return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
-            "system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "threads": torch.get_num_threads(), "processes": world.size,
-            "instructions": torch.backends.cpu.get_cpu_capability(),
-            "computed_in": str(dtype).removeprefix("torch.")}
-
-
 def write_config(run: Run, old: dict[str, Any] | None, cache: Path, start: dict[str, Any] | None) -> None:
     """config.json: what a new run is, or that an `old` one goes on."""
     pack = run.pack
@@ -389,105 +325,17 @@ def write_config(run: Run, old: dict[str, Any] | None, cache: Path, start: dict[
     write_json(run.folder / "config.json", {**config, "cache": str(cache.resolve())})
 
 
-# ------------------------------------------------------------------- --evaluate
-
-def measure(path: Path, given: dict[str, Any], part: str | None, views: int | None, out: str | None,
-            images: Images, device: torch.device) -> None:
-    """The errors of a checkpoint: a line for one crop and for ten-crop, and JSON."""
-    content, world = weights.read(str(path)), images.world
-    content["facts"] = facts = facts_now(content["facts"], path)
-    model = checkpoint.build(content)
-    if given.get("image_size", model.image_size) != model.image_size:
-        raise UserError(f"{path} takes images of {model.image_size} px; leave --image-size out")
-    where = given.get("data") or facts.get("data")
-    if not where:
-        raise UserError(f"{path} does not say what it was trained on: --data FOLDER says what to measure on")
-    if out and Path(out).is_dir():
-        raise UserError(f"--out {out} is a folder; the numbers go into a file, such as {Path(out) / 'x.json'}")
-    if not images.cache:
-        images = replace(images, cache=Path(facts.get("cache") or CACHE))
-    pack, measured, said = images_to_measure(path, content, where, part, given, images)
-    say_findings(pack, where, world)
-    labels = in_the_order_of(model.classes, pack, measured)
-    if world.rank == 0:
-        print(f"{len(labels):,} images of {len(np.unique(labels))} class(es): {printable(said)}")
-    model.to(device, memory_format=torch.channels_last)
-    dtype = choose_precision(given.get("precision", "auto"), device)
-    results = []
-    for count in (views,) if views else (1, 10):
-        with tqdm(total=len(labels[world.rows(len(labels))]), unit="image", leave=False,
-                  disable=True if images.quiet or world.rank else None) as bar:
-            result = evaluate(model, pack, dtype, count, given.get("batch_size", 128), world, measured,
-                              labels, bar.update)
-        if not math.isfinite(result["loss"]):
-            raise UserError(f"{path} gives values that are no numbers: it cannot be measured")
-        if world.rank == 0:
-            five = f", top-5 error {result['top5_error']:.2%}" if len(model.classes) > 5 else ""
-            print(f"{'one crop' if count == 1 else 'ten-crop'}: top-1 error {result['top1_error']:.2%}{five}")
-        results.append(result)
-    if world.rank == 0:
-        other = [] if whole_path(where) == facts.get("data") else [Path(where).resolve().name]
-        name = "-".join(["evaluation", *other, *([part] if part in ("train", "test") else [])]) + ".json"
-        target = Path(out or (path if path.is_dir() else path.parent) / name)
-        trained = {name: fact for name, fact in facts.items() if name not in ("sample", "cache")}
-        write_json(target, {"checkpoint": path.name, "data": where, "measured": said, "results": results,
-                            "trained": trained, "surroundings": surroundings(device, world, dtype)})
-        print(f"written to {printable(str(target))}")
-
-
-def images_to_measure(path: Path, content: dict[str, Any], where: str, part: str | None,
-                      given: dict[str, Any], images: Images) -> tuple[Pack, str, str]:
-    """Packed images, which part of them a checkpoint is measured on, and what that is in words: of its own
-    data, also where they have moved, what training held out; of another folder its val part, or all."""
-    facts, classes, size = content["facts"], content["classes"], content["image_size"]
-    own, folder, labels = whole_path(where) == facts.get("data"), Path(where), given.get("labels")
-    if "val_fraction" in given or where == "demo" or not folder.is_dir() or own and part != "test":
-        before = facts if own else {}
-        pack = images.packed(size, images.find, where, given.get("val_fraction", before.get("val_fraction")),
-                             labels or before.get("labels"))
-        if part not in (None, *PARTS):
-            raise UserError(f"--part {part}: {where} has the parts {' and '.join(PARTS)}")
-        held_out = f", of which {pack.split:g} is held out" if pack.split else ""
-        return pack, part or "val", f"the {part or 'val'} part of {where}{held_out}"
-    source = folder if labels else measured_part(folder, classes, part)
-    known, split = facts.get("images") or {}, facts.get("split", facts.get("val_fraction"))
-    perhaps = split and not part and (source == folder or source.name == "train")   # its own, moved
-    if perhaps and known:
-        pack = images.packed(size, to_measure, source, classes, labels, split)
-        if pack.content["val"] == known.get("val"):
-            return pack, "val", f"the {split:g} of {source} that the run held out"
-    pack = images.packed(size, to_measure, source, classes, labels)
-    sample = set(facts.get("sample") or ())
-    seen = sum(short_digest(image) in sample for image in pack.images["val"]) if sample else 0
-    if seen or perhaps and not sample:   # an older run has no sample
-        trained = f"was trained on at least {seen}" if seen else "may have been trained on some"
-        advice = f"; --val-fraction {split:g} measures what it held out of its own" if split else ""
-        pack.findings.append(f"{path} {trained} of these images, so that the errors look better than they "
-                             f"are{advice}")
-    return pack, "val", f"all of {source}"
-
-
-def in_the_order_of(classes: list[str], pack: Pack, part: str) -> np.ndarray:
-    """The labels of a part as numbers of the checkpoint's classes, matched by name."""
-    if missing := sorted(set(pack.classes) - set(classes)):
-        raise UserError(f"the checkpoint knows no class {', '.join(missing[:3])}; it has "
-                        f"{', '.join(classes[:3])} ... ({len(classes)} in all)")
-    number = {name: index for index, name in enumerate(classes)}
-    return np.array([number[name] for name in pack.classes])[pack.labels[part]]
-
-
 # ------------------------------------------------------------------- main
 
 def main(arguments: list[str] | None = None) -> None:
     with shell("train_alexnet.py"), processes():
         options = parse(arguments)
-        check(options)
         keep_memory()
         device = choose_device(options.device or "auto")
         world = join_world(device)
         given = {field.name: value for field in fields(Settings)
                  if (value := getattr(options, field.name, None)) is not None}
-        config = read_config(Path(options.resume)) if options.resume and not options.evaluate else None
+        config = read_config(Path(options.resume)) if options.resume else None
         quiet, cache = bool(options.quiet), options.cache or (config or {}).get("cache", CACHE)
         if options.evaluate:
             cache = options.cache   # or the run's, which its checkpoint will tell

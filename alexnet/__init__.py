@@ -26,6 +26,7 @@ Training
     progress.py      how far a run is
     checkpoint.py    our own checkpoints
     console.py       what the terminal shows of a run
+    measuring.py     the errors of a checkpoint
 
 Use
     predict.py       images to probabilities and features
@@ -35,9 +36,11 @@ Use
 Pictures
     subject.py       what is looked at: a network, its data, some pictures
     interpret.py     kernels, attributions, patches, neighbours, as arrays
+    pictures.py      each kind of picture: what is computed, drawn and said
     figures.py       all matplotlib figures
     captions.py      what the page says below them, English and Chinese
     figure_words.py  the words inside them, in Chinese
+    fonts.py         these in fonts that have their letters
     explore.py       the page to play with (explore.html, explore.css, explore.js)
 
 Learning

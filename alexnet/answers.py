@@ -19,7 +19,6 @@ from alexnet.cli import say, warn
 from alexnet.codes import Coder, arrays_of, trained_coder
 from alexnet.files import UserError, cell, printable, whole_file, write_csv, write_json
 from alexnet.images import open_image
-from alexnet.model import AlexNet
 from alexnet.pack import RowFile
 from alexnet.predict import Prediction, class_above, reason
 
@@ -111,18 +110,8 @@ def print_summary(chosen: Counter[str], count: int, seconds: float, titles: dict
 
 # ------------------------------------------------------------------- features
 
-def shape_of(model: AlexNet, layer: str) -> tuple[int, ...]:
-    """The shape of a layer's values for one picture; UserError if there is no such layer."""
-    blank = torch.zeros(1, 3, model.image_size, model.image_size, device=model.mean.device)
-    try:
-        with torch.inference_mode():
-            return tuple(model.activations(blank, [layer])[layer].shape[1:])
-    except ValueError as error:
-        raise UserError(f"--features: {error}") from None
-
-
 def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], shape: tuple[int, ...],
-                   count: int, bits: int | Coder | None = None, made_with: str = "") -> int:
+                   count: int, bits: int | Coder | None, made_with: str) -> int:
     """NPZ with `features` (one row per picture), `paths`, and `errors`; returns how many could not be read.
 
     rows: `count` pictures, each with its values of this shape, or with what was raised.

@@ -19,7 +19,6 @@ from alexnet import augment
 from alexnet.augment import Choice
 from alexnet.device import World
 from alexnet.pack import Pack
-from alexnet.recipe import RECIPES
 from alexnet.settings import Settings
 from alexnet.threads import in_order
 
@@ -53,7 +52,7 @@ class TrainingBatches:
         self.pack, self.settings, self.epoch, self.world = pack, settings, epoch, world
         self.threads, self.first, self.waited = threads, first, 0.0
         self.device, self.noise = mean.device, settings.color_noise if noise else 0.0
-        self.mean = mean if RECIPES[settings.variant].colour == "release" else None
+        self.mean = mean if settings.recipe.colour == "release" else None
         self.deviations = torch.from_numpy(augment.components(pack.covariance))
         self.order = self.draw_order().numpy()
 

@@ -71,6 +71,7 @@ class Console:
             with run.tolerating(run.folder):
                 for name, value in row.items():
                     self.board.add_scalar(name, value, row["epoch"])
+                self.board.flush()   # nobody waits for its thread when the program ends
         if run.progress.epoch * run.batches_per_epoch >= 200:
             self.warn_if_flat(row["train_loss"])
         elif row["epoch"] == run.settings.epochs:   # of a short run it is said only if it went wrong

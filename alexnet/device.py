@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import itertools
 import os
+import platform
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, Iterator
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -86,10 +88,18 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
 
 
-@contextmanager
-def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
-        yield
+def precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def surroundings(device: torch.device, world: World, dtype: torch.dtype) -> dict[str, Any]:
+    """What one needs to know to repeat a run; no names of machines."""
+    return {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "threads": torch.get_num_threads(), "processes": world.size,
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "computed_in": str(dtype).removeprefix("torch.")}
 
 
 # ------------------------------------------------------------------- several processes

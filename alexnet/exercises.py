@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
@@ -19,6 +19,7 @@ from alexnet.cli import CommandLine, shell
 from alexnet.files import UserError
 
 if TYPE_CHECKING:   # a wrong option is answered before torch is imported, which takes seconds
+    from alexnet.geometry import Step
     from alexnet.model import AlexNet
 
 PAPER = Path(__file__).parents[1] / "paper"
@@ -34,7 +35,7 @@ class Answer:
     value: float
     decimals: int
     hint: Text
-    slips: list[tuple[float, Text]] = field(default_factory=list)   # a wrong value, and what led to it
+    slips: list[tuple[float, Text]]   # a wrong value, and what led to it
 
     def gives(self, value: float, given: float) -> bool:
         """Whether a person's number is `value` as they would round it."""
@@ -52,26 +53,18 @@ def network(num_classes: int = 1000, variant: str = "as-written") -> AlexNet:
         return AlexNet(num_classes, 224, variant)
 
 
-def shape(name: str) -> tuple[int, int, int]:
-    """Of a step's result for one image: (maps, height, width)."""
+def layer(name: str) -> Step:
+    """A step of the network, in numbers."""
     from alexnet.geometry import step_of
-    return step_of(network(), name).shape
-
-
-def weights(name: str) -> int:
-    return getattr(network(), name).weight.numel()
-
-
-def parameters(name: str) -> int:
-    return weights(name) + getattr(network(), name).bias.numel()
+    return step_of(network(), name)
 
 
 def normalised(values: list[float], place: int, variant: str = "as-written") -> float:
     """Section 3.3 for one of some neighbouring maps at one point, with the constants of a variant."""
     import torch
-    from alexnet.model import LocalResponseNorm
-    norm = network(variant=variant).norm1
-    norm = LocalResponseNorm(norm.k, norm.n, norm.alpha, norm.beta, over_n=norm.over_n)
+    from alexnet.model import VARIANTS, LocalResponseNorm
+    design = VARIANTS[variant]
+    norm = LocalResponseNorm(design.lrn_k, alpha=design.lrn_alpha, over_n=design.lrn_over_n)
     return norm(torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1))[0, place].item()
 
 
@@ -123,7 +116,7 @@ def conv2_maps() -> Answer:
 
 
 def conv1_side() -> Answer:
-    side = shape("conv1")[-1]
+    side = layer("conv1").shape[-1]
     hint = ("(224 - 11) / 4 is 53.25. How many windows are there, the first and the last included?",
             "(224 - 11) / 4 = 53.25。算上第一个和最后一个，一共有多少个窗口？")
     return Answer(side, 0, hint, [
@@ -135,19 +128,19 @@ def conv1_side() -> Answer:
 
 
 def conv1_parameters() -> Answer:
-    one_colour = weights("conv1") // 3
-    return Answer(parameters("conv1"), 0, ("96 kernels of 11 x 11 x 3 weights, and what else?",
+    one_colour = layer("conv1").weights // 3
+    return Answer(layer("conv1").parameters, 0, ("96 kernels of 11 x 11 x 3 weights, and what else?",
                                            "96 个 11 x 11 x 3 的卷积核，还有什么？"), [
-        (weights("conv1"), NO_BIASES),
-        (parameters("conv1") - 2 * one_colour, ("A kernel covers three colours.", "一个卷积核覆盖三个颜色通道。"))])
+        (layer("conv1").weights, NO_BIASES),
+        (layer("conv1").parameters - 2 * one_colour, ("A kernel covers three colours.", "一个卷积核覆盖三个颜色通道。"))])
 
 
 def conv2_parameters() -> Answer:
-    both = 2 * weights("conv2")
-    return Answer(parameters("conv2"), 0, ("How many maps does a kernel of conv2 see (exercise 3)?",
+    both = 2 * layer("conv2").weights
+    return Answer(layer("conv2").parameters, 0, ("How many maps does a kernel of conv2 see (exercise 3)?",
                                            "conv2 的一个卷积核看到多少张特征图（练习 3）？"), [
-        (weights("conv2"), NO_BIASES),
-        (both + parameters("conv2") - weights("conv2"), (
+        (layer("conv2").weights, NO_BIASES),
+        (both + layer("conv2").parameters - layer("conv2").weights, (
             "conv2 sees 48 maps, not 96: the columns are separate.",
             "conv2 看到的是 48 张特征图，不是 96 张：两路是分开的。")),
         (both, ("conv2 sees 48 maps, not 96; and the biases are forgotten.",
@@ -156,19 +149,20 @@ def conv2_parameters() -> Answer:
 
 def share_of_fully_connected() -> Answer:
     everything = sum(values.numel() for values in network().parameters())
-    share = 100 * sum(map(parameters, ("fc6", "fc7", "fc8"))) / everything
+    share = 100 * sum(layer(name).parameters for name in ("fc6", "fc7", "fc8")) / everything
     hint = ("fc6 alone has 9216 x 4096 weights; the whole network has about 61 million parameters.",
             "仅 fc6 就有 9216 x 4096 个权重；整个网络约有 6100 万个参数。")
     return Answer(share, 1, hint, [
         (share / 100, PER_CENT),
         (100 - share, ("That is the share of the convolutional layers.", "这是卷积层所占的比例。")),
-        (100 * parameters("fc6") / everything, ("That is fc6 alone.", "这只是 fc6。"))])
+        (100 * layer("fc6").parameters / everything, ("That is fc6 alone.", "这只是 fc6。"))])
 
 
 def share_of_convolutions() -> Answer:
-    convolutions = sum(weights(name) * math.prod(shape(name)[1:]) for name in
-                       ("conv1", "conv2", "conv3", "conv4", "conv5"))
-    share = 100 * convolutions / (convolutions + sum(map(weights, ("fc6", "fc7", "fc8"))))
+    from alexnet.geometry import sizes
+    steps = sizes(network()).values()
+    convolutions = sum(step.multiply_adds for step in steps if step.kind == "conv")
+    share = 100 * convolutions / sum(step.multiply_adds for step in steps)
     return Answer(share, 1, (
         "A weight of a convolution is used once for each place of its map, a weight of fc6, fc7, fc8 once.",
         "卷积的一个权重在特征图的每个位置各用一次，fc6、fc7、fc8 的一个权重只用一次。"), [
@@ -177,7 +171,7 @@ def share_of_convolutions() -> Answer:
 
 
 def conv1_neurons() -> Answer:
-    maps, side, _ = shape("conv1")
+    maps, side, _ = layer("conv1").shape
     return Answer(maps * side ** 2, 0, ("96 maps of 55 x 55.", "96 张 55 x 55 的特征图。"), [
         (253_440, ("Figure 2's caption has this number, but the 55 x 55 x 96 in the figure are 290,400.",
                    "图 2 的说明写的是这个数，但图中的 55 x 55 x 96 等于 290,400。")),
@@ -210,18 +204,19 @@ def first_map() -> Answer:
 
 
 def pool1_side() -> Answer:
-    side = shape("pool1")[-1]
+    side = layer("pool1").shape[-1]
     return Answer(side, 0, ("Windows of 3 values, 2 apart, on 55 values.", "55 个值上，窗口为 3，步长为 2。"), [
         (side + 1, ("The window that begins at value 52 ends with the last, 54: no further one is needed.",
                     "把 55 个值编为 0 到 54 号：从 52 号开始的窗口恰好到 54 号为止，不需要再多一个。")),
-        (shape("conv1")[-1] // 3, ("That is for windows that are 3 apart; these are 2 apart and overlap.",
-                                   "那是步长为 3 的情形；这里步长为 2，窗口互相重叠。"))])
+        (layer("conv1").shape[-1] // 3, (
+            "That is for windows that are 3 apart; these are 2 apart and overlap.",
+            "那是步长为 3 的情形；这里步长为 2，窗口互相重叠。"))])
 
 
 def fc6_inputs() -> Answer:
     inputs = network().fc6.weight.shape[1]
     return Answer(inputs, 0, ("pool5 gives 256 maps; how large is each?", "pool5 给出 256 张特征图；每张多大？"), [
-        (math.prod(shape("conv5")), ("The pooling behind conv5 is forgotten.", "忘了 conv5 之后的池化。")),
+        (math.prod(layer("conv5").shape), ("The pooling behind conv5 is forgotten.", "忘了 conv5 之后的池化。")),
         (inputs // 2, ("fc6 sees both columns.", "fc6 同时看到两路。"))])
 
 

@@ -5,31 +5,25 @@ Drawn without pyplot, whose state (the backend, open figures) is the caller's: a
 
 from __future__ import annotations
 
-import logging
-import re
-import textwrap
-import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps, font_manager, ft2font
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
-from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter
 from PIL import Image
 
-from alexnet.cli import warn
-from alexnet.figure_words import worded
 from alexnet.files import whole_file
+from alexnet.fonts import prepare_texts, wrapped
 
 if TYPE_CHECKING:
+    from alexnet.geometry import Step
     from alexnet.interpret import LayerHealth
 
 DPI = 200   # of a PNG file
@@ -42,86 +36,9 @@ def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
         figure.savefig(temporary, dpi=dpi or DPI, format="png", metadata={"Software": None})
 
 
-def prepare_texts(figure: Figure) -> None:
-    """Puts them into the language of figures, and into fonts that have their letters; a letter that no
-    installed font has is a `?`."""
-    axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis)]
-    powers = [label for axis in axes if axis.get_scale() != "linear"
-              for label in axis.get_ticklabels(which="both")]
-    texts = figure.findobj(Text)
-    for text in texts:
-        text.set_text(worded(text.get_text()))
-    for axis in axes:   # an axis writes its labels anew when the figure is drawn
-        name_ticks(axis, worded)
-    families, bad = choose_fonts({letter for text in texts for letter in text.get_text()})
-    for axis in axes if bad else []:
-        name_ticks(axis, lambda text: drawable(text, bad))
-    for text in texts:   # a folder or a class may have dollars in its name
-        text.set_parse_math(any(text is label for label in powers))
-        text.set_text(drawable(text.get_text(), bad))
-        if families:
-            text.set_fontfamily(families)
-
-
-def name_ticks(axis: Axis, renamed: Callable[[str], str]) -> None:
-    """Gives the marks of an axis other names, if they have names that change."""
-    before = [label.get_text() for label in axis.get_ticklabels()]
-    if (names := list(map(renamed, before))) != before:
-        axis.set_ticks(axis.get_ticklocs(), names)
-
-
-def drawable(text: str, bad: set[str]) -> str:
-    return "".join("?" if letter in bad else letter for letter in text)
-
-
 def clipped(name: str) -> str:
     """A class's name, which may be a whole sentence, cut so that the rest of the figure has room."""
     return name if len(name) <= 40 else f"{name[:39]}…"
-
-
-USUAL = font_manager.findfont("DejaVu Sans")   # comes with matplotlib
-
-
-def letters_of(font: str) -> set[str]:
-    try:
-        return {chr(code) for code in ft2font.FT2Font(font).get_charmap()} | {"\n"}
-    except (RuntimeError, OSError):   # a font file that cannot be read
-        return set()
-
-
-said: set[str] = set()   # letters that were missing, and named in a warning
-
-
-ASIAN = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")
-
-
-def liking(font: str) -> tuple[bool, bool, str]:
-    """Sorts font files: those that sound Asian first, and of these what is neither bold nor thin."""
-    name = Path(font).name.lower()
-    odd = any(word in name for word in ("bold", "black", "thin"))
-    return not any(word in name for word in ASIAN), odd, font
-
-
-def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
-    """The font families that together have these letters (none, where the usual one has all), and the letters
-    that no installed font has: they would show as boxes. A warning names each of those once."""
-    if "".join(letters).isascii() or not (missing := letters - letters_of(USUAL)):
-        return [], set()
-    families = ["DejaVu Sans"]
-    for font in sorted(font_manager.findSystemFonts(), key=liking):   # matplotlib's own list may be older
-        if missing & letters_of(font):
-            missing -= letters_of(font)
-            font_manager.fontManager.addfont(font)
-            families.append(ft2font.FT2Font(font).family_name)
-        if not missing:
-            break
-    new = {letter for letter in missing - said if unicodedata.category(letter) != "Cs"}   # Cs: not UTF-8
-    said.update(new)
-    if new:
-        warn(f"no installed font has {' '.join(sorted(new)[:8])}, drawn as ? (for Chinese, install one such "
-             "as Noto Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk)")
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)   # of a weight that a font lacks
-    return families, missing
 
 
 def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
@@ -139,12 +56,16 @@ def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
         for before, after in zip(rows, rows[1:]):
             if before["lr"] != after["lr"]:
                 axes.axvline(after["epoch"] - 0.5, color="grey", linestyle=":", linewidth=1)
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
+        by_epoch(axes, name)
         axes.legend()
-    figure.suptitle(f"{title} (train: with dropout and augmentation)", fontsize=11)
+    headline(figure, f"{title} (train: with dropout and augmentation)")
     save(figure, path)
+
+
+def by_epoch(axes: Axes, name: str) -> None:
+    """Axes for what changes from epoch to epoch, from 0 on."""
+    axes.set(xlabel="epoch", ylabel=name, ylim=(0, None))
+    axes.grid(alpha=0.3)
 
 
 def confusion(counts: np.ndarray, classes: list[str], path: Path) -> None:
@@ -218,34 +139,14 @@ def mosaic(tiles: np.ndarray, across: int, gap: int = 1, scale: int = 1) -> np.n
     return canvas.repeat(scale, 0).repeat(scale, 1)
 
 
-def signed_colours(values: np.ndarray) -> np.ndarray:
-    """(N, h, w) or (N, inputs, h, w) with colours: blue below 0, white, red above 0, each of the N by its own
-    largest magnitude."""
-    largest = np.abs(values).max(tuple(range(1, values.ndim)), keepdims=True)
-    return colormaps["RdBu_r"](0.5 + 0.5 * values / np.maximum(largest, 1e-30))[..., :3]
+def own_largest(kernels: np.ndarray) -> np.ndarray:
+    """(K, 1, 1, 1): the largest magnitude of each kernel (K, inputs, h, w), to divide by: never 0."""
+    return np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
 
 
 def three_digits(value: float) -> str:
     """4,350, not 4.35e+03."""
     return f"{float(f'{value:.3g}'):,g}"
-
-
-def wrapped(title: str, width: float) -> str:
-    """In the language of figures, in lines of at most `width` inches, at 11 points."""
-    title, room = worded(title), int(width * 12.5)
-    if wide(title) == len(title):
-        return "\n".join(textwrap.wrap(title, room, break_on_hyphens=False))
-    lines = [""]
-    for piece in re.findall(r"[!-~]+|.", title):   # Chinese breaks anywhere, but not in a Latin word
-        if wide(lines[-1] + piece) > room:
-            lines.append("")
-        lines[-1] += piece
-    return "\n".join(line.strip() for line in lines)
-
-
-def wide(text: str) -> int:
-    """How many Latin letters take as much room; a Chinese one counts two."""
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
 
 
 def headline(figure: Figure, title: str) -> None:
@@ -272,7 +173,7 @@ class Sheet:
     def middle_of(self, row: int) -> float:
         return self.height - self.head - (row + 1) * self.cell + 0.03 + self.side / 2
 
-    def put(self, row: int, column: int, image: np.ndarray, title: str = "", frame: str = "",
+    def put(self, row: int, column: int, image: np.ndarray, title: str, frame: str = "",
             interpolation: str = "antialiased") -> None:
         """A picture with a title above it; `frame` colours its edge."""
         x, y = self.left + column * (self.side + 0.1) + self.side / 2, self.middle_of(row)
@@ -299,18 +200,10 @@ def colour_scale(figure: Figure, cmap: str, low: float, high: float, label: str)
 
 
 class Block(NamedTuple):
-    """A layer of the architecture's drawing, in numbers."""
+    """A layer of the architecture's drawing, and the steps between it and the next one."""
 
-    name: str
-    maps: int
-    side: int             # 0: a fully-connected layer
-    columns: int          # groups in which its feature maps are made
-    kernel: int           # of its convolution (0: it sees the whole layer before)
-    stride: int
-    between: list[str]    # the steps between it and the next layer
-    parameters: int
-    neurons: int
-    multiply_adds: int
+    layer: Step
+    between: list[str]
 
 
 class Box(NamedTuple):
@@ -344,76 +237,78 @@ def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> N
     axes.set_aspect("equal")
     drawn: list[list[Box]] = []
     x = ceiling = 0.0
-    for number, block in enumerate(blocks):
+    for number, (layer, between) in enumerate(blocks):
+        (maps, side, _), dense = layer.shape, layer.kind == "fc"
         inner = 0 < number < len(blocks) - 1   # neither the picture nor fc8, which the columns share
         rows = [1.45, -1.45] if inner and columns == 2 else [0.0]
-        share = block.maps / len(rows)
-        if block.side:
-            height = 0.55 + 1.25 * (block.side / blocks[0].side) ** 0.55
-            width, depth = 0.10 + 0.045 * share ** 0.5, 0.45 * height
-        else:
+        share = maps / len(rows)
+        if dense:
             height, width, depth = 0.5 + 0.026 * share ** 0.5, 0.16, 0.0
+        else:
+            height = 0.55 + 1.25 * (side / blocks[0].layer.shape[1]) ** 0.55
+            width, depth = 0.10 + 0.045 * share ** 0.5, 0.45 * height
         if columns == 1:
             height, depth = height * 1.35, depth * 1.35
         drawn.append([Box(x, y, width, height, depth) for y in rows])
         for box in drawn[-1]:
             box.draw(axes, "#cfe0f1" if number else "#e8e8e8")
-        size = f"{block.maps} × {block.side} × {block.side}" if block.side else f"{block.maps:,}"
+        size = f"{maps:,}" if dense else f"{maps} × {side} × {side}"
         top = rows[0] + height / 2 + 0.5 * depth
         if inner:   # the layers' names on one line
             top = ceiling = max(top, ceiling)
-        axes.text(x + width / 2 + 0.4 * depth, top + 0.12, f"{block.name}\n{size}", ha="center", va="bottom",
+        axes.text(x + width / 2 + 0.4 * depth, top + 0.12, f"{layer.name}\n{size}", ha="center", va="bottom",
                   fontsize=9, weight="bold" if number else "normal")
-        if block.between:
-            axes.text(x + width / 2, rows[-1] - height / 2 - 0.15, "\n".join(block.between), ha="center",
+        if between:
+            axes.text(x + width / 2, rows[-1] - height / 2 - 0.15, "\n".join(between), ha="center",
                       va="top", fontsize=7.5, color="dimgrey")
-        x += width + 0.55 * depth + (0.85 if block.side else 0.75)
-    for before, after, block in zip(drawn, drawn[1:], blocks[1:]):
-        _connect(axes, before, after, block)
+        x += width + 0.55 * depth + (0.75 if dense else 0.85)
+    layers = [block.layer for block in blocks[1:]]
+    for before, after, layer in zip(drawn, drawn[1:], layers):
+        connect(axes, before, after, layer)
     axes.autoscale_view()
     headline(figure, title)
-    _layer_bars(figure, grid, blocks[1:])
+    layer_bars(figure, grid, layers)
     save(figure, path)
 
 
-def _connect(axes: Axes, before: list[Box], after: list[Box], block: Block) -> None:
+def connect(axes: Axes, before: list[Box], after: list[Box], layer: Step) -> None:
     """From each box to those that see it: a kernel's square and where it leads, or a line; red where one
     column sees the other."""
     for there, target in enumerate(after):
         for here, source in enumerate(before):
             crosses = len(before) == len(after) == 2 and here != there
-            if crosses and block.columns == 2:
+            if crosses and layer.groups == 2:
                 continue
             x, y = source.x + source.width + 0.3 * source.depth, source.y
             end_x, end_y = target.x + 0.2 * target.depth, target.y + 0.25 * target.depth
-            if not block.kernel:
+            if layer.kind == "fc":
                 axes.plot([x, end_x], [y + 0.15 * source.depth, end_y], linewidth=0.9, zorder=3,
                           color="tab:red" if crosses else "grey")
                 continue
             y = y + (0.12 if there == 0 else -0.12) * source.height + 0.2 * source.depth
-            small = 0.11 + 0.012 * block.kernel
+            small = 0.11 + 0.012 * layer.kernel
             patch = [(x - small / 2, y - small), (x + small / 2, y - small * 0.4),
                      (x + small / 2, y + small), (x - small / 2, y + small * 0.4)]
             colour = "tab:red" if crosses else "tab:orange"
             axes.add_patch(Polygon(patch, facecolor="none", edgecolor=colour, linewidth=1, zorder=4))
             for corner in (patch[1], patch[2]):
                 axes.plot([corner[0], end_x], [corner[1], end_y], color=colour, linewidth=0.8, zorder=4)
-    if block.kernel:
+    if layer.kind == "conv":
         source = before[0]
         middle = (source.x + source.width + after[0].x) / 2 + 0.2 * source.depth
         low = min(box.y - box.height / 2 for box in before + after)
-        stride = f" / {block.stride}" if block.stride > 1 else ""
-        axes.text(middle, low - 0.05, f"{block.kernel} × {block.kernel}{stride}", ha="center", va="bottom",
+        stride = f" / {layer.stride}" if layer.stride > 1 else ""
+        axes.text(middle, low - 0.05, f"{layer.kernel} × {layer.kernel}{stride}", ha="center", va="bottom",
                   fontsize=8, color="tab:orange")
 
 
-def _layer_bars(figure: Figure, grid: Any, blocks: list[Block]) -> None:
+def layer_bars(figure: Figure, grid: Any, layers: list[Step]) -> None:
     """Parameters, neurons and multiply-adds of each layer, with their sums."""
     for column, (name, label) in enumerate((("parameters", "parameters"), ("neurons", "neurons"),
                                             ("multiply_adds", "multiply-adds for one picture"))):
-        values = [getattr(block, name) for block in blocks]
+        values = [getattr(layer, name) for layer in layers]
         axes = figure.add_subplot(grid[1, column])
-        axes.bar([block.name for block in blocks], values, color="tab:blue", alpha=0.75)
+        axes.bar([layer.name for layer in layers], values, color="tab:blue", alpha=0.75)
         for place, value in enumerate(values):
             axes.text(place, value, f"{value / sum(values):.1%}", ha="center", va="bottom", fontsize=7.5)
         axes.set_title(f"{label}: {sum(values):,}", fontsize=10)
@@ -426,14 +321,14 @@ def _layer_bars(figure: Figure, grid: Any, blocks: list[Block]) -> None:
 def first_kernels(kernels: np.ndarray, columns: int, path: Path, title: str) -> None:
     """Figure 3: (K, 3, h, w), one row per column; grey is 0. Left each kernel is scaled by its own largest
     magnitude, right all by the largest of all."""
-    own = np.abs(kernels).max((1, 2, 3), keepdims=True)
+    own = own_largest(kernels)
     across = 12 if columns == 2 else 16
     down = -(-len(kernels) // (columns * across))
     figure = Figure(figsize=(12, 0.7 + columns * (0.3 + 5.9 * down / across)), layout="constrained")
     grid = figure.subplots(columns, 2, squeeze=False, gridspec_kw={"wspace": 0.06})
     scales = (own, "each by its own largest weight"), (own.max(), "all on one scale")
     for place, (scale, says) in enumerate(scales):
-        scaled = 0.5 + 0.5 * (kernels / np.maximum(scale, 1e-30)).transpose(0, 2, 3, 1)
+        scaled = 0.5 + 0.5 * (kernels / scale).transpose(0, 2, 3, 1)
         for number, part in enumerate(np.split(scaled, columns)):
             axes = grid[number, place]
             axes.imshow(mosaic(part, across, gap=2), interpolation="nearest")
@@ -465,7 +360,7 @@ def growing_kernels(kept: dict[int, np.ndarray], errors: dict[int, float], path:
     validation errors (fractions) by epoch; WebP."""
     frames = []
     for epoch, kernels in kept.items():
-        scaled = kernels / np.maximum(np.abs(kernels).max((1, 2, 3), keepdims=True), 1e-30)
+        scaled = kernels / own_largest(kernels)
         figure = Figure(figsize=(10, 4.3), layout="constrained", dpi=100)
         left, right = figure.subplots(1, 2, width_ratios=(2, 1))
         left.imshow(mosaic(0.5 + 0.5 * scaled.transpose(0, 2, 3, 1), 12), interpolation="nearest")
@@ -492,7 +387,8 @@ def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str)
     count, inputs, height, _ = kernels.shape
     inner = int(np.ceil(inputs ** 0.5))
     scale = max(1, round(150 / (inner * (height + 1))))
-    blocks = [mosaic(tile, inner, 1, scale) for tile in signed_colours(kernels)]
+    colours = colormaps["RdBu_r"](0.5 + 0.5 * kernels / own_largest(kernels))[..., :3]
+    blocks = [mosaic(tile, inner, 1, scale) for tile in colours]
     across = 8
     sheet = Sheet(-(-count // across), across, 1.65, title)
     for place, (block, number) in enumerate(zip(blocks, numbers)):
@@ -541,24 +437,21 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
     """Each picture, and beside it each of its heats, laid over it if `overlay`. With `reach` the scale goes
     from -reach to reach for all; without, each heat has its own, from 0 to its 99.5th percentile; one
     that is 0 everywhere says so."""
-    wide = 1 + len(entries[0].heats)
+    columns = 1 + len(entries[0].heats)
     across = 2 if len(entries) > 1 else 1
-    sheet = Sheet(-(-len(entries) // across), across * wide, 2.2, title, right=1.0)
+    sheet = Sheet(-(-len(entries) // across), across * columns, 2.2, title, right=1.0)
     cmap = "RdBu_r" if reach else "inferno"
     for number, entry in enumerate(entries):
         row, column = divmod(number, across)
-        sheet.put(row, column * wide, entry.image, entry.title)
+        sheet.put(row, column * columns, entry.image, entry.title)
         grey = entry.image.mean(2) / 255
-        for number, (name, heat) in enumerate(entry.heats, 1):
-            if reach:
-                shown = 0.5 + 0.5 * np.clip(heat / reach, -1, 1)
-            else:
-                shown = np.clip(heat / max(float(np.quantile(heat, 0.995)), 1e-30), 0, 1)
-            colours = colormaps[cmap](shown)[..., :3]
+        for place, (name, heat) in enumerate(entry.heats, 1):
+            low, high = (-reach, reach) if reach else (0, max(float(np.quantile(heat, 0.995)), 1e-30))
+            colours = colormaps[cmap]((heat - low) / (high - low))[..., :3]   # beyond the scale: its ends
             mixed = 0.4 * (0.3 + 0.7 * grey[..., None]) + 0.6 * colours if overlay else colours
             if not (reach or heat.any()):
                 mixed, name = np.repeat(grey[..., None], 3, 2), f"{name}: nothing speaks for this class"
-            sheet.put(row, column * wide + number, mixed, name)
+            sheet.put(row, column * columns + place, mixed, name)
     colour_scale(sheet.figure, cmap, -100 * reach if reach else 0, 100 * reach if reach else 1, label)
     save(sheet.figure, path)
 
@@ -582,12 +475,13 @@ def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
 
 def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Path, title: str) -> None:
     """Rows of pictures with titles; a name before each row."""
-    wide = max(len(pictures) for _, pictures in rows)
-    sheet = Sheet(len(rows), wide, 1.3, title, left=0.8 if any(name for name, _ in rows) else 0.1)
+    columns = max(len(pictures) for _, pictures in rows)
+    sheet = Sheet(len(rows), columns, 1.3, title, left=0.8 if any(name for name, _ in rows) else 0.1)
     for row, (name, pictures) in enumerate(rows):
         sheet.name(row, name)
         for column, (image, text) in enumerate(pictures):
-            sheet.put(row, column, image, text, "", "nearest" if image.shape[0] < 40 else "antialiased")
+            sheet.put(row, column, image, text,
+                      interpolation="nearest" if image.shape[0] < 40 else "antialiased")
     save(sheet.figure, path)
 
 
@@ -638,21 +532,21 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
               label="never below 0: the ReLU does nothing")
     units.set(ylim=(0, 100), ylabel="% of the units", title="units, over all pictures and places")
     units.legend(fontsize=8)
-    _boxes(values, [layer.values for layer in layers], places)
+    draw_boxes(values, [layer.values for layer in layers])
     values.axhline(0, color="grey", linewidth=0.8)
     values.set_yscale("symlog", linthresh=1)
     values.set(title="values before the nonlinearity (whiskers: 1 and 99%)",
                ylabel="linear within ±1, then logarithmic")
-    _sizes(sizes, [layer.weights for layer in layers], "tab:blue", "weights: standard deviation")
-    _sizes(sizes, [layer.gradients for layer in layers], "tab:red", "gradients: root mean square")
+    draw_line(sizes, [layer.weights for layer in layers], "tab:blue", "weights: standard deviation")
+    draw_line(sizes, [layer.gradients for layer in layers], "tab:red", "gradients: root mean square")
     sizes.set(yscale="log", title="weights and gradients")
     sizes.legend(fontsize=8)
-    _sizes(ratio, [layer.gradients / max(layer.weights, 1e-30) for layer in layers], "tab:purple")
+    draw_line(ratio, [layer.gradients / max(layer.weights, 1e-30) for layer in layers], "tab:purple")
     ratio.axhspan(1e-3, 10, color="tab:green", alpha=0.12, label="usual")
     ratio.set(yscale="log", title="gradient / weight (times the learning rate: a step)")
     ratio.legend(fontsize=8)
     if divisors:
-        _boxes(norms, list(divisors.values()))
+        draw_boxes(norms, list(divisors.values()))
         norms.set_xticklabels(list(divisors))
         norms.axhline(1, color="grey", linewidth=0.8, linestyle=":")
         norms.set(title="what the norms divide by (1: their least)")
@@ -673,7 +567,7 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
     save(figure, path)
 
 
-def _sizes(axes: Axes, values: list[float], colour: str, label: str | None = None) -> None:
+def draw_line(axes: Axes, values: list[float], colour: str, label: str | None = None) -> None:
     """A line over the layers, for a logarithmic axis: at a value of 0 it has a gap, and a 0 stands below."""
     axes.plot([value if value > 0 else np.nan for value in values], "o-", color=colour, label=label)
     for place, value in enumerate(values):
@@ -681,10 +575,10 @@ def _sizes(axes: Axes, values: list[float], colour: str, label: str | None = Non
             axes.text(place, 0.02, "0", color=colour, ha="center", transform=axes.get_xaxis_transform())
 
 
-def _boxes(axes: Axes, quantiles: list[np.ndarray], places: np.ndarray | None = None) -> None:
+def draw_boxes(axes: Axes, quantiles: list[np.ndarray]) -> None:
     """A box for each five quantiles: the outer two are its whiskers."""
     boxes = [dict(whislo=q[0], q1=q[1], med=q[2], q3=q[3], whishi=q[4]) for q in quantiles]
-    axes.bxp(boxes, positions=places, showfliers=False, widths=0.5)
+    axes.bxp(boxes, positions=range(len(boxes)), showfliers=False, widths=0.5)
 
 
 def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path, title: str) -> None:
@@ -698,9 +592,7 @@ def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path, title: 
             axes.plot(epochs, [scale * row[f"train_{what}"] for row in rows], color=colour, linewidth=0.8,
                       linestyle="--")
     for axes, name in ((left, "cross-entropy"), (right, "top-1 error, %")):
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
+        by_epoch(axes, name)
     right.legend(fontsize=8)
     headline(figure, f"{title} (solid: val; dashed: train, with dropout and augmentation)")
     save(figure, path)

@@ -115,11 +115,11 @@ def gradcam(model: AlexNet, images: Tensor, targets: Tensor, name: str = "conv5"
     maps = values[name]
     slopes, = torch.autograd.grad(values["fc8"].gather(1, targets[:, None]).sum(), maps)
     heat = (slopes.mean((2, 3), keepdim=True) * maps.clamp(min=0)).sum(1).clamp(min=0)
-    spread = _between_centres(step_of(model, name), images.shape[-1]).to(heat)
+    spread = between_centres(step_of(model, name), images.shape[-1]).to(heat)
     return (spread @ heat @ spread.T).detach().cpu().numpy()
 
 
-def _between_centres(layer: Step, size: int) -> Tensor:
+def between_centres(layer: Step, size: int) -> Tensor:
     """(size, side): how each pixel along a line mixes a layer's values: linearly between the centres of
     their fields, which lie neither at the edges nor evenly from edge to edge."""
     side = layer.shape[1]
@@ -176,7 +176,7 @@ def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60,
     layer = step_of(model, name)
     field = size if layer.shape[1] == 1 else min(size, layer.field)
     reach, widest = max(1, field // 16), min(4.0, field / 12)
-    extra = 10 * _blur(torch.randn(len(units), 3, size, size, generator=chance).to(device), 2.0)
+    extra = 10 * blurred(torch.randn(len(units), 3, size, size, generator=chance).to(device), 2.0)
     picks = torch.tensor(units, device=device)[:, None]
     for step in progress(range(steps), doing):
         shift = torch.randint(-reach, reach + 1, (2,), generator=chance).tolist()
@@ -186,14 +186,14 @@ def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60,
             values = values[:, :, values.shape[2] // 2, values.shape[3] // 2]
         slope, = torch.autograd.grad(values.gather(1, picks).sum(), shifted)
         slope = slope.roll([-move for move in shift], (2, 3))
-        slope = _blur(slope, widest * (0.5 / widest) ** (step / steps))
+        slope = blurred(slope, widest * (0.5 / widest) ** (step / steps))
         length = slope.square().mean((1, 2, 3), keepdim=True).sqrt() * size / field
         extra = (extra + 4 * slope / length.clamp_min(1e-12)) * 0.99
     pictures = (model.mean + extra).clamp(0, 255).round().byte()
     return pictures.permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _blur(images: Tensor, deviation: float) -> Tensor:
+def blurred(images: Tensor, deviation: float) -> Tensor:
     """Convolved with a Gaussian of `deviation` px; the edges are repeated."""
     reach = max(1, math.ceil(3 * deviation))
     line = torch.exp(-torch.arange(-reach, reach + 1, dtype=images.dtype) ** 2 / (2 * deviation ** 2))
@@ -303,38 +303,38 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor) -> Health:
                 units = seen[name].transpose(0, 1).flatten(1).cpu()
                 above[name] |= (units > 0).any(1)
                 below[name] |= (units < 0).any(1)
-                values[name].append(_some(units))
+                values[name].append(sampled(units))
             for name in norms:
                 ratio = seen[before[name]] / seen[name]
-                divisors[name].append(_some(ratio[ratio.isfinite()]))
+                divisors[name].append(sampled(ratio[ratio.isfinite()]))
             hidden.append(seen["relu7"].flatten(1).cpu())   # what fc8 sees, but for dropout
             logits.append(x.cpu())
     with torch.no_grad():
         found = [LayerHealth(name, 1 - above[name].float().mean().item(),
-                             1 - below[name].float().mean().item(), _quantiles(values[name]),
-                             _saturated(model, name, values[name]), weight.std(correction=0).item(),
+                             1 - below[name].float().mean().item(), quantiles(values[name]),
+                             saturated(model, name, values[name]), weight.std(correction=0).item(),
                              slope.square().mean().sqrt().item())
                  for name, weight, slope in zip(layers, weights, slopes)]
         least = {name: getattr(model, name).k ** getattr(model, name).beta for name in norms}
         h, answers = torch.cat(hidden), torch.cat(logits).softmax(1)
         return Health(
-            found, {name: _quantiles(divisors[name], least[name]) for name in norms},
+            found, {name: quantiles(divisors[name], least[name]) for name in norms},
             same=(h.mean(0).square().sum() / h.square().sum(1).mean().clamp_min(1e-30)).item(),
             spread=(answers - answers.mean(0)).abs().sum(1).mean().item() / 2,
             loss=loss, chance=math.log(model.num_classes))
 
 
-def _some(values: Tensor) -> Tensor:
+def sampled(values: Tensor) -> Tensor:
     """At most 2^18 of the values, evenly chosen: enough for quantiles."""
     return values.flatten()[::-(-values.numel() // 2 ** 18) or 1].float().cpu()
 
 
-def _quantiles(parts: list[Tensor], unit: float = 1.0) -> np.ndarray:
+def quantiles(parts: list[Tensor], unit: float = 1.0) -> np.ndarray:
     values = torch.cat(parts) / unit
     return np.quantile(values.numpy(), QUANTILES) if len(values) else np.ones(len(QUANTILES))
 
 
-def _saturated(model: AlexNet, name: str, parts: list[Tensor]) -> float:
+def saturated(model: AlexNet, name: str, parts: list[Tensor]) -> float:
     """The share of values where a tanh or sigmoid is flat; fc8 has none."""
     if model.design.activation == "relu" or name == "fc8":
         return 0.0

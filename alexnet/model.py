@@ -4,6 +4,7 @@ The paper is Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Dee
 Networks" (NIPS 2012); numbers like 3.5 are its sections. The release is the authors' source code of 2012
 (computerhistory/AlexNet-Source-Code): `layer.py:1004` and the like are lines of its files, and its net 145
 (layers/layers-145.cfg, layer-params-145.cfg) is the network whose errors stand in the paper's tables.
+First the network, with the numbers of as-written and as-trained; then what its four variants are.
 
     model = AlexNet(num_classes=10, image_size=128)
     logits = model(images)                      # images: (N, 3, 128, 128), RGB, 0..255

@@ -15,7 +15,7 @@ import shutil
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -24,12 +24,14 @@ from tqdm import tqdm
 
 from alexnet.augment import centre
 from alexnet.cli import warn
-from alexnet.files import UserError, alone, brief, read_json, sweep, whole_folder, write_json
+from alexnet.device import World, meet
+from alexnet.files import UserError, alone, brief, printable, read_json, sweep, whole_folder, write_json
 from alexnet.images import dim_text, packed_side, square
 from alexnet.layout import PARTS
-from alexnet.sources import Item, Source
+from alexnet.sources import Item, Source, find_source
 from alexnet.threads import cores, in_order
 
+CACHE = Path("data/packed")   # where packs lie, unless --cache says otherwise
 FORMAT = 2   # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
 
 
@@ -74,7 +76,7 @@ def short_digest(image: np.ndarray) -> str:
     return hashlib.sha256(image).hexdigest()[:12]
 
 
-def packed(source: Source, image_size: int, cache: Path = Path("data/packed"), strict: bool = False,
+def packed(source: Source, image_size: int, cache: Path = CACHE, strict: bool = False,
            threads: int | None = None, quiet: bool = False) -> Pack:
     """The source in packed form: the one on disk if it is of this source as it is now, else new."""
     side = packed_side(image_size)
@@ -260,3 +262,55 @@ class RowFile:
     def write_header(self) -> None:
         np.lib.format.write_array_header_1_0(self.file, {
             "descr": self.dtype, "fortran_order": False, "shape": (self.count, *self.shape)})
+
+
+# ------------------------------------------------------------------- for one process or several
+
+@dataclass(frozen=True)
+class Images:
+    """Finds images and packs them: the first process does, the others wait and open what it has packed."""
+
+    world: World
+    cache: Path | None
+    download: bool = False
+    strict: bool = False
+    quiet: bool = False
+    announce: bool = False   # says which classes there are before hours are spent on what are none
+
+    def find(self, where: str, val_fraction: float | None = None, labels: str | None = None) -> Source:
+        """`find_source`; UserError that names --data where a run's images are no longer in their place."""
+        if Path(where).is_absolute() and not Path(where).exists():
+            raise UserError(f"the images are no longer in {where}: --data FOLDER says where they are now")
+        return find_source(where, val_fraction, self.download, self.cache.parent / "downloads", labels)
+
+    def packed(self, image_size: int, find: Callable[..., Source], *where: Any) -> Pack:
+        """What `find(*where)` finds, packed for this image size."""
+        if self.world.rank == 0:
+            source = find(*where)
+            if self.announce:
+                names = ", ".join(source.classes[:8]) + " ..." * (len(source.classes) > 8)
+                print(printable(f"{source.name}: {len(source.classes)} classes ({names})"), flush=True)
+            pack = packed(source, image_size, self.cache, self.strict, quiet=self.quiet)
+        meet(self.world)
+        if self.world.rank:
+            pack = packed(find(*where), image_size, self.cache, self.strict, quiet=True)
+        return pack
+
+    def for_training(self, image_size: int, where: str, *more: Any) -> Pack:
+        """The same for what `find` finds, with warnings."""
+        pack = self.packed(image_size, self.find, where, *more)
+        say_findings(pack, where, self.world)
+        return pack
+
+
+def say_findings(pack: Pack, where: str, world: World) -> None:
+    """Prints the warnings about a data set."""
+    if world.rank:
+        return
+    if where == "demo" and Path(where).is_dir():
+        warn("demo is the built-in data set; the folder of that name is --data ./demo")
+    for finding in pack.findings:
+        warn(finding)
+    if pack.skipped:
+        warn(f"{len(pack.skipped)} image(s) cannot be read and are left out, such as {pack.skipped[0]} "
+             f"(all of them in {pack.folder / 'pack.json'})")

@@ -224,6 +224,16 @@ def features(model: AlexNet, pictures: Picture | Iterable[Picture], layer: str, 
         yield from in_their_order(batch, found)
 
 
+def shapes(model: AlexNet, layers: list[str], option: str) -> dict[str, tuple[int, ...]]:
+    """Of these layers' values for one picture; UserError, naming the option, if there is no such layer."""
+    blank = torch.zeros(1, 3, model.image_size, model.image_size, device=model.mean.device)
+    try:
+        with torch.inference_mode():
+            return {name: tuple(values.shape[1:]) for name, values in model.activations(blank, layers).items()}
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
+
+
 def probabilities(model: AlexNet | Average, squares: Tensor, views: int, dtype: torch.dtype) -> Tensor:
     """(N, classes): softmax of the central crop, or averaged over the paper's ten (section 4.1).
 

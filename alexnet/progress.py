@@ -27,11 +27,10 @@ class Sums:
         return round(sum(wrong for _, wrong in self.parts))
 
     def of_process(self, world: World) -> list[float]:
-        """The sums that this process goes on from; where the number of processes has changed, the first one
-        takes all."""
+        """The sums that this process goes on from: its share where the number of processes has changed."""
         if len(self.parts) == world.size:
             return self.parts[world.rank]
-        return [0.0, 0.0] if world.rank else [self.loss, self.wrong]
+        return [self.loss / world.size, self.wrong / world.size]
 
 
 @dataclass

@@ -66,8 +66,7 @@ def make_optimizer(model: AlexNet, recipe: Recipe, head_rate: float = 1.0) -> to
                  "factor": times * (recipe.bias_rate if bias else 1.0),
                  "weight_decay": recipe.weight_decay if recipe.bias_decay or not bias else 0.0}
                 for (first, times, bias), parameters in groups.items()]
-    fused = next(model.parameters()).device.type in ("cpu", "cuda", "mps")
-    return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum, fused=fused)
+    return torch.optim.SGD(settings, lr=0.0, momentum=recipe.momentum, fused=True)
 
 
 def set_rates(optimizer: torch.optim.SGD, rate: float, conv1: float = 1.0) -> None:

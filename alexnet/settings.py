@@ -51,6 +51,11 @@ class Settings:
     balance: bool = False            # an epoch draws as many images, each class equally often
     patience: int | None = None      # epochs without a lower validation error that end the run
 
+    @property
+    def recipe(self) -> Recipe:
+        """The variant's, with this run's momentum and weight decay."""
+        return replace(RECIPES[self.variant], momentum=self.momentum, weight_decay=self.weight_decay)
+
     @classmethod
     def new(cls, given: dict[str, Any], pack: Pack, image_size: int,
             start: dict[str, Any] | None = None) -> Settings:

@@ -23,22 +23,24 @@ LONG_RUN = ROOT / "results/experiments/base-128/ours-as-trained-0.json"   # 60 e
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"   # for colour-blind readers, too
 
 
-class Step(NamedTuple):
-    """A picture of one idea: its section, what one sees in it, and what draws it."""
+Say = Callable[[str, str], str]   # chooses between an English and a Chinese text
 
-    section: str
+
+class StepPicture(NamedTuple):
+    """A picture of one idea: what one sees in it, and what draws it."""
+
     english: str
     chinese: str
-    draw: Callable[[Callable[[str, str], str]], Figure]   # takes `say`, which chooses a language
+    draw: Callable[[Say], Figure]
 
 
-STEPS: dict[str, Step] = {}
+STEPS: dict[str, StepPicture] = {}
 
 
-def step(section: str, english: str, chinese: str) -> Callable:
+def step(english: str, chinese: str) -> Callable:
     """Adds a drawing function to STEPS, under its name."""
-    def add(draw: Callable) -> Callable:
-        STEPS[draw.__name__] = Step(section, english, chinese, draw)
+    def add(draw: Callable[[Say], Figure]) -> Callable[[Say], Figure]:
+        STEPS[draw.__name__] = StepPicture(english, chinese, draw)
         return draw
     return add
 
@@ -62,19 +64,16 @@ def frame(axes: Axes, corner: tuple[float, float], side: float, colour: str, lab
 
 
 def without_axes(*panels: Axes) -> None:
+    """No ticks and no frame; labels and titles stay."""
     for axes in panels:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        for side in axes.spines.values():
-            side.set_visible(False)
+        axes.set(xticks=[], yticks=[], frame_on=False)
 
 
 # ------------------------------------------------------------------- sections 2 and 4.1
 
-@step("4.1",
-      "Crops of 224 px from the stored 256 px: each time another place, and about half are mirrored.",
+@step("Crops of 224 px from the stored 256 px: each time another place, and about half are mirrored.",
       "从存储的 256 像素图像中取 224 像素的裁剪：每次位置不同，约有一半做了水平翻转。")
-def crops(say: Callable[[str, str], str]) -> Figure:
+def crops(say: Say) -> Figure:   # section 4.1
     image, colours = photograph(), (BLUE, ORANGE, GREEN)
     drawn = steps.crops(image, 3, seed=18)
     figure = Figure(figsize=(11, 3.4), layout="constrained")
@@ -91,8 +90,7 @@ def crops(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("4.1",
-      "Each of the upper three rows belongs to one principal component of RGB (explained below). Let s be a "
+@step("Each of the upper three rows belongs to one principal component of RGB (explained below). Let s be a "
       "tenth of the standard deviation of the pixels' colours in the direction of this component. From left "
       "to right, -2s, -s, 0, s and 2s times the component are added to every pixel. The components come from "
       "the three sample photographs. In each of these rows the five pictures look nearly alike: the noise of "
@@ -103,7 +101,7 @@ def crops(say: Callable[[str, str], str]) -> Figure:
       "σ 是噪声的标准差，等于像素在这个主成分上的标准差的十分之一。主成分由三张样例照片算出。"
       "每行的五张图看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
       "最后一行照论文的公式（见下文）给噪声定大小，用的是方差，而不是标准差，图像严重失真。")
-def colour_noise(say: Callable[[str, str], str]) -> Figure:
+def colour_noise(say: Say) -> Figure:   # section 4.1
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])
     covariance = np.cov(pixels.T.astype(np.float64))
@@ -117,16 +115,15 @@ def colour_noise(say: Callable[[str, str], str]) -> Figure:
         for axes, one in zip(panels, pictures):
             axes.imshow(one.clamp(0, 255).byte().numpy(), interpolation="nearest")
         panels[0].set_ylabel(name)
-    for axes, draw_ in zip(grid[0], draws):
-        axes.set_title(say(f"{draw_:g} s.d.", f"{draw_:g} 个标准差"), fontsize=10)
+    for axes, deviation in zip(grid[0], draws):
+        axes.set_title(say(f"{deviation:g} s.d.", f"{deviation:g} 个标准差"), fontsize=10)
     without_axes(*grid.flat)
     return figure
 
 
-@step("3.5",
-      "conv1 along one side of the image: 54 windows lie inside, the 55th hangs over the edge by 3 px.",
+@step("conv1 along one side of the image: 54 windows lie inside, the 55th hangs over the edge by 3 px.",
       "conv1 沿图像一边的窗口：54 个完全在图像内，第 55 个超出边缘 3 个像素。")
-def windows(say: Callable[[str, str], str]) -> Figure:
+def windows(say: Say) -> Figure:   # section 3.5
     places = steps.windows()
     figure = Figure(figsize=(10, 2.6), layout="constrained")
     axes = figure.subplots()
@@ -150,11 +147,10 @@ def windows(say: Callable[[str, str], str]) -> Figure:
 
 # ------------------------------------------------------------------- section 3
 
-@step("3.1",
-      "ReLU, tanh and the sigmoid on the left, their slopes on the right. Backward, the gradient is "
+@step("ReLU, tanh and the sigmoid on the left, their slopes on the right. Backward, the gradient is "
       "multiplied by the slope.",
       "左为 ReLU、tanh 和 sigmoid，右为它们的斜率。反向传播时梯度要乘以斜率。")
-def activations(say: Callable[[str, str], str]) -> Figure:
+def activations(say: Say) -> Figure:   # section 3.1
     x = np.linspace(-4, 4, 401)
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -169,11 +165,10 @@ def activations(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("3.2",
-      "The two columns. conv2, conv4 and conv5 see their own half of the feature maps; conv3 and fc6 to "
+@step("The two columns. conv2, conv4 and conv5 see their own half of the feature maps; conv3 and fc6 to "
       "fc8 see both.",
       "双路结构。conv2、conv4、conv5 只看到自己那一路的特征图；conv3 和 fc6 到 fc8 看到两路。")
-def columns(say: Callable[[str, str], str]) -> Figure:
+def columns(say: Say) -> Figure:   # section 3.2
     figure = Figure(figsize=(11, 3), layout="constrained")
     axes = figure.subplots()
     layers = steps.connections()
@@ -198,11 +193,10 @@ def columns(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("3.3",
-      "Response normalisation of 16 neighbouring feature maps at one point. Where five strong ones stand "
+@step("Response normalisation of 16 neighbouring feature maps at one point. Where five strong ones stand "
       "together, all are divided by more.",
       "某一点上 16 张相邻特征图的响应归一化。五个强响应聚在一起时，除数更大。")
-def normalisation(say: Callable[[str, str], str]) -> Figure:
+def normalisation(say: Say) -> Figure:   # section 3.3
     values = [4.0, 20, 4, 4, 200, 4, 4, 4, 200, 200, 200, 200, 200, 4, 4, 60]
     divisors, results = steps.normalised(values)
     figure = Figure(figsize=(10, 5.2), layout="constrained")
@@ -224,13 +218,12 @@ GRID = np.array([[1, 2, 0, 3, 1, 2, 0], [0, 9, 1, 1, 0, 4, 1], [2, 1, 4, 0, 5, 1
                  [6, 0, 2, 1, 0, 8, 1], [1, 2, 0, 3, 2, 1, 0], [0, 1, 5, 0, 1, 2, 4]])
 
 
-@step("3.4",
-      "Max-pooling of the same numbers. Windows of 3 x 3, 2 apart, share a column with their neighbours "
+@step("Max-pooling of the same numbers. Windows of 3 x 3, 2 apart, share a column with their neighbours "
       "at the side and a row with those above and below; windows of 2 x 2 share nothing, and leave out "
       "the last column and the last row.",
       "对同样的数做最大池化。3 x 3、步长 2 的窗口与左右相邻的窗口共用一列，与上下相邻的共用一行；2 x 2 的窗口互不相交，最右一列和最下"
       "一行用不到。")
-def pooling(say: Callable[[str, str], str]) -> Figure:
+def pooling(say: Say) -> Figure:   # section 3.4
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     grid = figure.subplots(2, 2, width_ratios=(2, 1))
     for (left, right), window in zip(grid, (3, 2)):
@@ -257,13 +250,12 @@ def numbers(axes: Axes, values: np.ndarray) -> None:
     without_axes(axes)
 
 
-@step("3.5",
-      "What one value of each layer sees of the image, in the paper's network (`as-written`): the deeper "
+@step("What one value of each layer sees of the image, in the paper's network (`as-written`): the deeper "
       "the layer, the more. In `as-trained` the squares from pool2 on are 32 px wider and higher, because of "
       "its second normalisation of layer 2.",
       "论文的网络（`as-written`）中，每一层的一个值在图像上能看到的范围：层越深，看到的越多。`as-trained` 在第 2 层多一次"
       "归一化，它看 5 × 5 的邻域，因此从 pool2 起，每一层能看到的范围，高和宽都比图中的多 32 像素。")
-def fields(say: Callable[[str, str], str]) -> Figure:
+def fields(say: Say) -> Figure:   # section 3.5
     image = photograph()[16:240, 16:240]
     names = ["conv1", "conv2", "conv3", "conv4", "conv5", "pool5"]
     figure = Figure(figsize=(6.4, 5.2), layout="constrained")
@@ -283,11 +275,10 @@ def fields(say: Callable[[str, str], str]) -> Figure:
 
 # ------------------------------------------------------------------- sections 4.2 and 5
 
-@step("4.2",
-      "Dropout of 64 neurons, all of value 1, for two images. In 2012, what is left stays 1 in training, "
+@step("Dropout of 64 neurons, all of value 1, for two images. In 2012, what is left stays 1 in training, "
       "and all are halved in test; today, what is left is doubled in training.",
       "64 个神经元的输出都是 1；两张图像各抽一次掩码。2012 年：训练时留下的仍为 1，测试时全部减半；今天：训练时把留下的加倍。")
-def dropout(say: Callable[[str, str], str]) -> Figure:
+def dropout(say: Say) -> Figure:   # section 4.2
     figure = Figure(figsize=(10, 3.9), layout="constrained")
     for row, (inverted, name) in enumerate(((False, "2012"), (True, say("today", "今天")))):
         trained, tested = steps.masks(64, inverted)
@@ -306,19 +297,19 @@ def dropout(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("5",
-      "Gradient descent in a narrow valley, 40 steps. Momentum is faster along it, and stays stable at "
+@step("Gradient descent in a narrow valley, 40 steps. Momentum is faster along it, and stays stable at "
       "learning rates at which plain descent is not; above its own limit it diverges, too. Where the "
       "curvature (the second derivative) is c, the limit is 2 / c without momentum and 3.8 / c with "
       "momentum 0.9: here c = 25 across the valley, so 0.08 and 0.152.",
       "狭窄山谷中的梯度下降，40 步。动量沿谷底走得更快；"
       "有些学习率会使普通梯度下降发散，加了动量却仍然稳定；但学习率超过动量法自己的上限时，动量法也会发散。"
       "曲率（二阶导数）为 c 时，普通梯度下降的学习率上限为 2 / c，动量为 0.9 时为 3.8 / c；图中横穿山谷方向的曲率 c = 25，两个上限就是 0.08 和 0.152。")
-def momentum(say: Callable[[str, str], str]) -> Figure:
+def momentum(say: Say) -> Figure:   # section 5
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     grid = figure.subplots(2, 3, sharex=True, sharey=True)
     x, y = np.meshgrid(np.linspace(-6, 10, 200), np.linspace(-2.4, 2.4, 100))
-    height = 0.5 * (x ** 2 + 25 * y ** 2)
+    along, across = steps.CURVATURES
+    height = 0.5 * (along * x ** 2 + across * y ** 2)
     rows = (0.0, say("without momentum", "无动量")), (0.9, say("momentum 0.9", "动量 0.9"))
     for panels, (factor, name) in zip(grid, rows):
         for axes, rate in zip(panels, (0.02, 0.1, 0.16)):
@@ -335,11 +326,10 @@ def momentum(say: Callable[[str, str], str]) -> Figure:
     return figure
 
 
-@step("5",
-      "Sixty epochs of Imagenette at 128 px, seed 0 (results/base): validation error above, learning rate "
+@step("Sixty epochs of Imagenette at 128 px, seed 0 (results/base): validation error above, learning rate "
       "below.",
       "Imagenette，128 像素，六十轮，种子 0（results/base）：上为验证错误率，下为学习率。")
-def schedule(say: Callable[[str, str], str]) -> Figure:
+def schedule(say: Say) -> Figure:   # section 5
     rows = read_json(LONG_RUN)["curve"]
     epochs = [row["epoch"] for row in rows]
     figure = Figure(figsize=(8, 4.4), layout="constrained")

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alexnet import augment
-from alexnet.geometry import step_of
+from alexnet.geometry import sizes, step_of
 from alexnet.layers import Dropout
 from alexnet.model import ACTIVATIONS, AlexNet, LocalResponseNorm
 
@@ -38,7 +38,7 @@ def crops(image: np.ndarray, count: int, seed: int = 0) -> list[Crop]:
             zip(choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist(), cut)]
 
 
-def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], strength: float = 0.1,
+def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float],
                  eigenvalues: bool = False) -> Tensor:
     """Section 4.1: an image (S, S, 3) with noise of so many standard deviations along each component of RGB,
     the largest first: (3, len(draws), S, S, 3), not clipped. `eigenvalues` scales a component by its
@@ -50,7 +50,7 @@ def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float], 
     zeros = torch.zeros(len(colour), dtype=torch.long)
     choice = augment.Choice(zeros, zeros, zeros.bool(), colour)
     images = torch.from_numpy(image).permute(2, 0, 1).expand(len(colour), -1, -1, -1)
-    noisy = augment.colour_noise(images, choice, components, strength)
+    noisy = augment.colour_noise(images, choice, components, 0.1)
     return noisy.permute(0, 2, 3, 1).unflatten(0, (3, len(draws)))
 
 
@@ -77,12 +77,8 @@ class Connected(NamedTuple):
 
 def connections() -> list[Connected]:
     """The layers with weights, as they are connected."""
-    model, found = paper_network(), []
-    for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"):
-        layer = getattr(model, name)
-        halves, groups = 1 if name == "fc8" else 2, getattr(layer, "groups", 1)
-        found.append(Connected(name, len(layer.weight), halves, groups == 1))
-    return found
+    return [Connected(layer.name, layer.shape[0], 1 if layer.name == "fc8" else 2, layer.groups == 1)
+            for layer in sizes(paper_network()).values() if layer.weights]
 
 
 def pooled(grid: np.ndarray, window: int) -> np.ndarray:
@@ -119,32 +115,34 @@ class Field(NamedTuple):
 
 def fields(names: list[str]) -> list[Field]:
     """The receptive fields of the value nearest to the middle of the image, in each layer."""
-    found = []
+    layers, found = sizes(paper_network()), []
     for name in names:
-        layer = step_of(paper_network(), name)
+        layer = layers[name]
         begins = [layer.first + layer.jump * place for place in range(layer.shape[1])]
         begin = min(begins, key=lambda begin: abs(begin + layer.field / 2 - SIZE / 2))
         found.append(Field(name, begin, begin + layer.field))
     return found
 
 
-def masks(units: int, inverted: bool, count: int = 2, seed: int = 0) -> tuple[np.ndarray, float]:
-    """Section 4.2: what dropout makes of so many ones in training, for each image, and of a one in test."""
-    dropout, ones = Dropout(inverted), torch.ones(count, units)
-    torch.manual_seed(seed)
+def masks(units: int, inverted: bool) -> tuple[np.ndarray, float]:
+    """Section 4.2: what dropout makes of so many ones in training, for two images, and of a one in test."""
+    dropout, ones = Dropout(inverted), torch.ones(2, units)
+    torch.manual_seed(0)
     trained = dropout.train()(ones).numpy()
     return trained, dropout.eval()(ones)[0, 0].item()
 
 
-def descent(rate: float, momentum: float, steps: int, curvatures: tuple[float, float] = (1.0, 25.0),
-            start: tuple[float, float] = (9.0, 1.0)) -> np.ndarray:
+CURVATURES, START = (1.0, 25.0), (9.0, 1.0)   # of a valley, and where the descent begins
+
+
+def descent(rate: float, momentum: float, steps: int) -> np.ndarray:
     """Section 5: the way of SGD down a valley, (steps + 1, 2). Height: the sum of curvature x place^2 / 2."""
-    place = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    place = torch.tensor(START, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([place], lr=rate, momentum=momentum)
     way = [place.detach().clone()]
     for _ in range(steps):
         optimizer.zero_grad()
-        (0.5 * torch.tensor(curvatures) * place ** 2).sum().backward()
+        (0.5 * torch.tensor(CURVATURES) * place ** 2).sum().backward()
         optimizer.step()
         way.append(place.detach().clone())
     return torch.stack(way).numpy()

@@ -17,12 +17,12 @@ from alexnet.device import choose_device
 from alexnet.figures import Attribution
 from alexnet.files import UserError
 from alexnet.images import packed_side
-from alexnet.pack import Pack, packed
+from alexnet.pack import CACHE, Pack, packed
 from alexnet.predict import SAMPLES, class_above, find_pictures, open_picture, readable_names, reason
 from alexnet.settings import facts_now, whole_path
 from alexnet.sources import find_source
 
-CACHE, AT_ONCE = "data/packed", 64
+AT_ONCE = 64
 FEW = 8   # pictures where many could be taken, as in figure 4
 MOST = 64   # pictures in a figure, also of those that are named
 
@@ -66,15 +66,6 @@ class Network:
                 return names.index(name)
         some = ", ".join(self.classes[:12]) + (" ..." if len(self.classes) > 12 else "")
         raise UserError(f"--class: the network has no class {name}; there is {some}")
-
-    def check_layers(self, names: list[str]) -> None:
-        """UserError for a layer that the network has not."""
-        blank = torch.zeros(1, 3, self.size, self.size, device=self.device)
-        try:
-            with torch.inference_mode():
-                self.model.activations(blank, names)
-        except ValueError as error:
-            raise UserError(f"--layers: {error}") from None
 
 
 class Picture(NamedTuple):

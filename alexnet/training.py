@@ -28,7 +28,7 @@ from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
 from alexnet.progress import COLUMNS, Progress, Sums, checked_number, progress_of
-from alexnet.recipe import RECIPES, SCHEDULES, Plan, freeze, make_optimizer, set_rates
+from alexnet.recipe import SCHEDULES, Plan, freeze, make_optimizer, set_rates
 from alexnet.settings import Settings
 
 UNSCALED = torch.amp.GradScaler(enabled=False)   # for bf16 and fp32: steps are the optimiser's own
@@ -109,9 +109,7 @@ class Run:
         if settings.freeze:
             freeze(self.model, settings.freeze)
         self.net = compute_ready(self.model, device, world)
-        recipe = replace(RECIPES[settings.variant], momentum=settings.momentum,
-                         weight_decay=settings.weight_decay)
-        self.optimizer = make_optimizer(self.model, recipe, settings.head_lr)
+        self.optimizer = make_optimizer(self.model, settings.recipe, settings.head_lr)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         if self.scaler.is_enabled():
             for parameter in self.parameters():   # fused SGD whose first step is skipped would leave garbage
@@ -246,29 +244,32 @@ class Run:
         best = self.folder / "best.pt"
         if error < progress.best or not best.exists():
             with self.tolerating(best):
-                self.save("best.pt")
+                self.save_best()
                 progress.best = min(error, progress.best)   # if it could not be written, a later one is
         self.save()   # after best.pt: a run that dies before this line does the epoch again, and all of it
         self.report()
 
     # --- its folder
 
-    def save(self, name: str = "last.pt") -> None:
-        """Writes a checkpoint; only the first process does. A last.pt that was damaged does not take the
-        place of a good previous.pt."""
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says about the training."""
+        return {**asdict(self.settings), "images": self.pack.content, "sample": self.pack.sample(),
+                "split": self.pack.split, "epoch": self.progress.epoch,
+                **(self.progress.rows[-1] if self.progress.rows else {})}
+
+    def save_best(self) -> None:
+        checkpoint.save(self.folder / "best.pt", self.model, self.facts())
+
+    def save(self) -> None:
+        """Writes last.pt; only the first process does. One that was damaged does not take the place of a
+        good previous.pt."""
         self.saved = time.monotonic()
         if self.world.rank:
             return
-        facts = {**asdict(self.settings), "images": self.pack.content, "sample": self.pack.sample(),
-                 "split": self.pack.split, "epoch": self.progress.epoch,
-                 **(self.progress.rows[-1] if self.progress.rows else {})}
-        if name == "best.pt":
-            checkpoint.save(self.folder / name, self.model, facts)
-            return
         keep = self.folder / "previous.pt" if self.good else None
-        checkpoint.save(self.folder / name, self.model, facts, keep, optimizer=self.optimizer.state_dict(),
-                        progress=asdict(self.progress), processes=self.world.size,
-                        scaler=self.scaler.state_dict())
+        checkpoint.save(self.folder / "last.pt", self.model, self.facts(), keep,
+                        optimizer=self.optimizer.state_dict(), progress=asdict(self.progress),
+                        processes=self.world.size, scaler=self.scaler.state_dict())
         self.good = True
 
     def report(self) -> None:
@@ -306,7 +307,7 @@ class Run:
         warnings: list[str] = []
         source = None
         for path in (self.folder / "last.pt", self.folder / "previous.pt"):
-            if source or not path.exists():
+            if not path.exists():
                 continue
             try:
                 content = checkpoint.read(path)
@@ -316,10 +317,10 @@ class Run:
                 self.good = False
                 continue
             source = path
-            if content["processes"] != self.world.size:
-                before = content["processes"]
+            if (before := content["processes"]) != self.world.size:
                 warnings.append(f"{before} process(es) trained before, now {self.world.size} do: the same "
                                 "batches, but sums in another order, so not the same bits")
+            break
         if warnings and not source:
             raise UserError(f"{warnings[0]}; nothing else is there to go on from: a new run needs another "
                             "--out")
@@ -399,19 +400,18 @@ def evaluate(model: AlexNet, pack: Pack, dtype: torch.dtype = torch.float32, vie
     labels = pack.labels[part] if labels is None else labels
     sums = sums_on(device, [0.0, 0.0, 0.0, 0.0])   # losses, top-1 errors, top-5 errors, images
     model.eval()
-    mine = np.arange(len(labels))[world.rows(len(labels))]
-    for first in range(0, len(mine), batch_size):
+    mine = world.rows(len(labels))
+    for first in range(mine.start, mine.stop, batch_size):
         pack.check()
-        chosen = mine[first:first + batch_size]
-        stored = pack.images[part][chosen[0]:chosen[-1] + 1]
-        squares = augment.as_batch(stored).to(device)
+        some = slice(first, min(first + batch_size, mine.stop))
+        squares = augment.as_batch(pack.images[part][some]).to(device)
         found = probabilities(model, squares, views, dtype)
-        right = found.gather(1, torch.from_numpy(labels[chosen]).to(device)[:, None])
+        right = found.gather(1, torch.from_numpy(labels[some]).to(device)[:, None])
         sums[0] -= right.clamp_min(1e-30).log().sum()
         sums[1] += misses(found, right, 1)
         sums[2] += misses(found, right, 5)
-        sums[3] += len(chosen)
-        progress(len(chosen))
+        sums[3] += len(squares)
+        progress(len(squares))
     loss, top1, top5, count = world.sum(sums).tolist()
     return {"loss": loss / count, "top1_error": top1 / count, "top5_error": top5 / count,
             "images": int(count), "views": views}

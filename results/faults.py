@@ -448,7 +448,7 @@ class Write:
 def run_writes(folder: Path, run: Run) -> dict[str, Write]:
     """What training writes into a run's folder."""
     rows = run.progress.rows * 300
-    calls = {"last.pt": run.save, "best.pt": partial(run.save, "best.pt"),
+    calls = {"last.pt": run.save, "best.pt": run.save_best,
              "metrics.csv": partial(write_csv, folder / "run/metrics.csv", rows),
              "config.json": partial(write_json, folder / "run/config.json", rows),
              "curves.png": partial(figures.training_curves, run.progress.rows, folder / "run/curves.png", "x")

@@ -25,7 +25,7 @@ import torch
 import alexnet_inference
 import alexnet_visualization
 import train_alexnet
-from alexnet import AlexNet, checkpoint, cli, load, model, recipe, settings, weights
+from alexnet import AlexNet, checkpoint, cli, device, load, model, pack, recipe, settings, weights
 from alexnet.files import UserError, quoted
 from conftest import ROOT, make_folder
 
@@ -156,12 +156,12 @@ def test_labels_from_a_list_are_trained_on_kept_and_evaluated(capsys, folder, pl
 def test_a_folder_called_demo_is_one(capsys, monkeypatch, tmp_path):
     make_folder(tmp_path / "demo", {"star": 4, "stripes": 4})
     monkeypatch.chdir(tmp_path)
-    images = train_alexnet.Images(train_alexnet.World(), tmp_path / "packed", quiet=True)
-    pack = images.packed(36, images.find, "./demo")
-    assert pack.classes == ["star", "stripes"]
-    assert settings.Settings.new({"data": "./demo"}, pack, 64).epochs == settings.EPOCHS
+    images = pack.Images(device.World(), tmp_path / "packed", quiet=True)
+    found = images.packed(36, images.find, "./demo")
+    assert found.classes == ["star", "stripes"]
+    assert settings.Settings.new({"data": "./demo"}, found, 64).epochs == settings.EPOCHS
     capsys.readouterr()
-    train_alexnet.say_findings(pack, "demo", train_alexnet.World())
+    pack.say_findings(found, "demo", device.World())
     assert "the folder of that name is --data ./demo" in capsys.readouterr().err
 
 
@@ -383,6 +383,7 @@ def test_a_checkpoint_is_measured_where_its_run_has_its_images_and_packed_images
 
 @pytest.mark.parametrize("options, message", [
     (["--evaluate", "BEST", "--lr", "5"], "--lr has no meaning with --evaluate"),
+    (["--evaluate", "BEST", "--workers", "2"], "--workers has no meaning with --evaluate"),
     (["--evaluate", "BEST", "--resume", "RUN"], "--resume has no meaning with --evaluate"),
     (["--views", "10"], "--views belongs to --evaluate"),
     (["--evaluate", "BEST", "--out", "RUN"], "is a folder; the numbers go into a file"),

@@ -171,7 +171,7 @@ def test_the_published_page_is_what_the_program_writes():
     content = held(page)
     assert page == explore.page({**content, "words": explore.WORDS})
     assert PUBLISHED.stat().st_size < 1_000_000
-    assert content["trained_on"] == "demo" and content["patches"]["looked"] == alexnet_visualization.EXPLORED
+    assert content["trained_on"] == "demo" and content["patches"]["looked"] == alexnet_visualization.pictures.EXPLORED
     answers = [picture["top"][0][0] == picture["name"] for picture in content["pictures"]]
     assert len(answers) == 8 and sum(answers) >= 7
 

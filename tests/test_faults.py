@@ -196,7 +196,7 @@ def test_a_full_disk_gets_a_line_and_leaves_all_as_it_was(pack, place):
     train(run)
     source = make_folder(place / "set", {"train/star": 4, "train/disc": 4, "val/star": 1, "val/disc": 1})
     writes = {
-        "run/last.pt": run.save, "run/best.pt": lambda: run.save("best.pt"),
+        "run/last.pt": run.save, "run/best.pt": run.save_best,
         "run/metrics.csv": lambda: write_csv(place / "run/metrics.csv", run.progress.rows * 100),
         "run/curves.png": lambda: figures.training_curves(run.progress.rows, place / "run/curves.png", "x"),
         "run/config.json": lambda: write_json(place / "run/config.json", ["x" * 5000]),
@@ -452,7 +452,7 @@ def changed(content: dict, name: str) -> bytes:
 
 def test_every_flipped_bit_is_noticed_or_changes_nothing(pack, place):
     run = small(place / "run", pack, epochs=1)
-    run.save("best.pt")
+    run.save_best()
     path, chance = place / "run/best.pt", np.random.default_rng(0)
     good, content = path.read_bytes(), torch.load(path, weights_only=True)
     refused = 0

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 import alexnet_inference
-from alexnet import AlexNet, checkpoint, figures, load
+from alexnet import AlexNet, checkpoint, figures, fonts, load
 from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
@@ -707,18 +707,18 @@ def test_a_panel_has_pages_of_eight(capsys, model_file, folder, tmp_path):
 
 
 def test_letters_without_a_font_are_said_once(monkeypatch, capsys):
-    monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])
-    monkeypatch.setattr(figures, "said", set())
-    assert figures.choose_fonts(set("plain words, déjà vu")) == ([], set()) and not capsys.readouterr().err
+    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [])
+    monkeypatch.setattr(fonts, "said", set())
+    assert fonts.choose_fonts(set("plain words, déjà vu")) == ([], set()) and not capsys.readouterr().err
     for _ in range(2):
-        assert figures.choose_fonts(set("a丁鲷\udcff"))[1] == set("丁鲷\udcff")
+        assert fonts.choose_fonts(set("a丁鲷\udcff"))[1] == set("丁鲷\udcff")
     assert re.fullmatch("warning: no installed font has 丁 鲷, drawn as .*fonts-noto-cjk.*\n",
                         capsys.readouterr().err)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_a_panel_of_any_class_names_is_drawn(capsys, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "said", set())
+    monkeypatch.setattr(fonts, "said", set())
     model = AlexNet(3, 36, hidden=8)
     # a letter that no font has, one of 350, no formula
     model.classes = ["\U000E0041 tag", "a name " * 50, "$x_{$"]
@@ -755,10 +755,10 @@ def test_a_name_as_long_as_may_be_is_written_and_a_longer_one_in_a_list_is_one_e
 @pytest.mark.parametrize("fonts", [True, False])
 def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(
         tmp_path, monkeypatch, capsys, fonts):
-    monkeypatch.setattr(figures, "said", set())
+    monkeypatch.setattr(fonts, "said", set())
     if not fonts:
-        monkeypatch.setattr(figures.font_manager, "findSystemFonts", lambda: [])
-    elif not figures.font_manager.findSystemFonts():
+        monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [])
+    elif not fonts.font_manager.findSystemFonts():
         pytest.skip("no font installed")
     names = ["丁鲷", "b\udcff", "$c$"]   # Chinese, a broken encoding, what would be a formula
     figures.confusion(np.eye(3, dtype=int), names, tmp_path / "confusion.png")

@@ -139,9 +139,9 @@ def test_numbers_worked_by_hand_in_the_guide_are_what_the_program_computes():
     expected = {
         "2": ["341 × 256", "85"],
         "3.1": [f"{1 - math.tanh(3) ** 2:.4f}", f"{(1 - math.tanh(3) ** 2) ** 2:.4f}"],
-        "3.2": [f"{exercises.weights('conv2'):,}", f"{2 * exercises.weights('conv2'):,}"],
+        "3.2": [f"{exercises.layer('conv2').weights:,}", f"{2 * exercises.layer('conv2').weights:,}"],
         "3.3": [f"{exercises.normalised(lone, 2, variant):.1f}" for variant in ("as-written", "as-trained")],
-        "3.5": [f"{exercises.parameters(name):,}" for name in ("conv1", "fc6")],
+        "3.5": [f"{exercises.layer(name).parameters:,}" for name in ("conv1", "fc6")],
         "4.1": [str(exercises.crops().value)], "4.2": [f"{exercises.dropout_scale().value:g}"],
         "5": [f"{v1:.6f}", f"{w1:.6f}", f"{w2 - w1:.6f}", f"{w2:.6f}"]}
     for page, begin in (("README.md", "The idea in brief"), ("README.zh-CN.md", "想法")):

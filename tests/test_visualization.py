@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 import alexnet_visualization
-from alexnet import AlexNet, checkpoint, figure_words, figures, interpret
+from alexnet import AlexNet, checkpoint, figure_words, figures, fonts, interpret
 from alexnet.captions import KINDS
 from alexnet.pack import packed
 from alexnet.sources import find_source
@@ -369,8 +369,8 @@ def test_all_words_in_the_pictures_are_chinese_where_that_is_asked_for(place, ca
 def test_a_long_title_is_wrapped_between_words_or_chinese_letters(monkeypatch):
     monkeypatch.setattr(figure_words, "language", "zh")
     title = "conv1：全部 96 个卷积核，各按自己的最大权重，11 × 11 像素（as-trained，64 像素）" * 2
-    lines = figures.wrapped(title, 4).split("\n")
-    assert len(lines) > 2 and all(figures.wide(line) <= 50 for line in lines)
+    lines = fonts.wrapped(title, 4).split("\n")
+    assert len(lines) > 2 and all(fonts.latin_width(line) <= 50 for line in lines)
     assert "".join(lines).replace(" ", "") == title.replace(" ", "")
     assert sum("as-trained" in line for line in lines) == 2
 
@@ -400,7 +400,7 @@ def test_a_second_call_adds_to_the_page_and_another_model_starts_anew(place, cap
 def test_all_kernels_appear_on_all_pages(place, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     numbers: list[int] = []
-    monkeypatch.setattr(alexnet_visualization.figures, "kernel_page",
+    monkeypatch.setattr(figures, "kernel_page",
                         lambda kernels, which, path, title: numbers.extend(which))
     call(capsys, "filters", "--model", place / "run", "--out", "look", "--pages", "all")
     counts = {number: numbers.count(number) for number in numbers}
@@ -453,7 +453,7 @@ def test_a_sample_has_its_share_of_every_class_whatever_their_order(place, monke
 def test_neighbours_leave_the_query_itself_out(place, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     rows: list = []
-    monkeypatch.setattr(alexnet_visualization.figures, "neighbour_rows",
+    monkeypatch.setattr(figures, "neighbour_rows",
                         lambda entries, path, title: rows.append(entries))
     source = packed(find_source(str(place / "set")), 64)
     assert len(source.images["train"]) == 16
