@@ -248,7 +248,7 @@ def cell(value: Any) -> Any:
 
 # ------------------------------------------------------------------- texts that people hand in
 
-def text_of(content: bytes, what: str, file_names: bool = False) -> str:
+def text_of(content: bytes, what: str, file_names: bool) -> str:
     """A text: UTF-8 with or without a mark, or UTF-16 or UTF-32 with one.
 
     file_names: it holds names of files, so bytes that are not UTF-8 stay what they are, as in Python's own

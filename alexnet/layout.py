@@ -133,7 +133,7 @@ def several_classes(folder: Folder) -> bool:
     return len(holding) > 1 or not folder.folders and len(by_name(folder.images)) > 1
 
 
-def measured_part(place: Path, classes: list[str], part: str | None = None) -> Path:
+def measured_part(place: Path, classes: list[str], part: str | None) -> Path:
     """Where the images lie that a network is measured on: `part` of a folder; by default its validation part,
     or test part, or the folder itself. UserError if there is no such part."""
     top = look_through(Folder(place))

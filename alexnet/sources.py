@@ -97,7 +97,7 @@ def split(source: Source, fraction: float) -> None:
 
 # ------------------------------------------------------------------- folders
 
-def folder_source(folder: Path, with_val: bool = True) -> Source:
+def folder_source(folder: Path, with_val: bool) -> Source:
     """A folder in any of the shapes of data/README.md; `with_val=False` leaves its validation part alone.
 
     UserError where it is in doubt what the classes are.
@@ -131,7 +131,7 @@ def folder_source(folder: Path, with_val: bool = True) -> Source:
         others += more
     items = {"train": numbered(classes, names), "val": []}
     if with_val and (val or held):
-        items["val"] = val_items(top, val or top, held, names, findings)
+        items["val"] = val_items(val or top, top.path, held, names, findings)
     return finished(folder, names, items, findings, others)
 
 
@@ -149,13 +149,13 @@ def no_classes_error(folder: Path, train: Folder, others: Counter[str]) -> UserE
     return UserError(found) if train.path == folder else doubt_error(found, Folder(folder).folders)
 
 
-def val_items(folder: Folder, val: Folder, classes: ByClass, names: list[str], findings: list[str],
+def val_items(val: Folder, above: Path, classes: ByClass, names: list[str], findings: list[str],
               known: str = "train/") -> list[Item]:
-    """The validation part: class folders, or flat files with a list of labels (ImageNet). `known` is what
-    has the classes `names`."""
+    """The validation part: class folders, or flat files with a list of labels (ImageNet) in it or in the
+    folder `above`. `known` is what has the classes `names`."""
     classes = respelt(classes, names)
     if not set(classes) & set(names):
-        items = listed_items(folder, val, names, findings)
+        items = listed_items(val, above, names, findings, known)
         if items is not None:
             return items
         if part_of(val.name)[0] == "test" and not val.folders:   # Kaggle's: numbers for names
@@ -190,11 +190,12 @@ def respelt(classes: ByClass, names: list[str]) -> ByClass:
     return found
 
 
-def listed_items(folder: Folder, val: Folder, names: list[str], findings: list[str]) -> list[Item] | None:
+def listed_items(val: Folder, above: Path, names: list[str], findings: list[str],
+                 known: str) -> list[Item] | None:
     """Labels of a flat val/ from a list in it or beside it, as Kaggle's LOC_val_solution.csv, Tiny-ImageNet's
     val_annotations.txt and Caffe's val.txt; None if there is none that names more than half of its images."""
-    files = val.all_images()
-    for path in lists_in(val.path, folder.path):
+    files, number = val.all_images(), {name: index for index, name in enumerate(names)}
+    for path in lists_in(val.path, above):
         try:
             lines = lines_of(path.read_bytes(), str(path), file_names=True)
         except UserError as error:   # it was not handed in: it only lies there
@@ -206,8 +207,8 @@ def listed_items(folder: Folder, val: Folder, names: list[str], findings: list[s
                             "LOC_val_solution.csv (data/README.md)")
         found = read_list(path, files, val.path, names)
         if found and found.named * 2 > len(files):
-            note_lost(found, files, val.path, path, "of a class that train/ lacks", findings)
-            return [(file, names.index(found.labels[file])) for file in files if file in found.labels]
+            note_lost(found, files, val.path, path, f"of a class that {known} lacks", findings)
+            return [(file, number[found.labels[file]]) for file in files if file in found.labels]
     return None
 
 
@@ -281,7 +282,7 @@ def to_measure(place: Path, classes: list[str], labels: str | None = None,
         found, others = by_class(top, classes)
     if place.resolve().name in classes and not {*classes} & {*found}:   # the folder of one class
         found = {place.resolve().name: top.all_images()}
-    items = val_items(Folder(place.parent), top, found, classes, findings, "the model")
+    items = val_items(top, place.parent, found, classes, findings, "the model")
     if not items:
         raise UserError(f"the pictures in {place} have no labels: there is nothing to measure")
     source = finished(place, classes, {"train": items, "val": []}, findings, others)

@@ -448,7 +448,11 @@ def test_pictures_that_the_list_leaves_out_are_counted(tmp_path):
         save_picture(folder / "val" / f"v{index}.png", index, "val")
     (folder / "val.txt").write_text("v0.png n01\nv1.png n02\nv2.png n99\n")
     source = find_source(str(folder))
-    assert len(source.parts["val"]) == 2 and any("2 of 4 pictures" in line for line in source.findings)
+    assert len(source.parts["val"]) == 2
+    assert any("2 of 4 pictures" in line and "of a class that train/ lacks" in line for line in source.findings)
+    source = sources.to_measure(folder / "val", ["n01", "n02"])
+    assert len(source.parts["val"]) == 2
+    assert any("of a class that the model lacks" in line for line in source.findings)
 
 
 def test_kaggles_test_folder_without_labels_is_left_alone(tmp_path):
