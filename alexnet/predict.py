@@ -229,7 +229,8 @@ def shapes(model: AlexNet, layers: list[str], option: str) -> dict[str, tuple[in
     blank = torch.zeros(1, 3, model.image_size, model.image_size, device=model.mean.device)
     try:
         with torch.inference_mode():
-            return {name: tuple(values.shape[1:]) for name, values in model.activations(blank, layers).items()}
+            found = model.activations(blank, layers)
+        return {name: tuple(values.shape[1:]) for name, values in found.items()}
     except ValueError as error:
         raise UserError(f"{option}: {error}") from None
 

@@ -32,6 +32,7 @@ BASE = Settings(data="imagenette", variant="as-trained", image_size=SIZE, val_fr
                 batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, warmup=0, schedule="steps",
                 color_noise=0.1, seed=0, precision="auto")
 FC_BIASES_0 = (0, 1, 0, 1, 1, 0, 0, 0)   # conv2, conv4 and conv5 keep theirs
+CONVOLUTIONS = tuple(f"conv{number}" for number in range(1, 6))
 HELD_OUT = 0.15   # of the training images, where something is chosen
 
 
@@ -66,11 +67,7 @@ CASES = {
     "no crops": Case(crops=False),
     "no mirror images": Case(mirror=False),
     "no weight decay": Case(settings={"weight_decay": 0.0}),
-    "without conv1": Case({"without": "conv1"}),
-    "without conv2": Case({"without": "conv2"}),
-    "without conv3": Case({"without": "conv3"}),
-    "without conv4": Case({"without": "conv4"}),
-    "without conv5": Case({"without": "conv5"}),
+    **{f"without {name}": Case({"without": name}) for name in CONVOLUTIONS},
     # With the recipe's biases and small weights tanh stayed at chance level at 0.002 to 0.02. So it begins as
     # was usual with it: biases 0, weights of 1 / sqrt(inputs), which keep results near 1 (conv1 sees grey
     # levels, some 60 times that).
@@ -86,7 +83,7 @@ SECTIONS = {   # of the paper, and the cases about them
     "4.1 Augmentation": ("no crops", "no mirror images", "no crops, no mirror images", "no colour noise"),
     "4.2 Dropout": ("fc biases 0, no dropout", "no dropout"),
     "5 Details of learning": ("no weight decay", "biases 0", "fc biases 0", "constant rate", "rate 0.005"),
-    "7 Depth": tuple(f"without conv{number}" for number in range(1, 6)),
+    "7 Depth": tuple(f"without {name}" for name in CONVOLUTIONS),
 }
 SEEDS = {"base": range(7)}                       # the paper averages five networks, and seven
 SMALL = ("one column, half the maps", "no LRN", "2x2 pooling", "no colour noise", "no weight decay")
@@ -101,6 +98,8 @@ class Diverged(Exception):
 
 class CaseRun(Run):
     """A run of a changed network, or with changed images; the rest is the product's own."""
+
+    finite = True   # whether the loss is still a number
 
     def __init__(self, case: Case, *arguments: Any) -> None:
         self.case = case
@@ -129,9 +128,9 @@ class CaseRun(Run):
 
 
 def trained(unit: Unit, place: Place, case: Case, settings: Settings,
-            kind: Callable[..., CaseRun] = CaseRun) -> tuple[Run, Pack, bool]:
-    """The run of a unit, from its beginning or from where it was stopped, to its end; False if the loss
-    ceased to be a number."""
+            kind: Callable[..., CaseRun] = CaseRun) -> CaseRun:
+    """The run of a unit, from its beginning or from where it was stopped, to its end; not `finite` if the
+    loss ceased to be a number."""
     settings = replace(settings, seed=unit.seed, epochs=place.few(settings.epochs), **case.settings)
     pack = place.pack(unit.data, settings.image_size, settings.val_fraction)
     run = kind(case, place.work(unit), settings, pack, place.device)
@@ -140,8 +139,8 @@ def trained(unit: Unit, place: Place, case: Case, settings: Settings,
         for _ in run.train():
             run.stop = place.stop.is_set()   # last.pt is written then
     except Diverged:
-        return run, pack, False
-    return run, pack, True
+        run.finite = False
+    return run
 
 
 def curve_of(run: Run) -> list[dict[str, Any]]:
@@ -155,25 +154,25 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
     case = CASES[unit.case]
     if unit.case == "tanh":
         case = replace(case, settings={"lr": best_tanh_rate(place)})
-    run, pack, finite = trained(unit, place, case, BASE)
-    result = {"finite": finite, "rate": run.settings.lr, "precision": str(run.dtype),
-              **errors_of(run, pack, finite)}
+    run = trained(unit, place, case, BASE)
+    result = {"finite": run.finite, "rate": run.settings.lr, "precision": str(run.dtype),
+              **errors_of(run, run.pack)}
     if unit.case == "base":
-        result |= more_of(run.model, pack)
+        result |= more_of(run.model, run.pack)
     return {"result": result, "curve": curve_of(run)}
 
 
-def errors_of(run: Run, pack: Pack, finite: bool) -> dict[str, float]:
-    """Loss and errors of the last network on both parts, without augmentation; chance level if it
-    diverged."""
-    found = {part: evaluate(run.model, pack, part=part) if finite else chance_level(pack)
-             for part in ("train", "val")}
+def errors_of(run: CaseRun, pack: Pack) -> dict[str, float]:
+    """Loss and errors of the last network on both parts, without augmentation."""
+    found = {part: measured(run, pack, part=part) for part in ("train", "val")}
     return {f"{part}_{name}": values[name] for part, values in found.items()
             for name in ("loss", "top1_error", "top5_error")}
 
 
-def chance_level(pack: Pack) -> dict[str, float]:
-    """What is counted for a network whose weights are no numbers."""
+def measured(run: CaseRun, pack: Pack, **more: Any) -> dict[str, float]:
+    """What `evaluate` finds; chance level for a network whose weights are no numbers."""
+    if run.finite:
+        return evaluate(run.model, pack, **more)
     count = len(pack.classes)
     return {"loss": math.log(count), "top1_error": 1 - 1 / count, "top5_error": max(0.0, 1 - 5 / count)}
 
@@ -228,8 +227,8 @@ def neighbours(model: AlexNet, pack: Pack, queries: int = 1000, count: int = 6) 
 def tanh_rate(unit: Unit, place: Place) -> dict[str, Any]:
     """The error on held-out training images with one rate."""
     case = replace(CASES["tanh"], settings={"lr": unit.config["lr"]})
-    run, _, finite = trained(unit, place, case, replace(BASE, val_fraction=HELD_OUT, epochs=RATE_EPOCHS))
-    return {"result": {"error": run.progress.errors()[-1] if finite else 1.0}, "curve": curve_of(run)}
+    run = trained(unit, place, case, replace(BASE, val_fraction=HELD_OUT, epochs=RATE_EPOCHS))
+    return {"result": {"error": run.progress.errors()[-1] if run.finite else 1.0}, "curve": curve_of(run)}
 
 
 def best_tanh_rate(place: Place) -> float:

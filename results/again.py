@@ -1,6 +1,7 @@
 """The claims again: with more epochs (longer.py), larger images, more data (larger.py), and the release's own
 network for CIFAR-10 (local_nets.py). Judged by the rules of claims.py, here fixed before the first of these
-runs was complete. The verdicts of the 27 claims stay those of twelve epochs at 64 px; these stand beside them.
+runs was complete. The verdicts of the 27 claims stay those of twelve epochs at 64 px; these stand beside
+them.
 
 A claim is judged again where all its runs are there. Of C17 with 200 classes only the gap is: in 15 epochs a
 network with dropout may not come to 50% training error.
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from results import claims, larger, local_nets, longer
-from results.claims import CONVOLUTIONS, Finding, epochs_to
-from results.pages import Text, heading, in_lines, named, row, say, table, term, text
+from results.ablations import CONVOLUTIONS
+from results.claims import Finding, epochs_to
+from results.pages import Text, in_lines, named, part, row, say, term, text
 from results.series import Measure, Series, gap, train_error, val_error
 from results.units import Place
 from results.verdicts import NOT_RUN, combine, t_interval, verdict
@@ -106,7 +108,5 @@ def lines(place: Place, findings: dict[str, Finding]) -> list[Text | str]:
     """The table of those that are there, beside the verdicts of twelve epochs at 64 px."""
     rows = [row(one.claim, one.where, found.found, found.verdict, findings[one.claim].verdict)
             for one in AGAIN if (found := one.finding(place))]
-    if not rows:
-        return []
-    return [heading("The claims again"), "", text("again.conditions"), "",
-            *table(("claim", "experiment", "found here", "verdict", "above"), rows)]
+    return part("The claims again", text("again.conditions"),
+                ("claim", "experiment", "found here", "verdict", "above"), rows)

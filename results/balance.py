@@ -29,7 +29,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from alexnet.augment import as_batch
 from alexnet.batches import TrainingBatches
 from alexnet.cli import typed_path
 from alexnet.device import World, choose_precision, compute_ready, keep_memory, precision
@@ -37,11 +36,10 @@ from alexnet.files import UserError
 from alexnet.images import packed_side
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from alexnet.predict import probabilities
 from alexnet.recipe import RECIPES, make_optimizer, set_rates, two_drops
 from alexnet.training import masks
 from results import units as running
-from results.ablations import BASE
+from results.ablations import BASE, all_probabilities
 from results.pages import fill, joined, term, percent, row, table, text
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import t_interval
@@ -105,16 +103,11 @@ def compute(unit: Unit, place: Place) -> dict[str, Any]:
                        "precision": str(dtype)}, "curve": curve}
 
 
-@torch.inference_mode()
 def errors_by_class(model: AlexNet, pack: Pack) -> list[float]:
     """Top-1 error on the validation images of each class, one crop, in float32."""
-    labels, wrong = torch.from_numpy(pack.labels["val"]), []
-    for first in range(0, len(labels), BATCH):
-        squares = as_batch(pack.images["val"][first:first + BATCH]).to(model.mean.device)
-        answers = probabilities(model, squares, 1, torch.float32).argmax(1).cpu()
-        wrong.append(answers != labels[first:first + BATCH])
-    missed = torch.cat(wrong)
-    return [missed[labels == label].double().mean().item() for label in range(len(pack.classes))]
+    labels = pack.labels["val"]
+    wrong = all_probabilities(model, pack).argmax(1) != labels
+    return [wrong[labels == label].mean().item() for label in range(len(pack.classes))]
 
 
 def units() -> list[Unit]:
@@ -155,9 +148,9 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true",
                         help="as small as can be, to see that it works; needs --out")
     options = parser.parse_args()
-    if options.toy and options.out == running.RESULTS:
-        parser.error("--toy needs --out DIR: its numbers mean nothing")
     place = Place(options.out.resolve(), {"imagenette": options.imagenette}, options.toy)
+    if place.toy and place.out == running.RESULTS:
+        parser.error("--toy needs --out DIR: its numbers mean nothing")
     keep_memory()
     try:
         for unit in units() if options.imagenette else ():

@@ -30,7 +30,7 @@ from alexnet.recipe import RECIPES, make_optimizer, set_rates, two_drops
 from alexnet.training import evaluate
 from results import plots
 from results.ablations import BASE, Case, curve_of, trained
-from results.pages import Text, fill, percent, picture, row, say, table
+from results.pages import Text, fill, heading, percent, picture, row, say, table
 from results.peers import NORMALIZE, Tally, examples_sgd, imagefolder, step
 from results.units import TOY_STEPS, Place, Unit, pieces
 from results.verdicts import Interval, t_interval
@@ -45,10 +45,10 @@ MEAN, STD = (torch.tensor(values)[:, None, None] for values in (NORMALIZE.mean, 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
     """Ours; the last network stays in results/runs, for figures."""
     settings = replace(BASE, image_size=unit.config["image_size"], epochs=unit.config["epochs"])
-    run, pack, finite = trained(unit, place, Case(), settings)
-    result: dict[str, Any] = {"finite": finite, "precision": str(run.dtype)}
+    run = trained(unit, place, Case(), settings)
+    result: dict[str, Any] = {"finite": run.finite, "precision": str(run.dtype)}
     for crops in (1, 10):
-        found = evaluate(run.model, pack, views=crops)
+        found = evaluate(run.model, run.pack, views=crops)
         result |= {f"{name}_{crops}": found[name] for name in ("top1_error", "top5_error")}
     name = f"base-{settings.image_size}px-{unit.seed}.pt"
     shutil.copyfile(run.folder / "last.pt", place.out / "runs" / name)
@@ -150,10 +150,9 @@ LABELS = {OURS: Text("ours, `as-trained`", "我们的 `as-trained`"),
           THEIRS: Text("torchvision, pytorch/examples", "torchvision，pytorch/examples"),
           SWAPPED: Text("ours, torchvision's crops", "我们的网络，torchvision 的裁剪")}
 plots.add_words(LABELS.values())
-ERRORS = [Text("top-1, one crop", "top-1，中心裁剪"), Text("top-5, one crop", "top-5，中心裁剪"),
-          Text("top-1, ten-crop", "top-1，十裁剪"), Text("top-5, ten-crop", "top-5，十裁剪")]
+ERRORS = ("top-1, one crop", "top-5, one crop", "top-1, ten-crop", "top-5, ten-crop")
 KEYS = ("top1_error_1", "top5_error_1", "top1_error_10", "top5_error_10")
-NETWORK, PIXELS, SEED = Text("network", "网络"), Text("px", "像素"), Text("seed", "种子")
+PIXELS = Text("px", "像素")
 
 
 def report(place: Place) -> list[Text | str]:
@@ -168,13 +167,13 @@ def report(place: Place) -> list[Text | str]:
                           "Imagenette, 128 px: top-1 error, one crop", last=25)
     fill(out, "summary", [*means(place), *comparison(place)], TITLE)
     fill(out, "runs", [*picture(out, "curves.png", CURVES), *each_run(place), *equal_time(place)])
-    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "base/curves.png", CURVES), *means(place),
+    return [heading(TITLE), "", *picture(place.out, "base/curves.png", CURVES), *means(place),
             *comparison(place), Text("[Each run](base/README.md).", "[每次训练](base/README.zh-CN.md)。"), ""]
 
 
 def in_short(place: Place) -> Text | None:
     """The errors of both sides, means of the seeds so far."""
-    ours, theirs = ([content["result"] for content in place.found_all(side(name))] for name in (OURS, THEIRS))
+    ours, theirs = (place.results(side(name)) for name in (OURS, THEIRS))
     if not ours or not theirs:
         return None
     return say("top-1 error after {} epochs of Imagenette, 128 px (mean of the seeds ± standard deviation): "
@@ -189,13 +188,13 @@ def means(place: Place) -> list[Text | str]:
     """One row per network: means of the seeds, with their standard deviation."""
     rows = []
     for units_of_row in (side(OURS), large_units(), side(THEIRS), side(SWAPPED)):
-        if found := [content["result"] for content in place.found_all(units_of_row)]:
+        if found := place.results(units_of_row):
             unit = units_of_row[0]
             rows.append(row(LABELS[unit.case], unit.config["image_size"], len(found),
                             *(mean_and_spread(found, key) for key in KEYS)))
     return [say("Errors after {} epochs of Imagenette: mean of the seeds ± standard deviation.",
                 "Imagenette 上训练 {} 轮后的错误率：各种子的平均 ± 标准差。", EPOCHS), "",
-            *table([NETWORK, PIXELS, Text("seeds", "种子数"), *ERRORS], rows)]
+            *table(["network", PIXELS, Text("seeds", "种子数"), *ERRORS], rows)]
 
 
 def mean_and_spread(results: list[dict[str, float]], key: str) -> str:
@@ -210,7 +209,7 @@ def each_run(place: Place) -> list[Text | str]:
                 *(percent(content["result"].get(key)) for key in KEYS), f"{content['seconds'] / 3600:.2f}")
             for unit in [*side(OURS), *large_units(), *side(THEIRS), *side(SWAPPED)]
             if (content := place.found(unit))]
-    return table([NETWORK, PIXELS, SEED, *ERRORS, Text("hours", "小时")], rows)
+    return table(["network", PIXELS, "seed", *ERRORS, Text("hours", "小时")], rows)
 
 
 def comparison(place: Place) -> list[Text | str]:
@@ -223,28 +222,26 @@ def comparison(place: Place) -> list[Text | str]:
         return [Text("The comparison: not run yet.", "比较：尚未进行。"), ""]
     return [Text("Differences of the top-1 error with one crop at 128 px, equal epochs (95% t intervals of "
                  "paired differences):", "128 像素、中心裁剪的 top-1 错误率之差，轮数相同（配对差的 95% t 区间）："), "",
-            *table([NETWORK, Text("compared with", "与之比较"),
+            *table(["network", Text("compared with", "与之比较"),
                     Text("higher by, percentage points", "高多少个百分点")], rows)]
 
 
 def difference(place: Place, first: str, second: str) -> Interval | None:
     """The first side's top-1 error less the second's, at 128 px, over seeds that both have; None if none."""
-    pairs = [contents for units in zip(side(first), side(second))
-             if len(contents := place.found_all(units)) == 2]
-    return t_interval([one["result"]["top1_error_1"] - other["result"]["top1_error_1"]
-                       for one, other in pairs]) if pairs else None
+    apart = [one["result"]["top1_error_1"] - other["result"]["top1_error_1"]
+             for one, other in place.pairs(side(first), side(second))]
+    return t_interval(apart) if apart else None
 
 
 def equal_time(place: Place) -> list[Text | str]:
     """Each side after as many seconds as the faster one took."""
     rows = []
-    for units in zip(side(OURS), side(THEIRS)):
-        if len(pair := place.found_all(units)) == 2:
-            seconds = min(content["seconds"] for content in pair)
-            rows.append(row(units[0].seed, f"{seconds / 60:.0f}",
-                            *(percent(at(content, seconds)) for content in pair)))
+    for pair in place.pairs(side(OURS), side(THEIRS)):
+        seconds = min(content["seconds"] for content in pair)
+        rows.append(row(pair[0]["seed"], f"{seconds / 60:.0f}",
+                        *(percent(at(content, seconds)) for content in pair)))
     return [*([Text("Top-1 error at equal time:", "时间相同时的 top-1 错误率："), ""] if rows else []),
-            *table([SEED, Text("minutes", "分钟"), LABELS[OURS], LABELS[THEIRS]], rows)]
+            *table(["seed", Text("minutes", "分钟"), LABELS[OURS], LABELS[THEIRS]], rows)]
 
 
 def at(content: dict[str, Any], seconds: float) -> float:

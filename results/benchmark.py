@@ -51,6 +51,8 @@ from alexnet.sources import find_source
 from alexnet.training import EPOCH_DONE, Run, train_step
 from results import benchmark_page, units
 from results.ablations import BASE
+from results.counting import training_operations
+from results.pages import in_language
 from results.peers import NORMALIZE, examples_sgd, imagefolder, step as usual_step
 
 HERE = Path(__file__).resolve().parent / "benchmark"
@@ -258,7 +260,7 @@ def training_step(form: Form, batch: int, size: int, device: torch.device) -> Ca
     images = pixels(form, batch, size, device)
     labels = torch.arange(batch, device=device) % min(10, network.num_classes if form.ours else 10)
     network.train()
-    network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
+    network.to(device, memory_format=form.memory_format)
     if form.ours:
         sgd = ours_sgd(network, 1e-4)
         return partial(train_step, network, sgd, Batch(images, labels, batch, 0), form.dtype)
@@ -349,13 +351,6 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
 
 def named_step(name: str, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
     return training_step(form_of(name, device), batch, size, device)
-
-
-def training_operations(model: AlexNet) -> float:
-    """Operations of a training step for one image: forward, and backward to weights and to inputs;
-    conv1 has no inputs that need a gradient."""
-    adds = {name: layer.multiply_adds for name, layer in sizes(model).items()}
-    return 2.0 * (3 * sum(adds.values()) - adds["conv1"])
 
 
 class Processes:
@@ -494,7 +489,7 @@ def inference_network(options: argparse.Namespace, device: torch.device) -> Sect
 def inference(name: str, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
     form = form_of(name, device)
     network = form.build().eval()
-    network.to(device, memory_format=torch.channels_last if form.channels_last else torch.preserve_format)
+    network.to(device, memory_format=form.memory_format)
     images = pixels(form, batch, size, device)
 
     def call() -> None:
@@ -883,7 +878,8 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{name} ...", file=sys.stderr, flush=True)
             options.keep = partial(keep, name, options, device)
             content = options.keep(SECTIONS[name](options, device))
-            print("\n".join(line.en for line in benchmark_page.section_lines(content)), flush=True)
+            lines = benchmark_page.section_lines(content)
+            print("\n".join(in_language(line, "en") for line in lines), flush=True)
     except UserError as error:
         print(f"results.benchmark: {error}", file=sys.stderr)
         sys.exit(2)

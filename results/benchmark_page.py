@@ -7,7 +7,7 @@ from typing import Any, Iterable
 
 from alexnet.files import read_json
 from results import plots
-from results.pages import Text, fill, picture, row, say, table, texts, worded
+from results.pages import Text, fill, heading, picture, row, say, table, texts, worded
 
 TITLE = Text("Speed", "速度")
 RATIOS = "Time of others for the same work, divided by ours"
@@ -45,7 +45,7 @@ def write(folder: Path, sections: Iterable[str]) -> None:
     plots.ratios(bars, folder / "ratios.png", RATIOS)
     lines = picture(folder, "ratios.png", RATIOS)
     for place, contents in found.items():
-        lines += [say("## {}", "## {}", PLACES[place]), ""]
+        lines += [heading(PLACES[place]), ""]
         for content in contents.values():
             lines += section_lines(content)
     fill(folder, "sections", lines)
@@ -74,10 +74,10 @@ def summary(found: dict[str, dict[str, Any]]) -> list[Text | str]:
                   *(PLACES[place] for place in found)], rows)
 
 
-def section_lines(content: dict[str, Any]) -> list[Text]:
+def section_lines(content: dict[str, Any]) -> list[Text | str]:
     """One section: its command, its table, its targets and the machine."""
     about, rounds = content["machine"], content["rows"][0].get("rounds")
-    lines = [say("### {}", "### {}", worded(content["title"], WORDS)), "",
+    lines = [heading(worded(content["title"], WORDS), "###"), "",
              f"    python -m results.benchmark {content['command']}", "",
              *(layer_table if "forward" in content["rows"][0] else side_table)(content)]
     rows = []
@@ -101,7 +101,7 @@ def section_lines(content: dict[str, Any]) -> list[Text]:
     machine = (about[name] for name in ("cores", "instructions", "device", "torch"))
     lines += [say("{}, {} cores ({}), {}, torch {}; seed 0; {}.", "{}，{} 个核（{}），{}，torch {}；种子 0；{}。",
                   content["date"], *machine, how), ""]
-    return [line if isinstance(line, Text) else Text(line, line) for line in lines]
+    return lines
 
 
 def layer_table(content: dict[str, Any]) -> list[Text | str]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +51,9 @@ def four_layer_net(activation: str = "relu", lrn: bool = False, side: int = 32) 
         nn.Flatten(), nn.Linear(64 * (side // 8) ** 2, 10))
 
 
-def initialise(net: nn.Module, std: tuple[float, ...] | None) -> None:
+def initialise(net: nn.Sequential, std: tuple[float, ...] | None) -> None:
     """Gaussian weights of the given standard deviations, else of 1 / sqrt(inputs); biases 0."""
-    layers = [layer for layer in net if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    layers = [layer for layer in net if hasattr(layer, "weight")]
     for number, layer in enumerate(layers):
         nn.init.normal_(layer.weight, std=std[number] if std else layer.weight[0].numel() ** -0.5)
         nn.init.zeros_(layer.bias)
@@ -123,7 +123,6 @@ def best_rate(activation: str, place: Place) -> float:
 
 def normalised(unit: Unit, place: Place) -> dict[str, Any]:
     """The test error after a short schedule, with pixels and initial weights as in the release."""
-    pack = place.pack("cifar10", 28)   # 32 px stored, of which 28 are seen: crops and mirror images
     torch.manual_seed(unit.seed)
     net = four_layer_net(lrn=unit.case.startswith("with LRN"), side=28)
     initialise(net, (1e-4, 0.01, 0.01, 0.01))
@@ -132,23 +131,31 @@ def normalised(unit: Unit, place: Place) -> dict[str, Any]:
         [{"params": [p for name, p in net.named_parameters() if name.endswith("weight")], "factor": 1.0},
          {"params": [p for name, p in net.named_parameters() if name.endswith("bias")], "factor": 2.0,
           "weight_decay": 0.0}], 0.001, momentum=MOMENTUM, weight_decay=unit.config["weight_decay"])
-    mean = pack.mean_crop(28).to(place.device)
-    settings = replace(BASE, image_size=28, batch_size=BATCH, seed=unit.seed, color_noise=0.0)
     total = place.few(unit.config["epochs"])
+    curve = on_crops(unit, place, net, optimizer, 28, total,
+                     lambda epoch: unit.config["rate"] * two_drops(epoch, total, []).rate)
+    return {"result": {"val_top1_error": curve[-1]["val_top1_error"]}, "curve": curve}
+
+
+def on_crops(unit: Unit, place: Place, net: nn.Module, optimizer: torch.optim.SGD, size: int, epochs: int,
+             rate: Callable[[int], float]) -> list[dict[str, Any]]:
+    """Trains on random crops of `size` px and mirror images, at `rate` (of the epoch) times each group's
+    factor; the test error of the central crop after each epoch."""
+    pack = place.pack("cifar10", 28)   # 32 px stored
+    mean = pack.mean_crop(size).to(place.device)
+    settings = replace(BASE, image_size=size, batch_size=BATCH, seed=unit.seed, color_noise=0.0)
 
     def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        epoch = len(rows)
+        epoch, tally = len(rows), Tally()
         for group in optimizer.param_groups:
-            group["lr"] = unit.config["rate"] * group["factor"] * two_drops(epoch, total, []).rate
+            group["lr"] = rate(epoch) * group["factor"]
         net.train()
-        tally = Tally()
         for batch in TrainingBatches(pack, settings, epoch, mean):
             tally.add(*step(net, optimizer, batch.images - mean, batch.labels), batch.labels)
         return {"epoch": epoch + 1, "train_loss": tally.mean_loss, "train_top1_error": tally.error,
                 "val_top1_error": test_error(net, pack, mean)}
 
-    curve = pieces(unit, place, total, {"net": net, "optimizer": optimizer}, an_epoch)
-    return {"result": {"val_top1_error": curve[-1]["val_top1_error"]}, "curve": curve}
+    return pieces(unit, place, epochs, {"net": net, "optimizer": optimizer}, an_epoch)
 
 
 @torch.inference_mode()

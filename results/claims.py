@@ -16,6 +16,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from results import ablations, cifar_nets, counting, larger, looks
+from results.ablations import CONVOLUTIONS
 from results.pages import Text, in_lines, joined, listed, term, named, say, text
 from results.series import Measure, gap, train_error, val_error
 from results.units import DATA, Place, Unit
@@ -80,20 +81,12 @@ def claim(id: str, units: Sequence[Unit] = (), command: str = "") -> Callable:
 
 # ------------------------------------------------------------------- numbers from JSON files
 
-def results(place: Place, units: Sequence[Unit]) -> list[dict[str, Any]]:
-    """The results of those units that were run."""
-    return [content["result"] for content in place.found_all(units)]
-
-
 def differences(place: Place, name: str, measure: Measure) -> list[float]:
     """Case less base (or what else it is compared with) of what `measure` makes of a JSON file, for all seeds
     that both have. UserError where one was computed in bf16 and the other was not."""
-    found = []
-    for unit in ablations.units_of(name):
-        sides = place.found_all([unit, ablations.case_unit(ablations.CASES[name].against, unit.seed)])
-        if len(sides) == 2:
-            found.append(measure(sides[0]) - measure(sides[1]))
-    return found
+    cases = ablations.units_of(name)
+    others = [ablations.case_unit(ablations.CASES[name].against, unit.seed) for unit in cases]
+    return [measure(one) - measure(other) for one, other in place.pairs(cases, others)]
 
 
 def early_loss(content: dict[str, Any]) -> float:
@@ -160,11 +153,11 @@ def _(place: Place) -> Finding:
 
 @claim("C4", BASE)
 def _(place: Place) -> Finding:
-    contents = [place.found(unit) for unit in BASE]
-    single, average = averaged([content["result"] for content in contents])
+    found = place.results(BASE)
+    single, average = averaged(found)
     apart = t_interval(single - average)
     in_percent = (100 * value for value in (single.mean(), average.mean(), apart.mean, apart.low, apart.high))
-    return Finding(text("C4.found", len(contents), *in_percent, apart.count), verdict(single - average))
+    return Finding(text("C4.found", len(found), *in_percent, apart.count), verdict(single - average))
 
 
 def answers(found: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
@@ -191,9 +184,6 @@ def _(place: Place) -> Finding:
     return Finding(text("C5.found"), text("C5.note", NOT_TESTED))
 
 
-CONVOLUTIONS = [f"conv{number}" for number in range(1, 6)]
-
-
 @claim("C6", [*with_base(*(f"without {name}" for name in CONVOLUTIONS)), *counting.units()])
 def _(place: Place) -> Finding:
     apart = {name: differences(place, f"without {name}", val_error) for name in CONVOLUTIONS}
@@ -216,7 +206,7 @@ RACES = [unit for activation in cifar_nets.RATES for unit in cifar_nets.race_uni
 
 @claim("C8", RACES)
 def _(place: Place) -> Finding:
-    runs = {activation: results(place, cifar_nets.race_units(activation)) for activation in cifar_nets.RATES}
+    runs = {activation: place.results(cifar_nets.race_units(activation)) for activation in cifar_nets.RATES}
     epochs = {name: [one["epochs"] for one in some] for name, some in runs.items()}
     said = []
     for name, some in runs.items():
@@ -297,7 +287,7 @@ def _(place: Place) -> Finding:
 
 @claim("C14", BASE)
 def _(place: Place) -> Finding:
-    one, ten = ([one[f"{crops}top1_error"] for one in results(place, BASE)]
+    one, ten = ([one[f"{crops}top1_error"] for one in place.results(BASE)]
                 for crops in ("val_", "ten_views_"))
     apart = [a - b for a, b in zip(one, ten)]
     return Finding(text("C14.found", interval_text(one), interval_text(ten), points(apart)), verdict(apart))
@@ -394,7 +384,7 @@ def _(place: Place) -> Finding:
 
 @claim("C23", BASE)
 def _(place: Place) -> Finding:
-    columns = [np.array(one["colourfulness"]).reshape(2, -1) for one in results(place, BASE)]
+    columns = [np.array(one["colourfulness"]).reshape(2, -1) for one in place.results(BASE)]
     apart = [beyond_chance(one) for one in columns]
     means = joined(f"{one[0].mean():.3f} / {one[1].mean():.3f}" for one in columns)
     return Finding(text("C23.found", means, t_interval(apart).text(1, "")), verdict(apart))
@@ -412,13 +402,13 @@ TINY = [larger.DATA.unit("base", seed) for seed in larger.DATA.seeds]
 
 @claim("C24", TINY)
 def _(place: Place) -> Finding:
-    errors = [one["val_top5_error"] for one in results(place, TINY)]
+    errors = [one["val_top5_error"] for one in place.results(TINY)]
     return Finding(text("C24.found", interval_text(errors)), REPRODUCED if max(errors) < 0.5 else NOT_HERE)
 
 
 @claim("C25", BASE)
 def _(place: Place) -> Finding:
-    fc7, pixels = ([one[f"agreement_in_{where}"] for one in results(place, BASE)]
+    fc7, pixels = ([one[f"agreement_in_{where}"] for one in place.results(BASE)]
                    for where in ("fc7", "pixels"))
     apart = [a - b for a, b in zip(fc7, pixels)]
     return Finding(text("C25.found", interval_text(fc7), interval_text(pixels), points(apart)),
@@ -427,9 +417,9 @@ def _(place: Place) -> Finding:
 
 @claim("C26", looks.units())
 def _(place: Place) -> Finding:
-    apart = looks.codes_against_pixels(place)
-    found = [one["codes"] for one in results(place, looks.units())]
+    found = [one["codes"] for one in place.results(looks.units())]
     fc7, pixels = ([one[f"agreement_{space}_{looks.JUDGED}"] for one in found] for space in looks.SPACES)
+    apart = [a - b for a, b in zip(fc7, pixels)]
     whole = [one["agreement_fc7"] for one in found]
     return Finding(text("C26.found", looks.JUDGED, *map(interval_text, (fc7, pixels)), points(apart),
                         interval_text(whole)), verdict(apart))

@@ -95,10 +95,16 @@ def update_rule(steps: int = 20) -> float:
     return ((model.fc8.weight.detach().double() - w).abs().max() / w.abs().max()).item()
 
 
+def training_operations(model: AlexNet) -> float:
+    """Operations of a training step for one image: forward, and backward to weights and to inputs;
+    conv1 has no inputs that need a gradient."""
+    adds = {name: layer.multiply_adds for name, layer in sizes(model).items()}
+    return 2.0 * (3 * sum(adds.values()) - adds["conv1"])
+
+
 def days(model: AlexNet) -> dict[str, float]:
     """Operations of 90 epochs, and what they take: on two GTX 580 at their peak rate, and here."""
-    adds = {name: step.multiply_adds for name, step in sizes(model).items()}
-    operations = 2.0 * (3 * sum(adds.values()) - adds["conv1"]) * IMAGES * EPOCHS
+    operations = training_operations(model) * IMAGES * EPOCHS
     found = {"operations": operations, "share_of_peak": operations / (5.5 * 86400) / (2 * GTX_580)}
     path = RESULTS / "benchmark" / "step.json"
     if path.exists():

@@ -50,7 +50,7 @@ from alexnet.pack import Pack, open_pack, packed
 from alexnet.sources import find_source
 from alexnet.training import BATCH_DONE, EPOCH_BEGINS, Run
 from results.ablations import BASE
-from results.pages import Text, fill, row, say, table, texts, worded
+from results.pages import Text, fill, heading, row, say, table, texts, worded
 from results.units import CPU, machine
 
 HERE = Path(__file__).resolve().parent / "faults"
@@ -928,7 +928,7 @@ def write_pages(folder: Path = HERE) -> None:
         for name, content in found.items()]))
     lines: list[Text | str] = []
     for name, content in found.items():
-        lines += [say("## {}", "## {}", titles[name]), "", says[name], "", *table(
+        lines += [heading(titles[name]), "", says[name], "", *table(
             [Text("case", "情形"), times, right, Text("observed", "观察到")],
             [row(worded(line["what"], words), f"{line['times']:,}", f"{line['right']:,}",
                  worded(line["seen"], words)) for line in content["rows"]])]

@@ -17,7 +17,6 @@ import itertools
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from statistics import mean
@@ -36,19 +35,6 @@ LEARNT = 7                    # classes of the first network, in the order of th
 PICTURES = (50, 200, None)    # a class; None: all
 KINDS = {"fine-tuned": [], "conv1 to conv5 frozen": ["--freeze", "conv5"],
          "from scratch": ["--batch-size", "32"]}   # as fine-tuning
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run: a way to learn, how many pictures a class (None: all), the seed."""
-
-    kind: str
-    pictures: int | None
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.kind.replace(' ', '-')}-{self.pictures or 'all'}-{self.seed}"
 
 
 def part_of(data: Path, folder: Path, classes: list[str], pictures: int | None = None, seed: int = 0) -> Path:
@@ -95,16 +81,16 @@ def measure(options: argparse.Namespace) -> None:
                       options.work / "first", 0)
         write_json(first_json, found)
         print(f"the first network: {found['errors'][-1]:.1%} error on {LEARNT} classes", flush=True)
-    jobs = itertools.product(range(options.seeds), PICTURES, KINDS)
-    for job in (Job(kind, pictures, seed) for seed, pictures, kind in jobs):
-        result = options.out / f"{job.name}.json"
+    for seed, pictures, kind in itertools.product(range(options.seeds), PICTURES, KINDS):
+        name = f"{kind.replace(' ', '-')}-{pictures or 'all'}-{seed}"
+        result = options.out / f"{name}.json"
         if result.exists():
             continue
-        folder = part_of(data, options.work / "data" / job.name, classes[LEARNT:], job.pictures, job.seed)
-        more = [*KINDS[job.kind], *(["--weights", first] if job.kind != "from scratch" else [])]
-        found = train(options, folder, options.work / "run", job.seed, *more)
-        write_json(result, {"kind": job.kind, "pictures": job.pictures, "seed": job.seed, **found})
-        print(f"{job.name}: {found['errors'][-1]:.1%} error, {found['seconds']:.0f} s", flush=True)
+        folder = part_of(data, options.work / "data" / name, classes[LEARNT:], pictures, seed)
+        more = [*KINDS[kind], *(["--weights", first] if kind != "from scratch" else [])]
+        found = train(options, folder, options.work / "run", seed, *more)
+        write_json(result, {"kind": kind, "pictures": pictures, "seed": seed, **found})
+        print(f"{name}: {found['errors'][-1]:.1%} error, {found['seconds']:.0f} s", flush=True)
         shutil.rmtree(options.work / "run")    # checkpoints are large
 
 

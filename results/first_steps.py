@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
@@ -101,14 +102,14 @@ DECISIVE = ("as it is", "inverted dropout", "dropout before fc6, fc7", "no dropo
 class EvenBatches(TrainingBatches):
     """Each class equally often in every batch, if their size is a multiple of the number of classes."""
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)
-        pack, labels = self.pack, self.pack.labels["train"][self.order]
+    def draw_order(self) -> Tensor:
+        order, classes = super().draw_order(), len(self.pack.classes)
+        labels = self.pack.labels["train"][order.numpy()]
         turn = np.empty(len(labels), int)   # how many of an image's class come before it
-        for label in range(len(pack.classes)):
+        for label in range(classes):
             turn[labels == label] = np.arange((labels == label).sum())
         rarest = np.bincount(labels).min()
-        self.order = self.order[np.argsort(turn, kind="stable")][:rarest * len(pack.classes)]
+        return order[np.argsort(turn, kind="stable")][:rarest * classes]
 
 
 class Steps:
@@ -155,12 +156,7 @@ class Steps:
             return train_step(self.model, self.optimizer, batch, self.dtype)[0].item() / batch.total
 
     def losses(self, first: int, count: int) -> list[float]:
-        found = []
-        for step, batch in self.batches(first):
-            found.append(self.take(step, batch))
-            if len(found) == count:
-                return found
-        return found
+        return [self.take(step, batch) for step, batch in islice(self.batches(first), count)]
 
     def follow(self, unit: Unit, place: Place, enough: Callable[[list[dict[str, Any]]], bool],
                see: Callable[[Steps], dict[str, Any]] = lambda run: {}) -> list[dict[str, Any]]:

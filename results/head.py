@@ -29,7 +29,7 @@ import bisect
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, Iterable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -63,12 +63,11 @@ def curvature(unit: Unit, place: Place) -> dict[str, Any]:
     fixed = run.sample()
     direction: Tensor | None = None
     curve = []
-    coming = run.batches(0)
-    for step in range(place.few(LOOK_AT[-1], TOY_STEPS) + 1):
+    for step, batch in itertools.islice(run.batches(0), place.few(LOOK_AT[-1], TOY_STEPS) + 1):
         if step in LOOK_AT:
             largest, direction = largest_curvature(run, fixed, direction, 10 if direction is None else 5)
             curve.append({"step": step, "largest_curvature": largest, **head(run, fixed)})
-        if not math.isfinite(run.take(*next(coming))):
+        if not math.isfinite(run.take(step, batch)):
             break
     limit = 2 * (1 + MOMENTUM)
     return {"result": {"predicted_by_head": limit / curve[0]["head_curvature"],
@@ -153,23 +152,19 @@ def hessian_times(run: Steps, batch: Batch, direction: Tensor, size: float = 1e-
 
 
 def gradient(run: Steps, batch: Batch, step: Tensor | None) -> Tensor:
-    """The scaled gradient, a step away; the weights are as they were, afterwards."""
-    parameters = list(run.model.parameters())
+    """The scaled gradient, a step away from the weights, which stay as they are."""
+    parameters = dict(run.model.named_parameters())
     factors = {id(parameter): group["factor"] for group in run.optimizer.param_groups
                for parameter in group["params"]}
     scale = torch.cat([torch.full((one.numel(),), factors[id(one)] ** 0.5, device=one.device)
-                       for one in parameters])
-    kept = [parameter.detach().clone() for parameter in parameters]
+                       for one in parameters.values()])
     if step is not None:
-        with torch.no_grad():
-            for parameter, one in zip(parameters, (step * scale).split([one.numel() for one in parameters])):
-                parameter.add_(one.view(parameter.shape))
+        parts = (step * scale).split([one.numel() for one in parameters.values()])
+        parameters = {name: (one + part.view(one.shape)).detach().requires_grad_()
+                      for (name, one), part in zip(parameters.items(), parts)}
     with masks(run.model, run.seed, 0):
-        loss = F.cross_entropy(run.model(batch.images), batch.labels)
-    found = torch.autograd.grad(loss, parameters)
-    with torch.no_grad():
-        for parameter, value in zip(parameters, kept):
-            parameter.copy_(value)
+        logits = torch.func.functional_call(run.model, parameters, batch.images)
+    found = torch.autograd.grad(F.cross_entropy(logits, batch.labels), list(parameters.values()))
     return torch.cat([one.reshape(-1) for one in found]) * scale
 
 
@@ -214,9 +209,7 @@ def fading(unit: Unit, place: Place) -> dict[str, Any]:
         square_of_h6=square(inputs), below=(output.detach().float().mean(0) < 0).float().mean().item()))
     run.model.fc8.register_forward_hook(lambda module, inputs, _: seen.update(square_of_h=square(inputs)))
     curve, count = [], place.few(FADE_STEPS, TOY_STEPS)
-    for step, batch in run.batches(0):
-        if step == count:
-            break
+    for step, batch in itertools.islice(run.batches(0), count):
         loss = run.take(step, batch)
         curve.append({"step": step, "loss": loss, **seen})
     return {"result": {"square_of_h6": curve[0]["square_of_h6"], "square_of_h": curve[0]["square_of_h"],
@@ -351,15 +344,10 @@ def units(seed: int) -> list[Unit]:
 
 # ------------------------------------------------------------------- for the page
 
-def results_of(place: Place, units: Iterable[Unit]) -> list[dict[str, Any]]:
-    """Of those that were run."""
-    return [content["result"] for content in place.found_all(units)]
-
-
 def curvature_rows(place: Place) -> list[Text]:
     rows = []
     for (variant, name), classes in ((case, classes) for case in CASES for classes in CLASSES):
-        found = results_of(place, (curvature_unit(variant, name, classes, seed) for seed in range(3)))
+        found = place.results(curvature_unit(variant, name, classes, seed) for seed in range(3))
         if found:
             means = (sum(one[f"predicted_by_{what}"] for one in found) / len(found)
                      for what in ("head", "head_of_p", "curvature"))
@@ -370,7 +358,7 @@ def curvature_rows(place: Place) -> list[Text]:
 def start_of(place: Place, name: str) -> Start | None:
     """From the runs with 200 classes: fc6 and fc7 hardly depend on the images yet."""
     found = [one for fade in FADES if (fade.difference, fade.batch) == (name, BATCH)
-             for one in results_of(place, fade.units())]
+             for one in place.results(fade.units())]
     squares = [sum(one[what] for one in found) / len(found) for what in ("square_of_h", "square_of_h6")
                if found]
     return Start(*squares, keep=Dropout.keep if name == "as it is" else 1.0) if found else None
@@ -379,7 +367,7 @@ def start_of(place: Place, name: str) -> Start | None:
 def survived(place: Place, name: str, classes: int, batch: int, even: bool) -> list[float | None]:
     """The largest rate that each seed survives; None: none of those tried."""
     units = (limit_unit(name, classes, seed, batch, even) for seed in range(3))
-    return [one["largest_survived"] for one in results_of(place, units)]
+    return [one["largest_survived"] for one in place.results(units)]
 
 
 EVENLY, AT_RANDOM, NONE, AT_ONCE = (
@@ -423,7 +411,7 @@ def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, floa
 def fading_rows(place: Place) -> list[Text]:
     rows = []
     for fade in FADES:
-        if found := results_of(place, fade.units()):
+        if found := place.results(fade.units()):
             start, predicted = start_of(place, fade.difference), ""
             if start and not fade.even:
                 predicted = f"{100 * start.part_lost(fade.rate, fade.batch, fade.classes):.1f}"

@@ -25,15 +25,15 @@ from dataclasses import replace
 
 from alexnet.model import VARIANTS
 from results import ablations
-from results.ablations import BASE, Case
-from results.base_result import THEIRS, peer
-from results.pages import Text, heading, named, percent, row, table, text
+from results.ablations import BASE, CONVOLUTIONS, Case
+from results.base_result import ERRORS, THEIRS, peer
+from results.pages import Text, named, part, percent, row, text
 from results.series import Series
 from results.units import Place, Unit
 
 CASES = ablations.CASES
 PIXELS = Series("imagenette-128", replace(BASE, image_size=128, precision="fp32"),
-                {name: CASES[name] for name in ("base", *(f"without conv{number}" for number in range(1, 6)),
+                {name: CASES[name] for name in ("base", *(f"without {name}" for name in CONVOLUTIONS),
                                                 "2x2 pooling", "one column, half the maps",
                                                 "one column, all maps")},
                 range(3), 40, "imagenette", "Images of 128 px", "larger.pixels")
@@ -72,13 +72,9 @@ def long_lines(place: Place) -> list[Text | str]:
     rows = []
     for case in (*LONG.cases, THEIRS):
         units_of = peers() if case == THEIRS else [LONG.unit(case, seed) for seed in LONG.seeds]
-        found = [content["result"] for content in place.found_all(units_of)]
-        if found:
+        if found := place.results(units_of):
             keys = (("top1_error_1", "top5_error_1") if case == THEIRS else
                     ("val_top1_error", "val_top5_error", "ten_views_top1_error", "ten_views_top5_error"))
             cells = [percent(sum(one[key] for one in found) / len(found)) for key in keys]
             rows.append(row(named(case), len(found), *cells, *[""] * (4 - len(cells))))
-    if not rows:
-        return []
-    columns = ("network", "seeds", "top-1, one crop", "top-5, one crop", "top-1, ten-crop", "top-5, ten-crop")
-    return [heading(LONG.title), "", text(LONG.conditions, LONG.settings.epochs), "", *table(columns, rows)]
+    return part(LONG.title, text(LONG.conditions, LONG.settings.epochs), ("network", "seeds", *ERRORS), rows)

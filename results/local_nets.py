@@ -19,19 +19,17 @@ it.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from alexnet.batches import TrainingBatches
 from alexnet.model import LocalResponseNorm
-from results.ablations import BASE
-from results.cifar_nets import BATCH, MOMENTUM, test_error
-from results.pages import Text, heading, percent, row, table, term, text
-from results.peers import Tally, step
-from results.units import Place, Unit, pieces
+from alexnet.norms import Maps
+from results.cifar_nets import BATCH, MOMENTUM, initialise, on_crops
+from results.pages import Text, part, percent, row, term, text
+from results.series import val_error
+from results.units import Place, Unit
 from results.verdicts import t_interval
 
 SIDE, EPOCHS, DROPS, SEEDS = 24, 120, (100, 110), range(3)
@@ -67,17 +65,12 @@ class OnlyScale(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         if self.training:
-            with torch.no_grad():   # LRN's divisors: what it makes of 1s where the values are a
-                divisor = (self.lrn.k + self.lrn.scale * self.sums(a)) ** self.lrn.beta
-            now = divisor.mean()
+            with torch.no_grad():
+                sums = Maps(self.lrn.n, self.lrn.columns).sum(a ** 2)
+                now = ((self.lrn.k + self.lrn.scale * sums) ** self.lrn.beta).mean()
             self.mean.lerp_(now, 1 - self.memory)
             return a / now
         return a / self.mean
-
-    def sums(self, a: Tensor) -> Tensor:
-        """Of squares over n neighbouring maps."""
-        squares = nn.functional.pad(a ** 2, (0, 0, 0, 0, self.lrn.n // 2, self.lrn.n // 2))
-        return sum(squares.narrow(1, first, a.shape[1]) for first in range(self.lrn.n))
 
 
 def local_net(case: str) -> nn.Sequential:
@@ -92,10 +85,7 @@ def local_net(case: str) -> nn.Sequential:
         nn.Conv2d(64, 64, 5, padding=2), nn.ReLU(), norm(), nn.MaxPool2d(**pool),   # 64 x 6 x 6
         LocallyConnected(64, 32, 6), nn.ReLU(), LocallyConnected(32, 32, 6), nn.ReLU(),
         nn.Flatten(), nn.Linear(32 * 36, 10))
-    layers = [layer for layer in net if hasattr(layer, "weight")]
-    for layer, std in zip(layers, STD):
-        nn.init.normal_(layer.weight, std=std)
-        nn.init.zeros_(layer.bias)
+    initialise(net, STD)
     return net
 
 
@@ -111,24 +101,10 @@ def optimizer_of(net: nn.Sequential) -> torch.optim.SGD:
 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
     """The test error of the central crop after each epoch."""
-    pack = place.pack("cifar10", 28)   # 32 px stored
     torch.manual_seed(unit.seed)
     net = local_net(unit.case).to(place.device)
-    optimizer = optimizer_of(net)
-    mean = pack.mean_crop(SIDE).to(place.device)
-    settings = replace(BASE, image_size=SIDE, batch_size=BATCH, seed=unit.seed, color_noise=0.0)
-
-    def an_epoch(rows: list[dict[str, Any]]) -> dict[str, Any]:
-        epoch, tally = len(rows), Tally()
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * group["factor"] * 0.1 ** sum(epoch >= drop for drop in DROPS)
-        net.train()
-        for batch in TrainingBatches(pack, settings, epoch, mean):
-            tally.add(*step(net, optimizer, batch.images - mean, batch.labels), batch.labels)
-        return {"epoch": epoch + 1, "train_loss": tally.mean_loss, "train_top1_error": tally.error,
-                "val_top1_error": test_error(net, pack, mean)}
-
-    curve = pieces(unit, place, place.few(EPOCHS), {"net": net, "optimizer": optimizer}, an_epoch)
+    curve = on_crops(unit, place, net, optimizer_of(net), SIDE, place.few(EPOCHS),
+                     lambda epoch: RATE * 0.1 ** sum(epoch >= drop for drop in DROPS))
     return {"result": {"precision": "torch.float32", "val_top1_error": curve[-1]["val_top1_error"]},
             "curve": curve}
 
@@ -143,27 +119,20 @@ def units() -> list[Unit]:
     return [unit for seed in zip(*(units_of(case) for case in (WITHOUT, WITH, CONTROL))) for unit in seed]
 
 
-def errors_of(place: Place, case: str) -> dict[int, float]:
-    """By seed."""
-    return {one["seed"]: one["result"]["val_top1_error"] for one in place.found_all(units_of(case))}
-
-
 def lower_by(place: Place, case: str) -> list[float]:
     """The error without LRN less that of the case, by seed."""
-    without, errors = errors_of(place, WITHOUT), errors_of(place, case)
-    return [without[seed] - errors[seed] for seed in errors if seed in without]
+    return [val_error(one) - val_error(other)
+            for one, other in place.pairs(units_of(WITHOUT), units_of(case))]
 
 
 def lines(place: Place) -> list[Text | str]:
     """For the page of all results."""
     rows = []
     for case in (WITHOUT, WITH, CONTROL):
-        errors, pairs = errors_of(place, case), lower_by(place, case)
-        lower = t_interval(pairs).text(unit="") if case != WITHOUT and len(pairs) >= 2 else ""
+        errors = [one["val_top1_error"] for one in place.results(units_of(case))]
+        apart = lower_by(place, case)
+        lower = t_interval(apart).text(unit="") if case != WITHOUT and len(apart) >= 2 else ""
         if errors:
-            rows.append(row(term(case), percent(sum(errors.values()) / len(errors)), len(errors), lower))
-    if not rows:
-        return []
-    columns = ("network", "top-1 error", "seeds", "lower than without, percentage points")
-    return [heading(TITLE), "", text("larger.local", EPOCHS), "",
-            *table(columns, rows)]
+            rows.append(row(term(case), percent(sum(errors) / len(errors)), len(errors), lower))
+    return part(TITLE, text("larger.local", EPOCHS),
+                ("network", "top-1 error", "seeds", "lower than without, percentage points"), rows)

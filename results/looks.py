@@ -32,9 +32,8 @@ from alexnet.augment import middle
 from alexnet.codes import EPOCHS, nearest_codes, trained_coder
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
-from results import ablations
-from results.ablations import BASE, Case, curve_of
-from results.pages import Text, heading, percent, row, table, term, text
+from results.ablations import BASE, Case, curve_of, errors_of, trained
+from results.pages import Text, part, percent, row, term, text
 from results.units import Place, Unit
 
 SETTINGS = replace(BASE, precision="fp32")
@@ -147,11 +146,11 @@ def halving(model: AlexNet, pack: Pack, seed: int) -> dict[str, Any]:
 # ------------------------------------------------------------------- the units
 
 def compute(unit: Unit, place: Place) -> dict[str, Any]:
-    run, pack, finite = ablations.trained(unit, place, Case(), SETTINGS)
+    run = trained(unit, place, Case(), SETTINGS)
     model = run.model.eval()
-    result = {"finite": finite, "precision": str(run.dtype), **ablations.errors_of(run, pack, finite),
-              "codes": codes(model, pack, unit.seed, place),
-              "halving": halving(model, pack, unit.seed)}
+    result = {"finite": run.finite, "precision": str(run.dtype), **errors_of(run, run.pack),
+              "codes": codes(model, run.pack, unit.seed, place),
+              "halving": halving(model, run.pack, unit.seed)}
     return {"result": result, "curve": curve_of(run)}
 
 
@@ -165,7 +164,9 @@ def units() -> list[Unit]:
 
 def lines(place: Place) -> list[Text | str]:
     """Two tables, for the page of all results."""
-    found = [content["result"] for content in place.found_all(units())]
+    found = place.results(units())
+    if not found:
+        return []
     return [*code_lines([one["codes"] for one in found]), *halving_lines([one["halving"] for one in found])]
 
 
@@ -174,8 +175,6 @@ def mean_of(found: list[dict[str, Any]], name: str) -> float:
 
 
 def code_lines(found: list[dict[str, Any]]) -> list[Text | str]:
-    if not found:
-        return []
     first = found[0]
     rows = [row(term("values, no code"), *(percent(mean_of(found, f"agreement_{space}")) for space in SPACES),
                 f"{4 * HIDDEN:,}", f"{mean_of(found, 'seconds_fc7'):.2f}")]
@@ -185,14 +184,11 @@ def code_lines(found: list[dict[str, Any]]) -> list[Text | str]:
                         f"{mean_of(found, f'seconds_{bits}'):.2f}"))
     columns = ("code", "same class: from fc7", "same class: from pixels", "bytes per image, fc7",
                "seconds, fc7")
-    return [heading("Binary codes"), "",
-            text("looks.codes", len(found), NEAREST, first["images"], first["queries"]), "",
-            *table(columns, rows)]
+    return part("Binary codes", text("looks.codes", len(found), NEAREST, first["images"], first["queries"]),
+                columns, rows)
 
 
 def halving_lines(found: list[dict[str, Any]]) -> list[Text | str]:
-    if not found:
-        return []
     rows = [row(term("halved outputs"), percent(mean_of(found, "error_halved")), "", "", "")]
     for count in MASKS:
         rows.append(row(text("looks.masks", count),
@@ -201,11 +197,5 @@ def halving_lines(found: list[dict[str, Any]]) -> list[Text | str]:
                            f"{mean_of(found, f'apart_{mean}_{count}'):.3f}"))))
     columns = ("network", "error, geometric mean", "apart from halving", "error, arithmetic mean",
                "apart from halving")
-    return [heading("Halving in test, and the mean over dropout's masks"), "",
-            text("looks.halving", len(found), found[0]["images"]), "", *table(columns, rows)]
-
-
-def codes_against_pixels(place: Place) -> list[float]:
-    """Of each network, with JUDGED bits: the share with codes of fc7 less that with codes of pixels (C26)."""
-    found = [content["result"]["codes"] for content in place.found_all(units())]
-    return [one[f"agreement_fc7_{JUDGED}"] - one[f"agreement_pixels_{JUDGED}"] for one in found]
+    return part("Halving in test, and the mean over dropout's masks",
+                text("looks.halving", len(found), found[0]["images"]), columns, rows)

@@ -25,7 +25,7 @@ from alexnet.recipe import RECIPES, make_optimizer, set_rates, two_drops
 from alexnet.training import evaluate
 from results import plots
 from results.ablations import BASE, EPOCHS, HELD_OUT, SIZE
-from results.pages import Text, fill, joined, percent, picture, row, say, table, texts
+from results.pages import Text, fill, heading, joined, percent, picture, row, say, table, texts
 from results.peers import Tally, step
 from results.units import RESULTS, Place, Unit, pieces
 from results.verdicts import t_interval
@@ -181,10 +181,8 @@ def final(unit: Unit, place: Place) -> dict[str, Any]:
 def error(place: Place, name: str) -> float | None:
     """The mean error of a change on held-out images, once all its seeds are there."""
     wanted = attempts(name)
-    contents = place.found_all(wanted)
-    if len(contents) < len(wanted):
-        return None
-    return sum(content["result"]["error"] for content in contents) / len(contents)
+    found = place.results(wanted)
+    return sum(one["error"] for one in found) / len(found) if len(found) == len(wanted) else None
 
 
 def decisions(place: Place) -> dict[str, bool]:
@@ -253,7 +251,7 @@ def report(place: Place) -> list[Text | str]:
                   "top-1 error on held-out images, %")
     fill(out, "summary", final_lines(place), TITLE)
     fill(out, "runs", [*picture(out, "steps.png", STEPS_SHOW), *attempt_lines(place, kept)])
-    return [say("## {}", "## {}", TITLE), "", *picture(place.out, "modern/steps.png", STEPS_SHOW),
+    return [heading(TITLE), "", *picture(place.out, "modern/steps.png", STEPS_SHOW),
             *final_lines(place),
             Text("[Each change](modern/README.md).", "[每一项改动](modern/README.zh-CN.md)。"), ""]
 
@@ -278,7 +276,7 @@ def attempt_lines(place: Place, kept: dict[str, bool]) -> list[Text | str]:
 def errors_of(place: Place, case: str, epochs: int = EPOCHS) -> list[float]:
     """On the validation images, by seed; empty until all are there."""
     wanted = finals(case, epochs)
-    errors = [content["result"]["val_top1_error"] for content in place.found_all(wanted)]
+    errors = [one["val_top1_error"] for one in place.results(wanted)]
     return errors if len(errors) == len(wanted) else []
 
 

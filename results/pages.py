@@ -79,10 +79,10 @@ def table(columns: Sequence[Text | str], rows: Sequence[Text]) -> list[Text | st
     return [row(*map(term, columns)), "|---" * len(columns) + "|", *rows, ""] if rows else []
 
 
-def part(title: Text | str, says: Text | str, columns: Sequence[Text | str],
-         rows: Sequence[Text]) -> list[Text | str]:
+def part(title: Text | str, says: Text | str, columns: Sequence[Text | str], rows: Sequence[Text],
+         marks: str = "##") -> list[Text | str]:
     """A section of a page with a table, if there are rows."""
-    above = [heading(title, "###"), "", *([says, ""] if says else [])]
+    above = [heading(title, marks), "", *([says, ""] if says else [])]
     return [*above, *table(columns, rows)] if rows else []
 
 

@@ -31,27 +31,30 @@ def save(figure: Figure, path: Path) -> None:
         figures.save(figure, path.with_suffix(".zh.png"))
 
 
+def name_rows(axes: Axes, ticks: dict[float, str], headings: Collection[str], size: float) -> None:
+    """Writes names beside the rows of a figure, those of its groups in bold."""
+    axes.set_yticks(list(ticks), list(ticks.values()), fontsize=size)
+    for label, name in zip(axes.get_yticklabels(), ticks.values()):
+        label.set_fontweight("bold" if name in headings else "normal")
+    axes.tick_params("y", length=0)
+
+
 def ratios(bars: list[tuple[str, str, float]], path: Path, title: str) -> None:
     """Horizontal bars on a logarithmic scale, grouped: (group, name, ratio). A line at 1. The headings of the
     groups stand among the names, left of the bars."""
     groups = list(dict.fromkeys(group for group, _, _ in bars))
     figure = Figure(figsize=(9, 1 + 0.28 * (len(bars) + 1.4 * len(groups))), layout="constrained")
     axes = figure.subplots()
-    place, ticks, names = 0.0, [], []
+    place, ticks = 0.0, {}
     for group in groups:
-        ticks.append(place)
-        names.append(group)
+        ticks[place] = group
         for _, name, ratio in (bar for bar in bars if bar[0] == group):
             place += 1
             axes.barh(place, ratio - 1, left=1, color=OURS if ratio >= 1 else THEIRS, height=0.7)
             axes.text(max(ratio, 1) * 1.03, place, f"{ratio:.2f}", va="center", fontsize=8)
-            ticks.append(place)
-            names.append(name)
+            ticks[place] = name
         place += 1.4
-    axes.set_yticks(ticks, names, fontsize=8)
-    for label, name in zip(axes.get_yticklabels(), names):
-        label.set_fontweight("bold" if name in groups else "normal")
-    axes.tick_params("y", length=0)
+    name_rows(axes, ticks, groups, 8)
     axes.set_ylim(place, -0.8)
     axes.set_xscale("log")
     axes.set_xlim(0.4, max([2.0, *(ratio for _, _, ratio in bars)]) * 1.5)
@@ -118,10 +121,7 @@ def effects(groups: dict[str, list[Effect]], path: Path, title: str, axis: str,
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
             axes.plot(value, place, "o", color=colour, markersize=6)
         place += 1.5
-    axes.set_yticks(list(ticks), list(ticks.values()), fontsize=9.5)
-    for label, name in zip(axes.get_yticklabels(), ticks.values()):
-        label.set_fontweight("bold" if name in groups | aside else "normal")
-    axes.tick_params("y", length=0)
+    name_rows(axes, ticks, groups | aside, 9.5)
     axes.set_ylim(place - 0.5, -0.8)
     axes.axvline(0, color="black", linewidth=1)
     axes.locator_params("x", integer=True)
@@ -135,7 +135,7 @@ Line = list[tuple[float, float]]
 
 
 def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: str, y: str,
-           level: tuple[float, str], log: tuple[bool, bool] = (False, False), dashed: Collection[str] = (),
+           level: tuple[float, str], log: tuple[bool, bool], dashed: Collection[str] = (),
            columns: int = 2, spans: dict[str, tuple[float, float]] | None = None) -> None:
     """Panels of lines: {panel: {name: [a line of (x, y) for each seed]}}; a name has the same colour in all,
     and one legend explains them. A dotted line at the `level`, which has a name; `log` says which axes are

@@ -13,9 +13,9 @@ from typing import Callable, NamedTuple, Sequence
 import numpy as np
 
 from results import cifar_nets
-from results.claims import (BASE, CLAIMS, CONVOLUTIONS, ORDER, beyond_chance, differences, lrn_on_cifar,
-                            results)
-from results.pages import Text, heading, named, row, say, table, term, text
+from results.ablations import CONVOLUTIONS
+from results.claims import BASE, CLAIMS, ORDER, beyond_chance, differences, lrn_on_cifar
+from results.pages import Text, named, part, row, say, term, text
 from results.series import train_error, val_error
 from results.units import Place
 from results.verdicts import NOT_HERE, OPPOSITE, smallest_seen, t_interval
@@ -40,14 +40,14 @@ def step(first: str, second: str) -> Callable[[Place], list[float]]:
 
 def log_times_slower(place: Place) -> list[float]:
     """Epochs with tanh over epochs with ReLU, as logarithms (C8)."""
-    tanh, relu = ([one["epochs"] for one in results(place, cifar_nets.race_units(name))]
+    tanh, relu = ([one["epochs"] for one in place.results(cifar_nets.race_units(name))]
                   for name in ("tanh", "relu"))
     return [math.log(slow / fast) for slow, fast in zip(tanh, relu)]
 
 
 def beyond_chance_of_all(place: Place) -> list[float]:
     """By how much the two columns differ in colour, beyond chance (C23)."""
-    return [beyond_chance(np.array(one["colourfulness"]).reshape(2, -1)) for one in results(place, BASE)]
+    return [beyond_chance(np.array(one["colourfulness"]).reshape(2, -1)) for one in place.results(BASE)]
 
 
 # Section 7: a middle layer, so not conv1 or conv5, costs about 2 points; 3.2 to 3.4: 1.7, 1.4 and 0.4;
@@ -106,7 +106,5 @@ def lines(place: Place) -> list[Text | str]:
         papers = "" if one.papers is None else in_words(one.papers, one.claim)
         rows.append(row(one.claim, one.what, found, in_words(smallest_seen(values), one.claim), papers,
                         answer(values, one.papers)))
-    if not rows:
-        return []
     columns = ("claim", "change", "found", "smallest effect that would be seen", "the paper's", "so")
-    return [heading(EFFECTS), "", text("power.conditions"), "", *table(columns, rows)]
+    return part(EFFECTS, text("power.conditions"), columns, rows)

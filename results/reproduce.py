@@ -33,8 +33,8 @@ from alexnet.training import Stopped
 from results import (ablations, again, base_result, cifar_nets, counting, larger, local_nets, longer, looks,
                      modern, plots, power, stars, units as running, what_breaks_it)
 from results.claims import CLAIMS, Finding, differences, errors_by_number
-from results.pages import (Text, anchor, fill, heading, joined, listed, named, percent, picture, row, say,
-                           table, term, text)
+from results.pages import (Text, anchor, fill, heading, joined, listed, named, part, percent, picture, row,
+                           say, table, term, text)
 from results.series import val_error
 from results.units import Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval,
@@ -158,6 +158,15 @@ def write_pages(place: Place) -> None:
             fill(running.RESULTS.parent / "paper", f"claim {name}", [claim_line(name, findings[name])])
 
 
+def write_other_pages() -> None:
+    """Those of the programs that stand by themselves. Imported here: their words for figures are not ours."""
+    from results import balance, benchmark, benchmark_page, faults, fine_tuning
+    balance.report(Place())
+    fine_tuning.report(running.RESULTS / "fine-tuning")
+    benchmark_page.write(benchmark.HERE, benchmark.SECTIONS)
+    faults.write_pages()
+
+
 def change(name: str) -> Text:
     """A case, with what it is compared with, should that not be the base."""
     against = CASES[name].against
@@ -202,10 +211,15 @@ def verdict_line(findings: dict[str, Finding]) -> Text:
     return say("{}.", "{}。", joined(counts, ", ", "；"))
 
 
+def apart_by_case(place: Place) -> dict[str, list[float]]:
+    """Paired differences of the validation error, of each ablation with two pairs or more."""
+    return {name: apart for name in CASES
+            if name != "base" and len(apart := differences(place, name, val_error)) >= 2}
+
+
 def effects(place: Place) -> list[tuple[str, Interval]]:
-    """Of each ablation with two pairs or more, on the validation error; the worst first."""
-    found = {name: t_interval(apart) for name in CASES
-             if name != "base" and len(apart := differences(place, name, val_error)) >= 2}
+    """The worst first."""
+    found = {name: t_interval(apart) for name, apart in apart_by_case(place).items()}
     return sorted(found.items(), key=lambda item: -item[1].mean)
 
 
@@ -216,8 +230,7 @@ def claims_lines(findings: dict[str, Finding]) -> list[Text | str]:
                 BY_CONSTRUCTION, anchor(rule), anchor(fixed))
     rows = [row(name, CLAIMS[name].says, one.found, one.verdict, f"`{CLAIMS[name].how()}`")
             for name, one in findings.items()]
-    return [heading(CLAIMS_TITLE), "", says, "",
-            *table(("claim", "the paper", "found here", "verdict", "command"), rows)]
+    return part(CLAIMS_TITLE, says, ("claim", "the paper", "found here", "verdict", "command"), rows)
 
 
 def ablation_lines(place: Place) -> list[Text | str]:
@@ -238,8 +251,7 @@ def ablation_lines(place: Place) -> list[Text | str]:
 
 def comparisons(place: Place) -> list[Text]:
     """How many there are, and what an adjustment for their number would change."""
-    values = {name: p_value(apart) for name in CASES if name not in ("base", FAILED_START)
-              and len(apart := differences(place, name, val_error)) >= 2}
+    values = {name: p_value(apart) for name, apart in apart_by_case(place).items() if name != FAILED_START}
     if not values:
         return []
     shared, adjusted = [name for name in values if CASES[name].against == "base"], holm(values)
@@ -253,19 +265,19 @@ def comparisons(place: Place) -> list[Text]:
 
 def average_lines(place: Place) -> list[Text | str]:
     """Averages of 1 to 7 networks (table 2 of the paper has one, five and seven)."""
-    found = place.found_all(ablations.units_of("base"))
+    found = place.results(ablations.units_of("base"))
     if len(found) < 2:
         return []
     rows = [row(count, len(errors), percent(sum(errors) / len(errors)), percent(min(errors)),
                 percent(max(errors)))
-            for count, errors in enumerate(errors_by_number([one["result"] for one in found]), start=1)]
-    return [heading("Averages of several networks"), "", text("results.averages", len(found)), "",
-            *table(("networks", "choices", "top-1 error", "lowest", "highest"), rows)]
+            for count, errors in enumerate(errors_by_number(found), start=1)]
+    return part("Averages of several networks", text("results.averages", len(found)),
+                ("networks", "choices", "top-1 error", "lowest", "highest"), rows)
 
 
 def rule_lines() -> list[Text | str]:
-    return [heading("How each verdict follows"), "",
-            *table(("claim", "rule"), [row(name, CLAIMS[name].rule) for name in ORDER])]
+    return part("How each verdict follows", "", ("claim", "rule"),
+                [row(name, CLAIMS[name].rule) for name in ORDER])
 
 
 def hours(place: Place) -> list[Text]:
@@ -367,6 +379,8 @@ def main(arguments: list[str] | None = None) -> None:
             show_list(chosen(options.names or ["all"]), place)
         elif options.command == "table":
             write_pages(place)
+            if place.out == running.RESULTS:
+                write_other_pages()
         else:
             keep_memory()
             stop_gently(place)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
-from alexnet.pack import Pack
 from alexnet.settings import Settings
-from alexnet.training import Run, evaluate
-from results import ablations
-from results.ablations import Case, CaseRun, chance_level, curve_of, errors_of
-from results.pages import Text, heading, named, row, table, text
+from results.ablations import Case, CaseRun, curve_of, errors_of, measured, trained
+from results.pages import Text, named, part, row, text
 from results.units import Place, Unit
 from results.verdicts import t_interval
 
@@ -54,28 +51,24 @@ class Series:
         return [self.unit(case, seed) for case in self.cases for seed in self.seeds]
 
     def compute(self, unit: Unit, place: Place) -> dict[str, Any]:
-        run, pack, finite = ablations.trained(unit, place, self.cases[unit.case], self.settings,
-                                              self.kind(unit.case))
-        result = {"finite": finite, "precision": str(run.dtype), "epochs": run.progress.epoch,
-                  **errors_of(run, pack, finite)}
+        run = trained(unit, place, self.cases[unit.case], self.settings, self.kind(unit.case))
+        pack = run.pack
+        result = {"finite": run.finite, "precision": str(run.dtype), "epochs": run.progress.epoch,
+                  **errors_of(run, pack)}
         if run.settings.val_fraction:   # what steered the schedule does not measure it
             pack = place.pack(unit.data, self.settings.image_size)
-            whole = errors_of(run, pack, finite)
+            whole = errors_of(run, pack)
             result |= {name: value for name, value in whole.items() if name.startswith("val_")}
-        result |= self.ten_views(run, pack, finite)
+        if self.ten_crop:
+            ten = measured(run, pack, views=10)
+            result |= {f"ten_views_{name}": ten[name] for name in ("top1_error", "top5_error")}
         return {"result": result, "curve": curve_of(run)}
-
-    def ten_views(self, run: Run, pack: Pack, finite: bool) -> dict[str, float]:
-        if not self.ten_crop:
-            return {}
-        found = evaluate(run.model, pack, views=10) if finite else chance_level(pack)
-        return {f"ten_views_{name}": found[name] for name in ("top1_error", "top5_error")}
 
     def pairs(self, place: Place, case: str) -> list[list[dict[str, Any]]]:
         """The JSON files of the case, and of what it is compared with, for the seeds that both have."""
-        pairs = [place.found_all([self.unit(case, seed), self.unit(self.cases[case].against, seed)])
-                 for seed in self.seeds]
-        return [pair for pair in pairs if len(pair) == 2]
+        against = self.cases[case].against
+        return place.pairs([self.unit(case, seed) for seed in self.seeds],
+                           [self.unit(against, seed) for seed in self.seeds])
 
     def differences(self, place: Place, case: str, measure: Measure) -> list[float]:
         """The case less what it is compared with, by seed."""
@@ -91,7 +84,5 @@ class Series:
             if len(found[0]) >= 2:
                 change = text("results.against", named(case), named(about.against))
                 rows.append(row(change, *(t_interval(values).text(unit="") for values in found)))
-        if not rows:
-            return []
-        return [heading(self.title), "", text(self.conditions, self.settings.epochs), "",
-                *table(("change", "validation", "training", "gap"), rows)]
+        return part(self.title, text(self.conditions, self.settings.epochs),
+                    ("change", "validation", "training", "gap"), rows)

@@ -28,7 +28,8 @@ from alexnet.device import World
 from results.ablations import BASE, Case, CaseRun, curve_of, errors_of, trained
 from results.first_steps import some_classes
 from results.larger import PIXELS
-from results.pages import Text, heading, named, row, table, text
+from results.pages import Text, named, part, row, text
+from results.series import val_error
 from results.units import Place, Unit
 from results.verdicts import t_interval
 
@@ -43,9 +44,9 @@ SEEDS = range(3)
 def star(unit: Unit, place: Place) -> dict[str, Any]:
     """Errors of the last network on both parts, and what it began with."""
     start, before = pre_trained(unit, place) if unit.case == TUNED else (None, {})
-    run, pack, finite = trained(replace(unit, data="imagenette"), place, CASES[unit.case], SETTINGS,
-                                lambda *given: CaseRun(*given, World(), 1, start))
-    result = {"finite": finite, "precision": str(run.dtype), **errors_of(run, pack, finite), **before}
+    run = trained(replace(unit, data="imagenette"), place, CASES[unit.case], SETTINGS,
+                  lambda *given: CaseRun(*given, World(), 1, start))
+    result = {"finite": run.finite, "precision": str(run.dtype), **errors_of(run, run.pack), **before}
     return {"result": result, "curve": curve_of(run)}
 
 
@@ -54,9 +55,9 @@ def pre_trained(unit: Unit, place: Place) -> tuple[dict[str, Any], dict[str, Any
     known = place.pack("imagenette", SETTINGS.image_size).classes
     others = [index for index, name in enumerate(place.pack("tiny", SETTINGS.image_size).classes)
               if name not in known]
-    run, _, _ = trained(replace(unit, data="tiny"), place, SIXTH, replace(SETTINGS, epochs=FIRST_EPOCHS),
-                        lambda case, folder, settings, pack, device: CaseRun(
-                            case, folder / "first", settings, some_classes(pack, others), device))
+    run = trained(replace(unit, data="tiny"), place, SIXTH, replace(SETTINGS, epochs=FIRST_EPOCHS),
+                  lambda case, folder, settings, pack, device: CaseRun(
+                      case, folder / "first", settings, some_classes(pack, others), device))
     return ({"model": run.model.state_dict(), "classes": run.pack.classes},
             {"first_classes": len(others), "first": curve_of(run)[-1]})
 
@@ -78,13 +79,10 @@ def lines(place: Place) -> list[Text | str]:
     rows = []
     for case, against in ((SCRATCH, "base"), (TUNED, SCRATCH), (TUNED, "base")):
         other = PIXELS.unit if against == "base" else unit_of
-        pairs = [place.found_all([unit_of(case, seed), other(against, seed)]) for seed in SEEDS]
-        errors = [[content["result"]["val_top1_error"] for content in pair]
-                  for pair in pairs if len(pair) == 2]
-        if len(errors) >= 2:
-            apart = t_interval([one - two for one, two in errors])
-            rows.append(row(text("results.against", named(case), named(against)), apart.text(unit="")))
-    if not rows:
-        return []
-    return [heading("Table 2's stars"), "", text("stars.conditions", FIRST_EPOCHS, SETTINGS.epochs), "",
-            *table(("change", "change of the top-1 error"), rows)]
+        pairs = place.pairs([unit_of(case, seed) for seed in SEEDS], [other(against, seed) for seed in SEEDS])
+        apart = [val_error(one) - val_error(two) for one, two in pairs]
+        if len(apart) >= 2:
+            change = text("results.against", named(case), named(against))
+            rows.append(row(change, t_interval(apart).text(unit="")))
+    return part("Table 2's stars", text("stars.conditions", FIRST_EPOCHS, SETTINGS.epochs),
+                ("change", "change of the top-1 error"), rows)

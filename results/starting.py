@@ -15,10 +15,10 @@ Tiny-ImageNet. Here one thing changes at a time:
 
 Learning **starts** at the step by which the mean loss of the last 50 steps is below 0.95 ln C, to stay there
 to the end of the run, which is at least 200 steps later. A run ends then; or when learning has not started
-after 2,000 steps (10,000: `as-written`, 200 classes, seeds 7, 8, 9); or when some layer is dead: none of its units fired for any of 128
-images, twice, 50 steps apart; or when the loss is no number. The loss of every step is stored. All batches
-have the same size: what is left at the end of an epoch is left out. The mean image and the colour components
-are those of the whole data set. Computed in fp32.
+after 2,000 steps (10,000: `as-written`, 200 classes, seeds 7, 8, 9); or when some layer is dead: none of its
+units fired for any of 128 images, twice, 50 steps apart; or when the loss is no number. The loss of every
+step is stored. All batches have the same size: what is left at the end of an epoch is left out. The mean
+image and the colour components are those of the whole data set. Computed in fp32.
 
 `endings`: 12 epochs of Imagenette with the base's schedule (ablations.py), for the two networks as they are
 and with each practice: errors at the end, and how many units of fc7 fire for any validation image.
@@ -34,10 +34,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from alexnet.augment import as_batch, middle
 from alexnet.batches import TrainingBatches
-from alexnet.model import AlexNet
+from alexnet.interpret import layer_values
 from alexnet.pack import Pack
 from results import ablations
 from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, RATE, Difference, Steps, start_of_learning,
@@ -78,8 +78,9 @@ SETS = {
 class WholeBatches(TrainingBatches):
     """Only batches of full size."""
 
-    def __len__(self) -> int:
-        return max(1, len(self.order) // self.settings.batch_size)
+    def draw_order(self) -> Tensor:
+        order, size = super().draw_order(), self.settings.batch_size
+        return order[:max(1, len(order) // size) * size]
 
 
 def drawn_classes(data_set: DataSet, draw: int) -> list[int]:
@@ -137,21 +138,10 @@ def ending(unit: Unit, place: Place) -> dict[str, Any]:
     config = unit.config
     case = ablations.Case(DIFFERENCES[config["variant"]][config["difference"]].design)
     settings = replace(ablations.BASE, variant=config["variant"], precision="fp32")
-    run, pack, finite = ablations.trained(unit, place, case, settings)
-    result = {"precision": str(run.dtype), "finite": finite, **ablations.errors_of(run, pack, finite)}
-    return {"result": {**result, "fc7_firing": fc7_firing(run.model, pack)}, "curve": ablations.curve_of(run)}
-
-
-@torch.inference_mode()
-def fc7_firing(model: AlexNet, pack: Pack, at_once: int = 128) -> float:
-    model.eval()
-    inside = middle(pack.side, model.image_size)
-    images = pack.images["val"][:, inside, inside]
-    fired = torch.zeros(model.design.hidden, dtype=torch.bool, device=model.mean.device)
-    for first in range(0, len(images), at_once):
-        batch = as_batch(images[first:first + at_once]).to(model.mean.device)
-        fired |= (model.activations(batch, ["fc7"])["fc7"] > 0).any(0)
-    return fired.float().mean().item()
+    run = ablations.trained(unit, place, case, settings)
+    result = {"precision": str(run.dtype), "finite": run.finite, **ablations.errors_of(run, run.pack)}
+    fired = (layer_values(run.model.eval(), run.pack.images["val"], "fc7") > 0).any(0)
+    return {"result": {**result, "fc7_firing": fired.float().mean().item()}, "curve": ablations.curve_of(run)}
 
 
 # ------------------------------------------------------------------- the units
@@ -250,7 +240,7 @@ def survival(steps: list[int | None], end: int = STEPS) -> list[tuple[float, flo
 
 
 def survival_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
-    """For the data sets that the headline needs: the networks as they are."""
+    """For each data set: the networks as they are."""
     panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
     for name in SETS:
         for variant in DIFFERENCES:
@@ -263,10 +253,9 @@ def survival_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, f
 def end_rows(place: Place) -> list[Text]:
     rows = []
     for variant, difference in CELLS:
-        contents = [content["result"] for content in place.found_all(
-            end_unit(variant, difference, seed) for seed in range(FEW_SEEDS))]
-        if contents:
+        found = place.results(end_unit(variant, difference, seed) for seed in range(FEW_SEEDS))
+        if found:
             rows.append(row(variant, named(difference), *(
-                joined(f"{100 * one[name]:.1f}" for one in contents)
+                joined(f"{100 * one[name]:.1f}" for one in found)
                 for name in ("val_top1_error", "train_top1_error", "fc7_firing"))))
     return rows

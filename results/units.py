@@ -92,6 +92,15 @@ class Place:
                             f"{other}: delete one, and run it on the other's kind of machine")
         return [content for _, content in contents]
 
+    def results(self, units: Iterable[Unit]) -> list[dict[str, Any]]:
+        """The results of those that were run."""
+        return [content["result"] for content in self.found_all(units)]
+
+    def pairs(self, ones: Iterable[Unit], others: Iterable[Unit]) -> list[list[dict[str, Any]]]:
+        """What both units of a pair found out, for the pairs of which both were run."""
+        found = map(self.found_all, zip(ones, others))
+        return [pair for pair in found if len(pair) == 2]
+
     def pack(self, data: str, image_size: int, val_fraction: float | None = None,
              through: int | None = None) -> Pack:
         """A data set in packed form; its images are brought to squares of `through` px first."""
@@ -175,10 +184,10 @@ def readable(content: dict[str, Any]) -> str:
 
 def machine(device: torch.device = CPU) -> dict[str, Any]:
     """Its shape and the versions; of names only that of the GPU, if units run there."""
-    capable = getattr(torch.backends.cpu, "get_cpu_capability", lambda: "unknown")()
     card = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return {**card, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "instructions": capable,
-            "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    return {**card, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__,
+            "numpy": np.__version__, "python": platform.python_version()}
 
 
 def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any],

@@ -80,8 +80,10 @@ def combine(verdicts: dict[Text | str, Text]) -> Text:
     """Of several numbers that a statement needs all of, by name: what they agree on, else that it is not
     reproduced; numbers that say the opposite are named."""
     found = set(verdicts.values())
-    if len(found) == 1 or NOT_RUN in found:
-        return NOT_RUN if NOT_RUN in found else found.pop()
+    if NOT_RUN in found:
+        return NOT_RUN
+    if len(found) == 1:
+        return found.pop()
     opposite = [name for name, one in verdicts.items() if one == OPPOSITE]
     return say("{} (opposite: {})", "{}（结果相反的部分：{}）", NOT_HERE, joined(opposite)) if opposite else NOT_HERE
 

@@ -5,16 +5,19 @@ and from which rate on) and growth.py (why the text does not come with many clas
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Sequence
 
 from results import growth, head, plots, starting
 from results.first_steps import (DECISIVE, DIFFERENCES, LAYERS, first_unit, found_of, loss_lines, span,
                                  start_rows, starts)
-from results.pages import (PAGES, WHY, Text, fill, heading, joined, listed, named, part, picture, row, say,
-                           table, term, text)
+from results import pages
+from results.pages import (PAGES, WHY, Text, fill, heading, joined, listed, named, picture, row, say, table,
+                           term, text)
 from results.units import Place, Unit
 
+part = partial(pages.part, marks="###")   # below the titles that people wrote
 TITLE = term("What breaks AlexNet")
 EXPLAINED = term("Why AlexNet dies")
 # what the figures show
@@ -33,8 +36,8 @@ ELSEWHERE = {   # (pixels, classes): what is looked at beside 64 px and ten clas
 }
 SETTINGS = [(64, 10), *ELSEWHERE]
 AT_A_GLANCE = [(64, 10), (128, 10), (64, 200)]   # in the table at the top of the page
-HELPS = ("as it is", "biases 0.1", "inverted dropout, rate 0.002", "inverted dropout, warm-up 150", "biases 0", "rate 0.002", "rate 0.02", "std 0.03 in conv3-5",
-         "std 0.01 in conv3-5")
+HELPS = ("as it is", "biases 0.1", "inverted dropout, rate 0.002", "inverted dropout, warm-up 150",
+         "biases 0", "rate 0.002", "rate 0.02", "std 0.03 in conv3-5", "std 0.01 in conv3-5")
 
 
 # ------------------------------------------------------------------- the units

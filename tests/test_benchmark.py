@@ -12,8 +12,9 @@ import torch
 
 from alexnet import AlexNet
 from alexnet.files import read_json
-from results import benchmark, benchmark_page, faults
+from results import balance, benchmark, benchmark_page, faults, fine_tuning, units
 from results.benchmark import Section, Side
+from results.units import Place
 
 CPU = torch.device("cpu")
 
@@ -97,12 +98,16 @@ def test_the_peak_of_memory_is_the_process_own_not_that_of_who_started_it():
 
 @pytest.mark.parametrize("write, folder", [
     (lambda folder: benchmark_page.write(folder, benchmark.SECTIONS), benchmark.HERE),
-    (faults.write_pages, faults.HERE)])
+    (faults.write_pages, faults.HERE),
+    (fine_tuning.report, units.RESULTS / "fine-tuning"),
+    (lambda folder: balance.report(Place(folder.parent)), units.RESULTS / "balance")])
 def test_the_pages_come_out_of_their_command_and_the_chinese_ones_are_chinese(write, folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "copy")
-    write(tmp_path / "copy")
+    (tmp_path / "experiments").symlink_to(units.RESULTS / "experiments")
+    copy = tmp_path / folder.name
+    shutil.copytree(folder, copy)
+    write(copy)
     for name in ("README.md", "README.zh-CN.md"):
-        text = (tmp_path / "copy" / name).read_text("utf-8")
+        text = (copy / name).read_text("utf-8")
         assert text == (folder / name).read_text("utf-8")
     prose = re.sub(r"`[^`]*`|^    .*|<!--.*?-->", "", text, flags=re.MULTILINE)
     assert not re.search(r"\b(ours|with|the|loop|epochs|classes|refused|killed)\b", prose)
