@@ -64,7 +64,7 @@ def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: An
         "packed": packed_side(model.image_size),
         "net": first_layer(model, convolutions[0]),
         "layers": [about(model, layer, values.get(layer.name)) for layer in layers],
-        "pictures": [{"name": title, "pixels": text(image), "top": five}
+        "pictures": [{"name": title, "pixels": in_base64(image), "top": five}
                      for title, image, five in zip(titles, images, tops)],
         "patches": None if training is None else patches(model, training, convolutions),
         "lrn": {name: normalisation(design, model.design) for name, design in (
@@ -85,8 +85,8 @@ def names(classes: list[str], wanted: set[str]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(re.split("[,，]", of[name])[0] for of in both) for name in known}
 
 
-def text(values: np.ndarray) -> str:
-    """Bytes as base64."""
+def in_base64(values: np.ndarray) -> str:
+    """The values as bytes."""
     return base64.b64encode(np.ascontiguousarray(values, np.uint8).tobytes()).decode()
 
 
@@ -98,7 +98,7 @@ def eight_bits(rows: Tensor) -> dict[str, Any]:
     low, high = values.min(1), values.max(1)
     step = (high - low) / 255
     whole = (values - low[:, None]) / np.where(step > 0, step, 1)[:, None]
-    return {"low": low.tolist(), "step": step.tolist(), "bytes": text(whole.round())}
+    return {"low": low.tolist(), "step": step.tolist(), "bytes": in_base64(whole.round())}
 
 
 def first_layer(model: AlexNet, layer: Step) -> dict[str, Any]:
