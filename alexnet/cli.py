@@ -67,7 +67,7 @@ def say(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """What looks wrong and stops nothing."""
+    """Of what looks wrong while the work goes on."""
     say(f"warning: {text}")
 
 

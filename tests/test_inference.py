@@ -752,11 +752,11 @@ def test_a_name_as_long_as_may_be_is_written_and_a_longer_one_in_a_list_is_one_e
 
 
 @pytest.mark.filterwarnings("error:Glyph")
-@pytest.mark.parametrize("fonts", [True, False])
+@pytest.mark.parametrize("installed", [True, False])
 def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(
-        tmp_path, monkeypatch, capsys, fonts):
+        tmp_path, monkeypatch, capsys, installed):
     monkeypatch.setattr(fonts, "said", set())
-    if not fonts:
+    if not installed:
         monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [])
     elif not fonts.font_manager.findSystemFonts():
         pytest.skip("no font installed")
@@ -764,7 +764,7 @@ def test_chinese_in_a_figure_is_drawn_or_a_line_says_which_font_to_install(
     figures.confusion(np.eye(3, dtype=int), names, tmp_path / "confusion.png")
     figures.plane(np.eye(3, 2), np.arange(3), names, [], np.ones(2), tmp_path / "plane.png", "丁鲷")
     assert (tmp_path / "confusion.png").exists() and (tmp_path / "plane.png").exists()
-    assert fonts or "fonts-noto-cjk" in capsys.readouterr().err   # a machine may have other fonts only
+    assert installed or "fonts-noto-cjk" in capsys.readouterr().err   # a machine may have other fonts only
 
 
 # ------------------------------------------------------------------- standard output, other spellings
