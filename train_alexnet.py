@@ -145,7 +145,7 @@ from alexnet.console import Console, conclude, introduce, say_finished
 from alexnet.device import (World, choose_device, join_world, keep_memory, make_deterministic, meet,
                             processes, surroundings)
 from alexnet.measuring import measure
-from alexnet.pack import CACHE, Images, Pack
+from alexnet.pack import Images, Pack, kept_in
 from alexnet.recipe import default_rate, highest_rate
 from alexnet.settings import Settings, outline
 from alexnet.training import Run, Stopped
@@ -280,8 +280,8 @@ def alone_in(folder: Path, new: bool, world: World) -> Iterator[None]:
         yield
 
 
-def follow(run: Run, console: Console, keep_filters: bool) -> None:
-    """Trains to the end, or until somebody asks to stop."""
+def follow(run: Run, console: Console, keep_filters: bool, again: str) -> None:
+    """Trains to the end, or until somebody asks to stop. again: options that --resume needs once more."""
     try:
         for event in run.train():
             console.show(event)
@@ -289,8 +289,9 @@ def follow(run: Run, console: Console, keep_filters: bool) -> None:
                 run.keep_filters()
     except Stopped:
         if run.world.rank == 0:
-            print(f"stopped in epoch {run.progress.epoch + 1}; "
-                  f"python train_alexnet.py --resume {quoted(run.folder)} goes on exactly there")
+            start = "python" if run.world.size == 1 else f"torchrun --nproc-per-node {run.world.size}"
+            print(f"stopped in epoch {run.progress.epoch + 1}; {start} train_alexnet.py --resume "
+                  f"{quoted(run.folder)}{again} goes on exactly there")
         sys.exit(128 + (console.asked or signal.SIGTERM))   # another process was asked
     except torch.OutOfMemoryError:
         raise UserError(f"out of memory: a smaller --batch-size than {run.settings.batch_size} or a "
@@ -336,7 +337,7 @@ def main(arguments: list[str] | None = None) -> None:
         given = {field.name: value for field in fields(Settings)
                  if (value := getattr(options, field.name, None)) is not None}
         config = read_config(Path(options.resume)) if options.resume else None
-        quiet, cache = bool(options.quiet), options.cache or (config or {}).get("cache", CACHE)
+        quiet, cache = bool(options.quiet), options.cache or kept_in(config and config["cache"])
         if options.evaluate:
             cache = options.cache   # or the run's, which its checkpoint will tell
         images = Images(world, cache and Path(cache), bool(options.download), bool(options.strict), quiet,
@@ -366,7 +367,10 @@ def main(arguments: list[str] | None = None) -> None:
                 write_config(run, config, images.cache, start)
             if not console.quiet:
                 introduce(run, restored, start)
-            follow(run, console, bool(options.keep_filters))
+            again = f" --device {options.device}" if options.device else ""
+            again += " --keep-filters" * bool(options.keep_filters)
+            again += " --tensorboard" * bool(options.tensorboard)
+            follow(run, console, bool(options.keep_filters), again)
             if world.rank == 0:
                 conclude(run)
 

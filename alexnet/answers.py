@@ -6,6 +6,7 @@ import csv
 import json
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterable, TextIO
@@ -141,7 +142,8 @@ def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], s
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, array)
         finally:
-            values_file.unlink(missing_ok=True)
+            with suppress(PermissionError):   # Windows: an error above still holds its values
+                values_file.unlink(missing_ok=True)
     print(f"{path}: {'codes' if bits else 'features'} ({len(paths)}, {', '.join(map(str, shape))}), paths, "
           f"errors ({len(errors)})")
     return len(errors)

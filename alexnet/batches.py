@@ -83,16 +83,19 @@ class TrainingBatches:
         choice = self.draw(total, self.pack.side - settings.image_size, chance)[rows]
         images = augment.crop(self.pack.images["train"], chosen[rows], choice, settings.image_size)
         labels = torch.from_numpy(self.pack.labels["train"][chosen[rows]])
-        if self.device.type == "cuda":
+        pinned = self.device.type == "cuda"   # only such memory outlives a copy that nobody waits for
+        if pinned:
             images, labels = images.pin_memory(), labels.pin_memory()
-        images = images.to(self.device, non_blocking=True)
-        labels = labels.to(self.device, non_blocking=True)
+        images = images.to(self.device, non_blocking=pinned)
+        labels = labels.to(self.device, non_blocking=pinned)
         if self.noise:
             images = augment.colour_noise(images, choice, self.deviations, self.noise, self.mean)
         return Batch(images, labels, total, index)
 
     def __iter__(self) -> Iterator[Batch]:
-        coming = in_order(self.prepare, range(self.first, len(self)), self.threads, self.threads + 1)
+        coming = map(self.prepare, range(self.first, len(self)))
+        if self.device.type != "mps":   # which aborts when two threads compute (pytorch issue 197805)
+            coming = in_order(self.prepare, range(self.first, len(self)), self.threads, self.threads + 1)
         while True:
             start = time.perf_counter()
             batch = next(coming, None)

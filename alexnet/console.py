@@ -58,7 +58,9 @@ class Console:
         if time.monotonic() - self.shown_at > 2:  # the only place where the device is waited for
             run, loss = self.run, self.run.totals[0].item()
             run.check(loss)
-            mean = loss * run.world.size / run.progress.sums.seen
+            rows = run.world.rows(run.settings.batch_size)
+            share = max(1, rows.stop - rows.start) / run.settings.batch_size   # of the images seen: its own
+            mean = loss / (share * run.progress.sums.seen)
             if run.progress.batch >= max(500, 5 * len(run.pack.classes)):   # more classes start later
                 self.warn_if_flat(mean)
             self.bar.set_postfix(loss=f"{mean:.3f}")
@@ -131,7 +133,7 @@ def conclude(run: Run) -> None:
     rows, count = run.progress.rows, run.progress.skipped
     best = min(rows, key=lambda row: row["val_top1_error"])
     skipped = f"; {count:,} steps skipped, whose gradients overflowed in fp16" if count else ""
-    if run.out_of_patience:
+    if run.out_of_patience and run.progress.epoch < run.settings.epochs:
         print(f"\nended early: the last {run.settings.patience} epoch(s) brought no lower validation error")
     print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
           f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
@@ -144,7 +146,9 @@ def say_finished(run: Run) -> None:
     """Why a run that was to go on has nothing left to do."""
     more = "--epochs N goes on with it, the schedule stretched to N"
     if run.out_of_patience:
-        more = f"the last {run.settings.patience} brought no lower error; a larger --patience goes on"
+        whole = run.progress.epoch >= run.settings.epochs
+        more = (f"the last {run.settings.patience} brought no lower error; "
+                + ("larger --epochs and --patience go on" if whole else "a larger --patience goes on"))
     elif run.plan().finished:
         more = "its schedule has come to its end"
     print(f"{run.folder} is finished: {run.progress.epoch} epochs; {more}")

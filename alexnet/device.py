@@ -7,6 +7,8 @@ import importlib
 import itertools
 import os
 import platform
+import re
+import shutil
 import signal
 import sys
 import time
@@ -22,8 +24,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from alexnet.cli import warn
 from alexnet.files import UserError
 from alexnet.model import AlexNet
+
+# Of compute capability 7.5 all the same; convolutions in fp16 give NaN there (pytorch issues 58123, 77955).
+NO_TENSOR_CORES = re.compile(r"GTX 16\d\d|\bMX[45]50\b|\bT(400|500|550|600|1000|1200|2000)\b")
 
 
 def keep_memory() -> None:
@@ -56,6 +62,9 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = ("cuda" if torch.cuda.is_available() else
                 "mps" if alone and torch.backends.mps.is_available() else "cpu")
+        if name == "cpu" and torch.version.cuda is None and shutil.which("nvidia-smi"):
+            warn("this PyTorch cannot use the NVIDIA GPU: pytorch.org/get-started/locally has the command for "
+                 "one that can")
     if name.startswith("mps") and not alone:
         raise UserError("--device mps takes one process; start without torchrun")
     try:
@@ -75,17 +84,27 @@ def choose_device(name: str) -> torch.device:
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """`auto`: bf16 where the device computes in it (emulated, it is far slower); fp16 on a GPU whose tensor
-    cores have only that (compute capability 7: V100, T4); else fp32."""
+    cores have only that (compute capability 7: V100, T4, but not NO_TENSOR_CORES); else fp32."""
     if name == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
-            if not fast and torch.cuda.get_device_capability(device) >= (7, 0):
+            if (not fast and torch.cuda.get_device_capability(device) >= (7, 0)
+                    and not NO_TENSOR_CORES.search(torch.cuda.get_device_name(device))):
                 return torch.float16
         else:
-            has = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
-            fast = bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("amx_tile"))
+            fast = device.type == "cpu" and cpu_has_bf16()
         return torch.bfloat16 if fast else torch.float32
     return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor has instructions for it, AVX-512 or AMX."""
+    names = ("avx512_bf16", "amx_bf16", "amx_tile")
+    if hasattr(torch.cpu, "get_capabilities"):
+        has = torch.cpu.get_capabilities()
+    else:   # PyTorch before 2.11
+        has = {name: getattr(torch.cpu, f"_is_{name}_supported", bool)() for name in names}
+    return any(has.get(name) for name in names)
 
 
 def precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -176,7 +195,7 @@ def processes() -> Iterator[None]:
             sys.exit(2)
         raise
     finally:
-        if dist.is_initialized():
+        if dist.is_available() and dist.is_initialized():
             time.sleep(0.2)   # gloo's threads need Python's lock to let go of their tensors: in torch 2.6
             dist.destroy_process_group()   # this call would hold it and wait for them
 
@@ -190,7 +209,7 @@ def first_to_fail() -> bool:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
         first = store().add("failed", 1) == 1
-        if dist.is_initialized():
+        if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()   # whoever waits for us in it fails
         until = time.monotonic() + 10
         while first and store().add("failed", 0) < size and time.monotonic() < until:

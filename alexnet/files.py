@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import sys
+import time
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ try:
 except ImportError:   # Windows: two processes that write the same file are not noticed there
     fcntl = None
 
+WINDOWS = os.name == "nt"
+PATIENCE = 10.0 if WINDOWS else 0.0   # seconds in which a file may not be moved: scanners hold new ones there
 # What a person can mend, or has to. Pillow's and numpy's own errors in writing have no number.
 CANNOT_WRITE = {None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM,
                 errno.EIO, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
@@ -33,7 +36,7 @@ BYTE_ORDER_MARKS = {
 
 def quoted(path: Path | str) -> str:
     """A path as one word of a command: of a shell, or of Windows' cmd, which knows double quotes only."""
-    return f'"{path}"' if os.name == "nt" else shlex.quote(str(path))
+    return f'"{path}"' if WINDOWS else shlex.quote(str(path))
 
 
 class UserError(Exception):
@@ -123,6 +126,18 @@ def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
         file.close()   # whoever had it before removed it: once more
 
 
+def move(source: Path, target: Path) -> None:
+    """Renames, with patience (PATIENCE)."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return os.replace(source, target)
+        except PermissionError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.2)
+
+
 @contextmanager
 def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the place of `path` when all went well.
@@ -137,12 +152,14 @@ def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
             raise UserError(f"another process is writing {path} at this moment: let it finish, or name "
                             "another file")
         clear(path, held)
+        if WINDOWS and path.is_file():
+            open(path, "rb+").close()   # Excel keeps an open table to itself: said before the work, not after
         try:
             yield temporary
             sync(temporary)
             if keep and path.exists():
-                os.replace(path, keep)
-            os.replace(temporary, path)
+                move(path, keep)
+            move(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -159,11 +176,11 @@ def whole_folder(path: Path, held: int) -> Iterator[Path]:
             for file in temporary.iterdir():
                 sync(file)
             if path.exists():
-                os.rename(path, old)
-            os.rename(temporary, path)
+                move(path, old)
+            move(temporary, path)
         finally:
             if old.exists() and not path.exists():
-                os.rename(old, path)
+                move(old, path)
             for rest in (temporary, old):
                 shutil.rmtree(rest, ignore_errors=True)
 

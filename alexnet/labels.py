@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator
@@ -44,7 +45,7 @@ class Listed:
 
 def lists_in(*folders: Path) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.iterdir())
-            if path.suffix.lower() in LISTS and path.is_file()]
+            if path.suffix.lower() in LISTS and not path.name.startswith(".") and path.is_file()]
 
 
 def read_list(path: Path, files: list[Path], folder: Path, classes: list[str] | None = None) -> Listed | None:
@@ -53,17 +54,28 @@ def read_list(path: Path, files: list[Path], folder: Path, classes: list[str] | 
     classes: those that are known, by name or by number (from 0, in this order); without, the list's names are
     the classes. UserError for what is no text, and for numbers that are not those of the classes.
     """
-    finder = Finder(files, folder)
+    finder, content = Finder(files, folder), path.read_bytes()
+    text = text_of(content, str(path), file_names=True)
+    best = best_reading(text, finder, classes, path)
+    if any(map(not_utf8, best.labels.values())):
+        raise UserError(f"the names of classes in {path} are not UTF-8: save it as UTF-8")
+    if not text.isascii() and (best.lost or not best.labels):
+        with suppress(UnicodeDecodeError):   # 图片 in GBK, which Excel saves in China, is ͼƬ in UTF-8
+            if len(best_reading(content.decode("gb18030"), finder, classes, path).labels) > len(best.labels):
+                raise UserError(f"{path} is in GBK: save it as UTF-8 (Excel: CSV UTF-8)")
+    return best if best.labels else None
+
+
+def best_reading(text: str, finder: Finder, classes: list[str] | None, path: Path) -> Listed:
+    """Of the ways in which the lines can be cut into cells, the one that gives the most images a class."""
     best = Listed()
-    for rows in tables(text_of(path.read_bytes(), str(path), file_names=True)):
+    for rows in tables(text):
         listed = read_table(rows, finder, classes, path)
         if len(listed.labels) > len(best.labels):
             best = listed
             if not listed.lost:
                 break
-    if any(map(not_utf8, best.labels.values())):
-        raise UserError(f"the names of classes in {path} are not UTF-8: save it as UTF-8")
-    return best if best.labels else None
+    return best
 
 
 class Finder:

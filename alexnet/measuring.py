@@ -15,7 +15,7 @@ from alexnet import checkpoint, weights
 from alexnet.device import choose_precision, surroundings
 from alexnet.files import UserError, printable, write_json
 from alexnet.layout import PARTS, measured_part
-from alexnet.pack import CACHE, Images, Pack, say_findings, short_digest
+from alexnet.pack import Images, Pack, kept_in, say_findings, short_digest
 from alexnet.settings import facts_now, whole_path
 from alexnet.sources import to_measure
 from alexnet.training import evaluate
@@ -36,7 +36,7 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
         raise UserError(f"--out {out} is a folder; the numbers go into a file, such as "
                         f"{Path(out) / 'x.json'}")
     if not images.cache:
-        images = replace(images, cache=Path(facts.get("cache") or CACHE))
+        images = replace(images, cache=kept_in(facts.get("cache")))
     pack, measured, said = images_to_measure(path, content, where, part, given, images)
     say_findings(pack, where, world)
     labels = in_the_order_of(model.classes, pack, measured)

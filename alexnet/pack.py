@@ -14,7 +14,7 @@ import os
 import shutil
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Callable
 
 import numpy as np
@@ -74,6 +74,11 @@ class Pack:
 def short_digest(image: np.ndarray) -> str:
     """Of an image's pixels, (side, side, 3) uint8."""
     return hashlib.sha256(image).hexdigest()[:12]
+
+
+def kept_in(stored: str | None) -> Path:
+    """Where a run keeps packs, as its config.json says; CACHE for a path of another system."""
+    return Path(stored) if stored and Path(stored).is_absolute() else CACHE
 
 
 def packed(source: Source, image_size: int, cache: Path = CACHE, strict: bool = False,
@@ -279,7 +284,8 @@ class Images:
 
     def find(self, where: str, val_fraction: float | None = None, labels: str | None = None) -> Source:
         """`find_source`; UserError that names --data where a run's images are no longer in their place."""
-        if Path(where).is_absolute() and not Path(where).exists():
+        absolute = PurePosixPath(where).is_absolute() or PureWindowsPath(where).is_absolute()
+        if absolute and not Path(where).exists():
             raise UserError(f"the images are no longer in {where}: --data FOLDER says where they are now")
         return find_source(where, val_fraction, self.download, self.cache.parent / "downloads", labels)
 

@@ -415,7 +415,7 @@ def examine(source: Source) -> None:
     most, least = max(counts.values()), min(counts.values())
     if most >= 10 * least:
         source.findings.append(f"the largest class has {most} training images, the smallest {least}: "
-                               "the network will favour the large one")
+                               "without --balance the network will favour the large one")
 
 
 def where_classes_are(image: Any) -> str:

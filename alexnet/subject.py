@@ -17,7 +17,7 @@ from alexnet.device import choose_device
 from alexnet.figures import Attribution
 from alexnet.files import UserError
 from alexnet.images import packed_side
-from alexnet.pack import CACHE, Pack, packed
+from alexnet.pack import Pack, kept_in, packed
 from alexnet.predict import SAMPLES, class_above, find_pictures, open_picture, readable_names, reason
 from alexnet.settings import facts_now, whole_path
 from alexnet.sources import find_source
@@ -99,7 +99,7 @@ class Inputs:
                  cache: str | None = None, download: bool = False) -> None:
         self.network, self.model, self.size = network, network.model, network.size
         self.places, self.data, self.target = images, data, target
-        self.cache = Path(cache or network.facts.get("cache") or CACHE)   # of the packed form
+        self.cache = Path(cache or kept_in(network.facts.get("cache")))   # of the packed form
         self.download = download
 
     @cached_property

@@ -166,7 +166,7 @@ class Run:
             self.collect(started, waited + batches.waited)
             result = evaluate(self.model, self.pack, self.dtype, batch_size=settings.batch_size, world=world,
                               progress=self.stop_in_evaluation)
-            self.end_epoch(settings.lr * plan.rate, result)
+            self.end_epoch(settings.lr * plan.rate * self.warmup(self.batches_per_epoch - 1), result)
             yield EPOCH_DONE
 
     def plan(self) -> Plan:
@@ -253,9 +253,9 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about the training."""
-        return {**asdict(self.settings), "images": self.pack.content, "sample": self.pack.sample(),
-                "split": self.pack.split, "epoch": self.progress.epoch,
-                **(self.progress.rows[-1] if self.progress.rows else {})}
+        last = self.progress.rows[-1] if self.progress.rows else {}
+        return {"epoch": self.progress.epoch, **last, **asdict(self.settings),   # lr: the one it began with
+                "images": self.pack.content, "sample": self.pack.sample(), "split": self.pack.split}
 
     def save_best(self) -> None:
         checkpoint.save(self.folder / "best.pt", self.model, self.facts())
@@ -360,7 +360,7 @@ class Run:
 
     def optimizer_state(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Momentum and learning rates from a checkpoint; the rest follows from the settings."""
-        for index, parameter in enumerate(self.parameters()) if stored["state"] else ():
+        for index, parameter in enumerate(self.parameters()) if any(stored["state"].values()) else ():
             buffer = stored["state"][index]["momentum_buffer"]
             if not checkpoint.is_whole(buffer) or buffer.shape != parameter.shape:
                 raise ValueError(f"momentum {index}")

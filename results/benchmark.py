@@ -15,7 +15,6 @@ import argparse
 import multiprocessing
 import os
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -405,6 +404,7 @@ def peak_memory(device: torch.device) -> float:
     status = Path("/proc/self/status")
     if status.exists():   # Linux: ru_maxrss would begin at what the process that started us had
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2 ** 20
+    import resource   # Windows has none
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2 ** 30 if sys.platform == "darwin" else 2 ** 20)
 
@@ -539,7 +539,7 @@ def usual_loop(pictures: str, weights: str, out: str, device_name: str) -> None:
     network.load_state_dict(torch.load(weights, weights_only=True))
     steps = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(),
                                 NORMALIZE])
-    with torch.no_grad(), open(out, "w") as file:
+    with torch.no_grad(), open(out, "w", encoding="utf-8") as file:
         for path in sorted(Path(pictures).rglob("*.jpg")):
             image = steps(Image.open(path).convert("RGB"))
             found = network(image[None].to(device)).softmax(1)[0].topk(5)
@@ -551,7 +551,7 @@ def usual_loader(pictures: str, weights: str, out: str, device_name: str) -> Non
     device = torch.device(device_name)
     network = torchvision.models.alexnet().eval().to(device)
     network.load_state_dict(torch.load(weights, weights_only=True))
-    with torch.no_grad(), open(out, "w") as file:
+    with torch.no_grad(), open(out, "w", encoding="utf-8") as file:
         for images, _ in imagefolder(Path(pictures), 224, 64, workers=2, train=False):
             found = network(images.to(device)).softmax(1).topk(5)
             for indices, values in zip(found.indices.tolist(), found.values.tolist()):

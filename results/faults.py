@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import pickle
-import resource
 import shutil
 import signal
 import statistics
@@ -405,6 +404,7 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[str]:
 def no_space(folder: Path, kind: str, free: int) -> Iterator[None]:
     """`free` bytes are left while the block runs."""
     if "tmpfs" not in kind:
+        import resource   # Windows has none, and imports this file for its pages
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
         try:
@@ -779,6 +779,7 @@ def checkpoints(trials: Trials) -> None:
         trials.row(f"checkpoints: {kind}", times, right,
                    f"{refused} refused with a line, and previous.pt taken up; {times - refused} taken, since "
                    "the change fits or is not used, and trained on; nothing was run")
+    import resource
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / GIB
     trials.row("memory while they were opened", 1, trials.check(peak < 2, f"{peak:.2f} GiB"),
                f"{peak:.2f} GiB at most")

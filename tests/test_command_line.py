@@ -200,6 +200,10 @@ def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
     assert status == 0 and "is finished: 2 epochs; " in out and "a larger --patience goes on" in out
     status, out, _ = call(capsys, *resume, "--patience", 2)
     assert status == 0 and "after epoch 3" in out
+    status, out, _ = call(capsys, "--resume", place / "run", "--cache", place / "cache", "--patience", 3)
+    assert status == 0 and "after epoch 4" in out and "ended early" not in out   # that was the last one anyway
+    status, out, _ = call(capsys, *resume)
+    assert status == 0 and "larger --epochs and --patience go on" in out
     status, _, err = call(capsys, *resume, "--patience", 1, "--augmentation", "resized")
     assert status == 2 and "--patience 1 (was 2; it may only grow)" in err
     assert "--augmentation resized (was shifts)" in err
@@ -446,7 +450,8 @@ def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place, device
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=60)[0]
-    assert process.returncode == 130 and "--resume" in rest
+    assert process.returncode == 130
+    assert f"--resume {quoted(place / 'run')} --device {device} goes on exactly there" in rest
     stopped = torch.load(place / "run/last.pt", weights_only=True)
     assert stopped["progress"]["epoch"] < 4
     done = stopped["progress"]["epoch"] + 1

@@ -825,6 +825,18 @@ def test_lists_that_cannot_be_used_get_a_line(tmp_path, content, said):
         find_source("demo", labels=str(tmp_path / "list.csv"))
 
 
+@pytest.mark.parametrize("names", [["图片1.png", "图片2.png"], ["1.png", "2.png", "图片3.png"], ["照片.png", "2.png"]])
+def test_a_list_in_gbk_is_told_to_be_saved_as_utf8(tmp_path, names):
+    """As Excel saves CSV files in China; the bytes of some such names pass for UTF-8."""
+    folder = dots(tmp_path / "set", *names)
+    lines = "".join(f"{name},{number % 2}\n" for number, name in enumerate(names))
+    (tmp_path / "list.csv").write_bytes(lines.encode("gbk"))
+    with pytest.raises(UserError, match="list.csv is in GBK: save it as UTF-8"):
+        find_source(str(folder), labels=str(tmp_path / "list.csv"))
+    (tmp_path / "list.csv").write_text(lines, encoding="utf-8")
+    assert len(read_list(tmp_path / "list.csv", sorted(folder.iterdir()), folder).labels) == len(names)
+
+
 @pytest.mark.parametrize("names, near, said", [
     (["train/1.jpg", "train/2.jpg"], "train.csv",
      "2 image.s. in .*train have no classes.*1.jpg.*add --labels .*train.csv"),

@@ -7,7 +7,6 @@ import io
 import itertools
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -37,6 +36,7 @@ from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped, evaluate
 from conftest import ROOT, make_folder, save_picture
 from test_training import SIZE, assert_same, settings, state_of, train
 
+resource = pytest.importorskip("resource")   # Windows has none of what is done here
 CPU = torch.device("cpu")
 
 
@@ -141,6 +141,29 @@ def test_where_there_are_no_locks_nobody_clears_up_after_others(tmp_path, monkey
     monkeypatch.setattr(files, "fcntl", None)
     write_text(tmp_path / "a.txt", "again")
     assert (tmp_path / "a.txt").read_text() == "again"
+
+
+@pytest.mark.parametrize("patience", [1.0, 0.0])
+def test_a_file_that_a_scanner_holds_for_a_moment_is_moved_later(tmp_path, monkeypatch, patience):
+    """As Windows refuses to rename what another program has open."""
+    replace, times = os.replace, itertools.count()
+
+    def refused_at_first(source, target):
+        if next(times) == 0:
+            raise PermissionError(13, "used by another process")
+        replace(source, target)
+    monkeypatch.setattr(files, "PATIENCE", patience)
+    monkeypatch.setattr(os, "replace", refused_at_first)
+    if not patience:
+        with pytest.raises(UserError, match="used by another process"):
+            write_text(tmp_path / "x", "new")
+        assert not list(tmp_path.iterdir())
+        return
+    write_text(tmp_path / "x", "new")
+    times = itertools.count()
+    with whole_folder(tmp_path / "folder", files.HELD) as temporary:
+        (temporary / "y").write_text("new")
+    assert (tmp_path / "x").read_text() == (tmp_path / "folder/y").read_text() == "new"
 
 
 def test_whoever_waits_says_so_and_gets_the_lock(tmp_path, capfd):

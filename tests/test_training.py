@@ -23,8 +23,9 @@ from alexnet.batches import Batch, TrainingBatches
 from alexnet.threads import in_order
 from alexnet.pack import packed
 from alexnet.sources import find_source
-from alexnet.device import World, choose_precision
+from alexnet.device import World, choose_device, choose_precision
 from alexnet.files import UserError, read_json
+from alexnet.progress import Sums
 from alexnet.recipe import (RECIPES, SCHEDULES, Plan, Recipe, default_rate, highest_rate, make_optimizer,
                             set_rates)
 from alexnet.settings import Settings
@@ -152,6 +153,11 @@ def test_highest_rate_is_where_descent_along_fc7_turns_unstable():
 
 
 # ------------------------------------------------------------------- schedules
+
+def test_a_short_run_of_release_has_the_full_learning_rate_first():
+    rates = [[SCHEDULES["release"](epoch, epochs, []).rate for epoch in range(epochs)] for epochs in (1, 2, 7)]
+    assert rates[:2] == [[1], [1, 1]] and rates[2] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+
 
 def test_release_is_the_note_of_net_145():
     plans = [SCHEDULES["release"](epoch, 91, []) for epoch in range(91)]
@@ -511,10 +517,36 @@ def test_fp16_is_chosen_on_gpus_with_tensor_cores_but_without_bf16(monkeypatch):
     gpu, capability = torch.device("cuda:0"), [(7, 5)]
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: capability[0] >= (8, 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability[0])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name[0])
+    name = ["Tesla T4"]
     for capability[0], dtype in (((6, 1), torch.float32), ((7, 0), torch.float16), ((7, 5), torch.float16),
                                  ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)):
         assert choose_precision("auto", gpu) is dtype
     assert choose_precision("fp16", gpu) is choose_precision("fp16", CPU) is torch.float16
+    capability[0] = (7, 5)   # of these, too, whose convolutions in fp16 give NaN
+    for name[0] in ("NVIDIA GeForce GTX 1650", "NVIDIA GeForce GTX 1660 Ti", "NVIDIA GeForce MX450", "NVIDIA T600",
+                    "Quadro T1000"):
+        assert choose_precision("auto", gpu) is torch.float32, name
+    for name[0] in ("NVIDIA GeForce RTX 2080 Ti", "NVIDIA TITAN RTX", "Tesla T4", "Quadro RTX 4000"):
+        assert choose_precision("auto", gpu) is torch.float16, name
+
+
+def test_bf16_of_a_processor_is_seen_by_an_older_pytorch_too(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    for has, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has, raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+        assert choose_precision("auto", CPU) is dtype
+
+
+def test_a_pytorch_that_cannot_use_the_gpu_of_the_machine_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for found, said in ((None, ""), ("/usr/bin/nvidia-smi", "warning: this PyTorch cannot use the NVIDIA GPU")):
+        monkeypatch.setattr(shutil, "which", lambda name: found)
+        assert choose_device("auto") == CPU and capsys.readouterr().err.startswith(said)
+        assert choose_device("cpu") == CPU and not capsys.readouterr().err
 
 
 # ------------------------------------------------------------------- checkpoints
@@ -583,3 +615,36 @@ def test_a_warm_up_longer_than_an_epoch_goes_on_in_the_next(pack, place):
             rates.append(run.optimizer.param_groups[0]["lr"] / run.optimizer.param_groups[0]["factor"])
     expected = [run.settings.lr * (step + 1) / 40 for step in range(3 * steps)]
     assert steps > 1 and rates == pytest.approx(expected)
+    assert [row["lr"] for row in run.progress.rows] == pytest.approx(expected[steps - 1::steps])
+
+
+def test_a_run_without_momentum_goes_on_after_a_drop(pack, place):
+    none = settings(momentum=0.0, epochs=5, changes=SMALL)   # `steps` drops behind the third epoch
+    train(Run(place / "run", none, pack, CPU))
+    again = Run(place / "run", replace(none, epochs=6), pack, CPU)
+    assert again.restore() and again.progress.epoch == 5
+    train(again)
+    assert again.progress.epoch == 6
+
+
+def test_a_checkpoint_says_the_learning_rate_that_its_run_began_with(pack, place):
+    train(Run(place / "run", settings(epochs=5, changes=SMALL), pack, CPU))
+    facts = checkpoint.read(place / "run/last.pt")["facts"]
+    assert (facts["lr"], facts["epoch"], facts["epochs"]) == (0.002, 5, 5) and "val_loss" in facts
+
+
+def test_only_pinned_memory_is_copied_without_waiting(pack, monkeypatch):
+    """On MPS such a copy reads memory that is already used for something else (pytorch issue 189690)."""
+    asked, to = [], torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *some, **more: (
+        asked.append(more.get("non_blocking", False)), to(self, *some, **more))[1])
+    batches_of(pack).prepare(0)
+    assert asked and not any(asked)
+
+
+def test_the_sums_of_an_epoch_are_shared_by_more_or_fewer_processes():
+    sums = Sums(parts=[[6.0, 3.0], [2.0, 1.0]])
+    assert [sums.of_process(World(rank, 2)) for rank in (0, 1)] == [[6.0, 3.0], [2.0, 1.0]]
+    for size in (1, 4):
+        shares = [sums.of_process(World(rank, size)) for rank in range(size)]
+        assert shares == [[8.0 / size, 4.0 / size]] * size   # so the bar's mean, of one process, stays right
