@@ -185,7 +185,7 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
     """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is
     removed. UserError if they were made with anything else."""
     done: dict[str, bool] = {}
-    known, whole = False, 0
+    known, whole, folder = False, 0, os.getcwd()
     if not os.path.exists(path):
         return done
     with writing(path), open(path, "rb+") as file:
@@ -194,9 +194,10 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
                 break
             try:
                 entry = json.loads(line)
-                done[entry["path"]] = not entry["error"]
                 known |= "made_with" in entry
                 before = entry.get("made_with", made_with)
+                folder = before.get("folder", folder)
+                done[os.path.join(folder, entry["path"])] = not entry["error"]
                 other = [f"{what} {before.get(what)} (now {now})" for what, now in made_with.items()
                          if before.get(what) != now]
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -273,11 +274,12 @@ def main(arguments: list[str] | None = None) -> None:
                                    options.batch_size, options.workers, dtype)
             sys.exit(1 if failed else 0)
 
-        first, failed = {}, 0
+        decides, first, failed = {}, {}, 0
         if form == ".jsonl":
-            first = {"made_with": what_decides(models, dtype, options.views, options.top, options.names)}
+            decides = what_decides(models, dtype, options.views, options.top, options.names)
+            first = {"made_with": {**decides, "folder": os.getcwd()}}   # where the paths begin
         if options.resume:
-            pictures, failed = left_to_do(pictures, output, first["made_with"])
+            pictures, failed = left_to_do(pictures, output, decides)
             if not pictures:
                 sys.exit(1 if failed else 0)
         truth = Truth(model.classes, pictures) if options.truth else None

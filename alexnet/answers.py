@@ -121,7 +121,7 @@ def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], s
     """
     paths, errors = [], []
     with whole_file(path) as temporary:
-        values_file = Path(f"{temporary}.rows")
+        values_file = temporary.with_suffix(".rows.part")   # which `files.clear` knows, too
         try:
             with RowFile(values_file, shape, "<f4") as file:
                 for picture, values in tqdm(rows, total=count, leave=False, unit="picture", disable=None):
@@ -180,6 +180,11 @@ class Truth:
             folders = sorted({picture.parent.name for picture in pictures})
             raise UserError(f"--truth: no class of the model ({', '.join(classes[:3])} ...) is named like a "
                             f"folder of the pictures ({', '.join(folders[:3])} ...)")
+        above = {class_above(picture, self.number) for picture in pictures}
+        folders = {picture.parent.name for picture in pictures}
+        if len(above) == 1 < len(folders) and not above & folders:   # by chance, perhaps: runs/1/val
+            warn(f"--truth: all pictures count as {above.pop()}, the name of a folder above those that hold "
+                 f"them ({', '.join(sorted(folders)[:3])} ...)")
         if known < len(pictures):
             say(f"{len(pictures) - known} of {len(pictures)} pictures lie in no folder named like a class: "
                 "they are classified, but do not count for the errors")

@@ -75,6 +75,10 @@ class Inert:
     __setstate__ = __init__
 
 
+STAND_INS = {"collections.defaultdict": lambda *_: {}, "collections.deque": lambda *_: []}
+OLD_FORM = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."   # how a file begins that torch wrote before archives
+
+
 def load_tensors(path: Path) -> Any:
     """torch.load with weights_only; what else the file mentions (a training script's options, numpy's
     numbers, a network's class) becomes an `Inert` of a class of that name."""
@@ -82,12 +86,20 @@ def load_tensors(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         if not zipfile.is_zipfile(path):
-            given = f"torch.load({str(path)!r}, weights_only=False)"
+            with path.open("rb") as file:
+                old = file.read(len(OLD_FORM)) == OLD_FORM
+            given = f"pickle.load(open({str(path)!r}, 'rb'))"
             raise UserError(f"{path} is damaged, or holds more than tensors in torch's old form; "
-                            f"if you trust it, {advice(given)}") from None
+                            f"if you trust it, {advice(trusted(path) if old else given)}") from None
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        with torch.serialization.safe_globals([(type(name, (Inert,), {}), name) for name in names]):
+        with torch.serialization.safe_globals(
+                [(STAND_INS.get(name) or type(name, (Inert,), {}), name) for name in names]):
             return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def trusted(path: Path) -> str:
+    """Python for all that torch.save wrote to a file."""
+    return f"torch.load({str(path)!r}, weights_only=False)"
 
 
 def advice(state: str) -> str:
@@ -119,8 +131,8 @@ def open_torch(path: Path) -> Any:
                                 pass
         return load_tensors(path)
     except pickle.UnpicklingError:
-        raise UserError(f"{path} is damaged, or holds more than tensors and plain values: it was not "
-                        "opened") from None
+        raise UserError(f"{path} is damaged, or holds more than tensors and plain values: it was not opened; "
+                        f"if you trust it and its state dict lies on top, {advice(trusted(path))}") from None
     except UserError:
         raise
     except Exception as error:  # a damaged file makes torch raise nearly anything

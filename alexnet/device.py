@@ -63,8 +63,8 @@ def choose_device(name: str) -> torch.device:
         name = ("cuda" if torch.cuda.is_available() else
                 "mps" if alone and torch.backends.mps.is_available() else "cpu")
         if name == "cpu" and torch.version.cuda is None and shutil.which("nvidia-smi"):
-            warn("this PyTorch cannot use the NVIDIA GPU: pytorch.org/get-started/locally has the command for "
-                 "one that can")
+            warn("this PyTorch cannot use the NVIDIA GPU: pytorch.org/get-started/locally has the command "
+                 "for one that can")
     if name.startswith("mps") and not alone:
         raise UserError("--device mps takes one process; start without torchrun")
     try:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from alexnet.augment import centre
-from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text
+from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text, trusted
 from alexnet.cli import warn
 from alexnet.files import UserError, brief, lines_of, quoted, read_csv, read_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe
@@ -46,11 +46,13 @@ class Hints:
 
 def find_state(content: Any, path: Path) -> dict[str, Tensor]:
     """The tensors of a state dict, however deep it lies in what was saved."""
-    where = f"torch.load({str(path)!r}, weights_only=False)"
+    where = trusted(path)
     for _ in range(3):
         inside = content if isinstance(content, dict) else {}
         if name := next((name for name in NESTED if isinstance(inside.get(name), (dict, Inert))), None):
             content, where = content[name], f"{where}[{name!r}]"
+        elif len(holding := [name for name, value in inside.items() if holds_kernels(value)]) == 1:
+            content, where = content[holding[0]], f"{where}[{holding[0]!r}]"
     if isinstance(content, Inert):
         raise UserError(f"{path} holds a whole object of the class {type(content).__name__}, which is not "
                         "run; where that class is known, and if you trust the file, "
@@ -66,13 +68,23 @@ def find_state(content: Any, path: Path) -> dict[str, Tensor]:
     return state
 
 
+def holds_kernels(value: Any) -> bool:
+    """Whether it is a state dict with a convolution."""
+    return isinstance(value, dict) and any(isinstance(tensor, Tensor) and tensor.ndim == 4
+                                           for tensor in value.values())
+
+
 def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str, about: Any) -> Opened:
     """From five convolutions and three fully-connected layers, which are conv1 ... fc8 in the order of their
-    numbers. about: what may give the classes' names. UserError if there are others."""
+    numbers, or as stored if only then they fit. about: what may give the classes' names. UserError if there
+    are others."""
     ours = {"mean", *(f"{name}.weight" for name in LAYERS)} <= set(state) and state["mean"].shape[2:] > (1, 1)
     mean = state["mean"] if ours else None
-    names = sorted((name for name in state if state[name].ndim in (2, 4) and bias_of(name) in state),
-                   key=lambda name: (-state[name].ndim, as_people_sort(Path(name))))   # 3 before 10
+    names = [name for name in state if state[name].ndim in (2, 4) and bias_of(name) in state]
+    as_stored = sorted(names, key=lambda name: -state[name].ndim)
+    names = sorted(names, key=lambda name: (-state[name].ndim, as_people_sort(Path(name))))   # 3 before 10
+    if not in_a_row(names, state) and in_a_row(as_stored, state):
+        names = as_stored
     others = sorted(set(state) - set(names) - set(map(bias_of, names)) - {"mean" if ours else ""})
     left_out = [name for name in others if names and lies_beside(name, state, names)]
     if [state[name].ndim for name in names] != [4] * 5 + [2] * 3 or left_out != others:
@@ -86,6 +98,13 @@ def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str, ab
     if left_out:
         notes.append(f"{path} has more than an AlexNet's weights; left out: {', '.join(left_out)[:160]}")
     return content, notes
+
+
+def in_a_row(names: list[str], state: dict[str, Tensor]) -> bool:
+    """Whether each layer takes what the one before it gives, or half of that, in two columns."""
+    shapes = [state[name].shape for name in names]
+    return all(one[0] in (other[1], 2 * other[1]) for one, other in zip(shapes, shapes[1:])
+               if len(one) == len(other))
 
 
 def bias_of(name: str) -> str:
@@ -142,6 +161,9 @@ def from_layers(layers: Layers, path: Path, hints: Hints, kind: str, changes: di
     else:
         values = design.pixel_mean or CAFFE_MEAN
         model["mean"] = torch.tensor(values).view(1, 3, 1, 1).repeat(1, 1, size, size)
+        if design.pixel_mean and len(classes) != 1000:
+            notes.append(f"{path} does not say how its training normalised images: ImageNet's mean and "
+                         "deviation are taken, as is usual; if it had others, the answers are wrong")
         if design.pixel_mean is None:
             notes.append(f"{path} has no mean: the usual {values} is taken for red, green, blue; "
                          "python -m alexnet.weights with --mean FILE.npy takes another")

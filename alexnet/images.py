@@ -30,6 +30,8 @@ JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339   # TIFF's tags
 
 one_at_a_time = threading.Lock()
+# Of odd metadata; what cannot be read raises all the same. Not `catch_warnings`: it is not for threads.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 
 # ------------------------------------------------------------------- section 2
@@ -84,26 +86,25 @@ def open_image(file: Any, side: int | None = None) -> Image.Image:
 
 
 def decode(file: Any, side: int | None) -> Image.Image:
-    with warnings.catch_warnings(action="ignore"):  # odd metadata; what cannot be read raises all the same
-        try:
-            image, most = Image.open(file, formats=formats()), math.inf
-        except Image.DecompressionBombError:   # Pillow counts a JPEG's pixels, we the bytes at reduced scale
-            if content(file, len(JPEG)) != JPEG:
-                raise
-            image, most = JpegImagePlugin.jpeg_factory(io.BytesIO(content(file))), MOST
-        with image:
-            (width, height), needed = image.size, 0
-            if "progressive" in image.info:   # all its coefficients are in memory at once, two bytes each
-                sampling = np.array(image.layer)[:, 1:3]   # of each channel, across and down
-                needed = 2 * width * height * sampling.prod(1).sum() / sampling.max(0).prod()
-            if side:
-                image.draft(None, (2 * side, 2 * side))
-            needed += 4 * math.prod(image.size)
-            if needed > most:
-                raise Image.DecompressionBombError(f"{width} x {height} pixels take {needed / 2**30:.1f} GiB "
-                                                   "to open: save it smaller")
-            with one_at_a_time if needed > 4 * LARGE else nullcontext():
-                return to_rgb(image)
+    try:
+        image, most = Image.open(file, formats=formats()), math.inf
+    except Image.DecompressionBombError:   # Pillow counts a JPEG's pixels, we the bytes at reduced scale
+        if content(file, len(JPEG)) != JPEG:
+            raise
+        image, most = JpegImagePlugin.jpeg_factory(io.BytesIO(content(file))), MOST
+    with image:
+        (width, height), needed = image.size, 0
+        if "progressive" in image.info:   # all its coefficients are in memory at once, two bytes each
+            sampling = np.array(image.layer)[:, 1:3]   # of each channel, across and down
+            needed = 2 * width * height * sampling.prod(1).sum() / sampling.max(0).prod()
+        if side:
+            image.draft(None, (2 * side, 2 * side))
+        needed += 4 * math.prod(image.size)
+        if needed > most:
+            raise Image.DecompressionBombError(f"{width} x {height} pixels take {needed / 2**30:.1f} GiB "
+                                               "to open: save it smaller")
+        with one_at_a_time if needed > 4 * LARGE else nullcontext():
+            return to_rgb(image)
 
 
 @cache
@@ -132,7 +133,7 @@ def is_image(path: Path) -> bool:
     if suffix in suffixes() or re.fullmatch(r"\.[a-z]\w{1,4}", suffix) or not path.is_file():
         return suffix in suffixes()
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=formats()):
+        with Image.open(path, formats=formats()):
             return True
     except Exception as error:   # Pillow raises nearly anything
         return isinstance(error, Image.DecompressionBombError)

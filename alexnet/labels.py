@@ -23,12 +23,12 @@ from alexnet.layout import alike, part_of
 LISTS = (".csv", ".tsv", ".txt")
 # What columns are called, in lower case and without what is neither letter nor digit; the better one first.
 IMAGE = ("filepath", "imagepath", "path", "filename", "file", "imagename", "imagefile", "image", "images",
-         "img", "imageid", "id", "name")
+         "img", "imageid", "id", "name", "文件名", "图片名", "图像名", "路径", "文件", "图片", "图像")
 BOXES = "predictionstring"   # Kaggle's: the class, then numbers
 LABEL = ("classname", "labelname", "categoryname", "label", "labels", "class", "classes", "category",
          "target", "breed", "species", "diagnosis", "wnid", "tag", "y", BOXES, "classid", "labelid",
-         "categoryid")
-PART = ("split", "part", "subset", "set", "usage")
+         "categoryid", "类别", "标签", "分类", "类名", "标注", "种类")
+PART = ("split", "part", "subset", "set", "usage", "划分", "子集")
 
 Row = tuple[int, list[str]]   # a line's number, and its cells
 
@@ -92,20 +92,25 @@ class Finder:
                     self.exact[end].append(file)
                     self.alike[alike(end)].append(file)
 
-    def find(self, name: str) -> list[Path]:
+    def find(self, name: str) -> tuple[list[Path], int]:
         """The files that it may mean, those whose paths have the longest end in common with it: none, one, or
-        several. A list may lie higher or lower than the images, so its paths may be longer or shorter."""
+        several; and how many folders had to be cut off. A list may lie higher or lower than the images, so
+        its paths may be longer or shorter."""
         name = name.replace("\\", "/").removeprefix("./")
         last = name.rpartition("/")[2]
         spellings = [name]
         if (suffix := Path(last).suffix).lower() in suffixes():
             spellings.append(name.removesuffix(suffix))
-        for end in [end for spelling in spellings for end in ends(spelling)]:
+        for cut, end in [one for spelling in spellings for one in enumerate(ends(spelling))]:
             for table, key in ((self.exact, f"/{end}"), (self.exact, end),
                                (self.alike, alike(f"/{end}")), (self.alike, alike(end))):
                 if key in table:   # of a and a.png, the one of that name
-                    return [file for file in table[key] if file.name == last] or table[key]
-        return []
+                    return [file for file in table[key] if file.name == last] or table[key], cut
+        return [], 0
+
+
+def folder_of(cell: str) -> str:
+    return cell.replace("\\", "/").removeprefix("./").rpartition("/")[0]
 
 
 def ends(path: str) -> list[str]:
@@ -138,15 +143,22 @@ def read_table(rows: list[Row], finder: Finder, classes: list[str] | None, path:
     width = max((len(cells) for _, cells in rows), default=0)
     columns = list(zip(*(cells + [""] * (width - len(cells)) for _, cells in rows)))
     titles = [re.sub(r"[\W_]", "", column[0].lower()) for column in columns]
-    found = [sum(map(bool, map(finder.find, column[::len(rows) // 1000 + 1]))) for column in columns]
+    some = slice(None, None, len(rows) // 1000 + 1)
+    found = [sum(bool(finder.find(cell)[0]) for cell in column[some]) for column in columns]
     if not any(found):
         return listed
     image = max(range(width), key=lambda column: (found[column], titles[column] in IMAGE))
     label, names = label_column(columns, titles, image, classes, path)
     part = next(iter(part_columns(titles, columns)), None)
+    places = list(map(finder.find, columns[image]))
+    least: dict[str, int] = {}   # of a folder in the list: how much has to be cut off, the same for all in it
+    for cell, (files, cut) in zip(columns[image], places):   # (else a missing file is found elsewhere)
+        if files:
+            least[folder_of(cell)] = min(cut, least.get(folder_of(cell), cut))
     for row, (number, _) in enumerate(rows if names else ()):
         cell, name = columns[image][row], names[row]
-        files, why = finder.find(cell), ""
+        (files, cut), why = places[row], ""
+        files = files if cut == least.get(folder_of(cell)) else []
         listed.named += len(files) == 1
         if len(files) != 1:
             why = f"{len(files) or 'no'} such image{'s' * (len(files) > 1)}"

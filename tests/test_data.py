@@ -749,6 +749,8 @@ CASES = {
                                     {"a.png": "cat", "A.png": "dog", "x/b.png": "cat", "X/b.png": "dog"}),
     "empty rows of a table program": ("image;label;;\na.png;cat;;\nb.png;dog;;\n;;;\n;;;\n", "",
                                       {"a.png": "cat", "b.png": "dog"}),
+    "titles in Chinese": ("文件名,宽度,类别\na.png,480,cat\nb.png,480,dog\nc.png,640,cat", "",
+                          {"a.png": "cat", "b.png": "dog", "c.png": "cat"}),
     "names with points": ("v.1,cat\nv.2,dog", "", {"v.1.png": "cat", "v.2.png": "dog"})}
 
 
@@ -761,6 +763,17 @@ def test_lists_of_labels_are_understood(tmp_path, case, encoding):
                         list(classes) or ["cat", "dog", "sea", "sea side"])
     names = {path.relative_to(tmp_path).as_posix(): name for path, name in found.labels.items()}
     assert names == expected and not found.lost
+
+
+def test_a_missing_image_is_not_taken_from_another_folder(tmp_path):
+    """test/3.png is not what a list calls train/3.png, though nothing else has that name."""
+    files = [tmp_path / name for name in ("train/1.png", "train/2.png", "test/1.png", "test/2.png", "test/3.png")]
+    lines = "".join(f"{above}train/{number}.png,{'cat' if number % 2 else 'dog'}\n"
+                    for above in [""] for number in (1, 2, 3))
+    (tmp_path / "list.csv").write_text(lines)
+    found = read_list(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
+    assert set(found.labels) == set(files[:2])
+    assert found.lost == ["line 3 (train/3.png, cat: no such image)"]
 
 
 def test_a_list_has_one_reading_and_lines_that_fit_nothing_are_named(tmp_path):

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 import zlib
 from pathlib import Path
 
@@ -328,6 +329,11 @@ def test_truth_with_other_folders_is_refused_before_any_work(capsys, model_file,
     save_picture(tmp_path / "holiday" / "1.png", 0)
     status, _, err = call(capsys, tmp_path, "--model", model_file, "--truth")
     assert status == 2 and "holiday" in err and "disc" in err
+    for name in ("cat", "dog"):   # below a folder that has the name of a class by chance
+        save_picture(tmp_path / "disc/val" / name / "1.png", 0)
+    status, _, err = call(capsys, tmp_path / "disc/val", "--model", model_file, "--truth", "--output",
+                          tmp_path / "a.csv")
+    assert status == 0 and "all pictures count as disc, the name of a folder above" in err and "cat, dog" in err
 
 
 def test_features_are_the_activations_in_order(capsys, model_file, folder, tmp_path):
@@ -528,6 +534,39 @@ def test_a_killed_run_leaves_valid_lines_and_resume_completes_them(model_file, t
     assert out.read_bytes().startswith(before[:before.rindex(b"\n") + 1])
     paths = [json.loads(line)["path"] for line in out.read_text().splitlines()]
     assert paths == [str(tmp_path / "many" / f"{number}.png") for number in range(1500)]
+
+
+def test_resume_knows_pictures_of_one_name_in_different_folders(capsys, monkeypatch, model_file, tmp_path):
+    for number, year in enumerate(("2023", "2024")):
+        save_picture(tmp_path / year / "IMG_1.png", number)
+    for year, more in (("2023", []), ("2024", ["--resume"]), ("2024", ["--resume"])):
+        monkeypatch.chdir(tmp_path / year)
+        assert call(capsys, ".", "--model", model_file, "--output", "../all.jsonl", *more)[0] == 0
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines] == ["IMG_1.png", "IMG_1.png"]
+    assert lines[0]["predictions"] != lines[1]["predictions"]
+
+
+def test_classifying_leaves_the_warnings_of_a_program_as_they_are(model_file, tmp_path):
+    """warnings.catch_warnings on several threads would not."""
+    save_picture(tmp_path / "1.png", 0)
+    before, model = list(warnings.filters), load(model_file)
+    for _ in range(10):
+        list(classify(model, [tmp_path / "1.png"] * 40, threads=4))
+        assert list(warnings.filters) == before
+
+
+def test_a_name_with_an_odd_letter_does_not_refuse_a_list(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(
+        b"".join(b"./holiday-%d.png\0" % number for number in range(3)) + b"./b\x1bc.png\0")))
+    assert [path.name for path in alexnet_inference.list_pictures(["-"])][-1] == "b\x1bc.png"
+
+
+def test_what_is_left_of_features_by_a_killed_process_is_removed(capsys, model_file, folder, tmp_path):
+    left = tmp_path / f".f.npz.{10 ** 9}.rows.part"
+    left.write_bytes(b"1" * 1000)
+    assert call(capsys, folder, "--model", model_file, "--features", "fc7", "--output", tmp_path / "f.npz")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["f.npz"]
 
 
 def test_resume_of_a_finished_file_still_says_what_could_not_be_read(capsys, model_file, tmp_path):
