@@ -85,9 +85,10 @@ KINDS = {   # in the page's order: the telling things first
 ARCHITECTURE = Text(
     "The network as it is, drawn from its description: feature maps x height x width of each layer's "
     "result, the kernels (orange, size / stride), and what follows each layer (grey).{columns} Below: "
-    "nearly all parameters are in the fully-connected layers, nearly all the work is in the convolutions.",
+    "{parameters:.0%} of the parameters are in the fully-connected layers, {work:.0%} of the multiply-adds "
+    "in the convolutions.",
     "按网络自身的描述绘制：每层输出的特征图数 × 高 × 宽，橙色为卷积核（大小 / 步长），灰色为该层之后的运算。{columns}"
-    "下方：参数几乎都在全连接层，计算量几乎都在卷积层。")
+    "下方：{parameters:.0%} 的参数在全连接层，{work:.0%} 的乘加运算在卷积层。")
 RED_LINES = Text(" Red lines: where one column looks at the other.", "红线表示两路之间的连接。")
 
 FIRST_KERNELS = Text(
@@ -108,10 +109,11 @@ KERNEL_PAGE = Text(
     "这里画出 {count} 个卷积核中的 {shown} 个，每 {step} 个取一个（--pages all 显示全部）。")
 
 MAPS = Text(
-    "{picture}: {what} of {layer}. One scale for all feature maps, up to the 99.8th percentile; a dark map "
-    "found nothing in this picture.{blocks}",
-    "{picture}：{layer} 的{what}。所有特征图共用一个色标，上限为第 99.8 百分位；"
-    "全暗的特征图表示它在这张图片里什么也没找到。{blocks}")
+    "{picture}: {what} of {layer}, on one scale up to the 99.8th percentile; {colours}.{blocks}",
+    "{picture}：{layer} 的{what}，共用一个色标，上限为第 99.8 百分位；{colours}。{blocks}")
+DARK_MAP = Text("a dark map found nothing in this picture", "全暗的特征图表示它在这张图片里什么也没找到")
+DARK_VALUE = Text("dark is 0", "暗处为 0")
+SIGNED = Text("red is above 0, blue below, white is 0", "红为正，蓝为负，白为零")
 ALL_MAPS = Text("all {count} feature maps, {side} × {side}", "全部特征图（共 {count} 张，{side} × {side}）")
 ALL_VALUES = Text("{count} values, row by row", "全部 {count} 个值，逐行排列")
 TWO_BLOCKS = Text(" The upper block is the first column, the lower one the second.", "上半为第一路，下半为第二路。")
@@ -123,11 +125,12 @@ RIGHT_ONE = Text(", the right one in red; above each picture its true class.",
 FULL_STOP = Text(".", "。")
 
 NEIGHBOURS = Text(
-    "Left a query, then the pictures nearest to it in {space} among {among}; blue: of the same class. Over "
+    "Left a query, then the pictures nearest to it in {space} among {among}{frames}. Over "
     "{asked} validation pictures, {fc7:.1%} of the {near} nearest in fc7 are of their class, and "
     "{pixels:.1%} of the nearest in pixels.",
-    "左侧为查询图片，其后是按{space}的欧氏距离与它最近的训练图片（从 {among} 张中查找），蓝框表示同类。对 {asked} 张验证图片，"
+    "左侧为查询图片，其后是按{space}的欧氏距离与它最近的训练图片（从 {among} 张中查找）{frames}。对 {asked} 张验证图片，"
     "按 fc7 最近的 {near} 张里有 {fc7:.1%} 与之同类，按像素最近的则为 {pixels:.1%}。")
+FRAMES = Text("; blue: of the same class, orange: of another", "，蓝框表示同类，橙框表示异类")
 SPACES = {"fc7": Text("the {values} values of fc7", " fc7 "), "pixels": Text("raw pixels", "原始像素")}
 
 OCCLUSION = Text(
@@ -143,10 +146,10 @@ GRADIENT = Text(
     "后者让个别像素的偶然因素互相抵消。每张图片各用自己的色标。")
 
 GRADCAM = Text(
-    "Bright: where the feature maps of {layers} speak for the class above the picture. A {side} x {side} "
-    "grid, placed at the centres of the receptive fields and interpolated. Where nothing speaks for the "
-    "class, the picture says so.",
-    "明亮处：{layers} 的特征图在此支持图片上方的类别。网格为 {side} × {side}，按感受野中心定位后插值。"
+    "Bright: where the feature maps of {layers} speak for the class above the picture. A grid "
+    "of {sides}, placed at the centres of the receptive fields and interpolated. Where nothing speaks for "
+    "the class, the picture says so.",
+    "明亮处：{layers} 的特征图在此支持图片上方的类别。网格为 {sides}，按感受野中心定位后插值。"
     "若没有任何位置支持该类别，图中会注明。")
 
 PATCHES = Text(
@@ -179,6 +182,8 @@ EMBEDDING = Text(
 HEALTH = Text("Over {count} training pictures, without dropout: {loss}. {unusual}.",
               "基于 {count} 张训练图片（不使用丢弃法）：{loss}。{unusual}。")
 LOSS = Text("loss {loss:.3f}; chance level is {chance:.3f}", "损失为 {loss:.3f}，随机猜测水平为 {chance:.3f}")
+OWN_ANSWERS = Text("these pictures' classes are not the network's: no loss, and gradients of its own answers",
+                   "这些图片的类别不是网络的类别：不计损失，梯度按网络自己的回答计算")
 NOTHING_UNUSUAL = Text("Nothing unusual", "未见异常")
 UNUSUAL_THINGS = Text("Unusual: {things}", "异常：{things}")
 UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}

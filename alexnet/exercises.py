@@ -359,7 +359,7 @@ def question(number: int, language: str) -> str:
 def number_in(text: str, language: str = "en") -> float:
     """34,944, 96.2% or 1e-2 as a number; UserError for what is none."""
     try:
-        return float(text.replace(",", "").replace("，", "").rstrip("%"))
+        return float(text.replace(",", "").replace("，", "").rstrip("%％"))
     except ValueError:
         raise UserError(f"{text} is not a number; give one such as 34,944 or 96.2%" if language == "en" else
                         f"{text} 不是数；请给出像 34,944 或 96.2% 这样的数") from None
@@ -395,6 +395,8 @@ def main(arguments: list[str] | None = None) -> None:
             return
         answer = EXERCISES[options.number - 1]()
         if given is not None:
+            if options.given.endswith(("%", "％")) and answer.value < 1:   # a probability
+                given /= 100
             print(comment(answer, given, options.language))
         if options.hint:
             print(answer.hint[options.language == "zh"])

@@ -586,7 +586,9 @@ function draw() {
   document.title = say("title");
   const {variant, classes, trained_on: set} = data;
   const values = {...net, variant, classes, products: 3 * net.kernel ** 2, neurons: SHOWN,
-                  trained_on: set && say("trained_on", {name: translated(set)})};
+                  trained_on: set && say("trained_on", {name: translated(set)}),
+                  activated: net.activation_first ? say("activated") : "",
+                  deviation: net.std.some(one => one !== 1) ? say("deviation") : ""};
   for (const place of document.querySelectorAll("[data-say]")) {
     place.textContent = say(place.dataset.say, values);
   }
@@ -613,7 +615,7 @@ async function start() {
   const unit = strongestIn(net.kernels.map(kernel => dot(kernel, kernel)));
   state = {
     language: data.language, picture: 0, sample: 0, unit, tap: Math.floor(net.kernel ** 2 / 2), tapColour: 0,
-    example: false, exampleUnit: 2, lrn: data.lrn.own, pool: data.pooling.own, poolRow: 1, poolColumn: 1,
+    example: false, exampleUnit: 2, lrn: data.lrn.own ?? data.lrn.code, pool: data.pooling.own, poolRow: 1, poolColumn: 1,
     keep: data.keep, draws: 1};
   const shown = data.pictures;
   data.pictures = [];

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from alexnet import interpret
+from alexnet import demo, interpret
 from alexnet.augment import as_batch
 from alexnet.files import UserError
 from alexnet.geometry import Step, sizes
@@ -34,8 +34,9 @@ from alexnet.predict import readable_names
 PATCHES = 3        # training pictures for each unit
 QUALITY = 60       # of the JPEG that holds them
 ACROSS = 20        # of them in a row
+BUILT_IN_SET = "demo (built-in)"   # not the name of anybody's folder
 BUILT_IN = {       # English and Chinese names
-    "demo": ("the built-in set", "内置数据集"), "checks": ("checks", "棋盘格"), "cross": ("cross", "十字"),
+    BUILT_IN_SET: ("the built-in set", "内置数据集"), "checks": ("checks", "棋盘格"), "cross": ("cross", "十字"),
     "disc": ("disc", "圆盘"), "moon": ("moon", "月牙"), "ring": ("ring", "圆环"), "star": ("star", "五角星"),
     "stripes": ("stripes", "条纹"), "target": ("target", "同心圆"), "triangle": ("triangle", "三角形"),
     "zigzag": ("zigzag", "锯齿纹")}
@@ -68,7 +69,8 @@ def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: An
                      for title, image, five in zip(titles, images, tops)],
         "patches": None if training is None else patches(model, training, convolutions),
         "lrn": {name: normalisation(design, model.design) for name, design in (
-            ("paper", VARIANTS["as-written"]), ("code", VARIANTS["as-trained"]), ("own", model.design))},
+            ("paper", VARIANTS["as-written"]), ("code", VARIANTS["as-trained"]), ("own", model.design))
+            if design.lrn != "none"},
         "pooling": {"own": {"size": steps["pool1"].kernel, "stride": steps["pool1"].stride},
                     "paper": {"size": 3, "stride": 2}, "apart": {"size": 2, "stride": 2}},   # section 3.4
         "keep": Dropout.keep,
@@ -80,7 +82,7 @@ def names(classes: list[str], wanted: set[str]) -> dict[str, tuple[str, ...]]:
     try:
         both = [readable_names(classes, language) for language in ("en", "zh")]
     except UserError:   # they are not ImageNet's
-        return BUILT_IN
+        return BUILT_IN if list(classes) == list(demo.CLASSES) else {}
     known = [name for name in sorted(wanted) if name in both[0]]
     return {name: tuple(re.split("[,，]", of[name])[0] for of in both) for name in known}
 
@@ -209,7 +211,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "kernels_label": (
         "the {maps} kernels of {layer}; chosen: {unit}",
         "{layer} 的 {maps} 个卷积核；当前：{unit}"),
-    "window": ("window − mean", "窗口 − 均值"),
+    "window": ("window − mean{deviation}", "窗口 − 均值{deviation}"),
+    "deviation": (", ÷ s.d.", "，÷ 标准差"),
+    "activated": (", after the nonlinearity", "（非线性之后）"),
     "kernel": ("kernel", "卷积核"),
     "product": ("products", "乘积"),
     "sum": ("sum", "和"),
@@ -259,10 +263,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "3 · Response normalisation (section 3.3): neighbours compete",
         "3 · 局部响应归一化（论文第 3.3 节）：相邻特征图相互竞争"),
     "lrn_do": (
-        "Each bar is one kernel's value at the cell marked in panel 1: grey before, red after. A value "
-        "with strong neighbours is divided by more. Move the sliders; choose a bar, and the frame shows "
-        "the neighbours that its divisor sums over.",
-        "每根柱是一个卷积核在第 1 栏所标位置的值：灰色为归一化前，红色为归一化后。邻居越强，除数越大。移"
+        "Each bar is one kernel's value at the cell marked in panel 1{activated}: grey before, red after. A "
+        "value with strong neighbours is divided by more. Move the sliders; choose a bar, and the frame "
+        "shows the neighbours that its divisor sums over.",
+        "每根柱是一个卷积核在第 1 栏所标位置的值{activated}：灰色为归一化前，红色为归一化后。邻居越强，除数越大。移"
         "动滑块；选一根柱，方框标出其除数求和所涉及的邻居。"),
     "paper": ("paper", "论文"),
     "code": ("2012 code (α ÷ n)", "2012 年代码（α ÷ n）"),
@@ -278,10 +282,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "4 · Pooling (section 3.4): the largest of each window",
         "4 · 池化（论文第 3.4 节）：取每个窗口的最大值"),
     "pool_do": (
-        "On the left is the feature map of panel 1, on the right its pooled form. Choose a cell on the "
-        "right: the frame on the left is its window. If the stride is smaller than the size, windows "
+        "On the left is the feature map of panel 1{activated}, on the right its pooled form. Choose a cell "
+        "on the right: the frame on the left is its window. If the stride is smaller than the size, windows "
         "overlap, as in the paper.",
-        "左边是第 1 栏的特征图，右边是池化结果。在右边选一格，左边的方框就是它的窗口。步长小于窗口时相邻"
+        "左边是第 1 栏的特征图{activated}，右边是池化结果。在右边选一格，左边的方框就是它的窗口。步长小于窗口时相邻"
         "窗口重叠，论文正是这样做的。"),
     "size": ("size", "窗口大小"),
     "stride": ("stride", "步长"),

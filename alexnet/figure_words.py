@@ -54,7 +54,7 @@ CHINESE = {
         "|d logit / d 像素|，取 R、G、B 中最大的；右：16 份加 30 个灰度级噪声的副本的平均（{}）",
     "gradient": "梯度", "over noise": "加噪声平均",
     "share of the picture's 99.5th percentile": "与该图第 99.5 百分位数之比",
-    "Grad-CAM, {}: {} × {} places ({})": "Grad-CAM，{}：{} × {} 个位置（{}）",
+    "Grad-CAM, {}: {} places ({})": "Grad-CAM，{}：{} 个位置（{}）",
     "{}: nothing speaks for this class": "{}：没有支持此类的证据",
 
     "{}: strongest of {} training pictures, cut at the receptive field, {} × {} px; value before the "

@@ -20,7 +20,7 @@ from matplotlib.ticker import EngFormatter
 from PIL import Image
 
 from alexnet.files import whole_file
-from alexnet.fonts import prepare_texts, wrapped
+from alexnet.fonts import fitted, prepare_texts, wrapped
 
 if TYPE_CHECKING:
     from alexnet.geometry import Step
@@ -443,7 +443,7 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
     cmap = "RdBu_r" if reach else "inferno"
     for number, entry in enumerate(entries):
         row, column = divmod(number, across)
-        sheet.put(row, column * columns, entry.image, entry.title)
+        sheet.put(row, column * columns, entry.image, fitted(entry.title, sheet.side))
         grey = entry.image.mean(2) / 255
         for place, (name, heat) in enumerate(entry.heats, 1):
             low, high = (-reach, reach) if reach else (0, max(float(np.quantile(heat, 0.995)), 1e-30))
@@ -466,10 +466,10 @@ def neighbour_rows(rows: list[NeighbourRow], path: Path, title: str) -> None:
     """Figure 4, right: one row per query, then what is nearest; blue of its class, orange of another."""
     sheet = Sheet(len(rows), 1 + max(len(row.near) for row in rows), 1.6, title, above=2)
     for number, row in enumerate(rows):
-        sheet.put(number, 0, row.query, row.title)
+        sheet.put(number, 0, row.query, fitted(row.title, sheet.side))
         for column, (image, name, same) in enumerate(row.near, 1):
             frame = "" if same is None else "tab:blue" if same else "tab:orange"
-            sheet.put(number, column, image, name, frame)
+            sheet.put(number, column, image, fitted(name, sheet.side), frame)
     save(sheet.figure, path)
 
 
@@ -480,7 +480,7 @@ def picture_rows(rows: list[tuple[str, list[tuple[np.ndarray, str]]]], path: Pat
     for row, (name, pictures) in enumerate(rows):
         sheet.name(row, name)
         for column, (image, text) in enumerate(pictures):
-            sheet.put(row, column, image, text,
+            sheet.put(row, column, image, fitted(text, sheet.side),
                       interpolation="nearest" if image.shape[0] < 40 else "antialiased")
     save(sheet.figure, path)
 

@@ -67,6 +67,18 @@ def wrapped(title: str, width: float) -> str:
     return "\n".join(line.strip() for line in lines)
 
 
+def fitted(text: str, inches: float) -> str:
+    """Each line cut to so many inches at 8.5 points, before a share at its end ("cat: 78%")."""
+    lines = []
+    for line in text.split("\n"):
+        share = re.search(r"(: \d+%)?$", line)[0]
+        name, room = line.removesuffix(share), int(inches * 13) - len(share)
+        while latin_width(name) > room:
+            name = name.rstrip("…")[:-1] + "…"
+        lines.append(name + share)
+    return "\n".join(lines)
+
+
 def latin_width(text: str) -> int:
     """How many Latin letters take as much room; a Chinese one counts two."""
     return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)

@@ -39,7 +39,8 @@ def architecture(network: Network, out: Path) -> Iterator[Shown]:
     steps = {"norm": "LRN", "mapnorm": "same-map norm", "pool": "max-pool", "drop": "dropout", "flatten": "",
              "relu": network.model.design.activation.replace("relu", "ReLU")}
     blocks = [figures.Block(Step("picture", 3, (3, network.size, network.size)), [])]
-    for layer in sizes(network.model).values():
+    layers = sizes(network.model).values()
+    for layer in layers:
         if layer.weights:
             blocks.append(figures.Block(layer, []))
         elif step := steps[layer.kind]:
@@ -48,7 +49,11 @@ def architecture(network: Network, out: Path) -> Iterator[Shown]:
     figures.architecture(blocks, network.columns, out / "architecture.png",
                          f"AlexNet {network.title}, {len(network.classes):,} classes")
     columns = captions.RED_LINES if network.columns == 2 else ""
-    yield Shown("architecture.png", *captions.ARCHITECTURE.filled(columns=columns))
+    dense = sum(layer.parameters for layer in layers if layer.kind == "fc")
+    convolved = sum(layer.multiply_adds for layer in layers if layer.kind == "conv")
+    yield Shown("architecture.png", *captions.ARCHITECTURE.filled(
+        columns=columns, parameters=dense / sum(layer.parameters for layer in layers),
+        work=convolved / sum(layer.multiply_adds for layer in layers)))
 
 
 def filters(network: Network, out: Path, most: str | None) -> Iterator[Shown]:
@@ -94,8 +99,10 @@ def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) 
     for number, picture in enumerate(inputs.pictures):
         for name in names:
             values, columns = found[name][number].float().cpu(), network.columns
+            colours = captions.SIGNED if values.min() < 0 else captions.DARK_MAP
             if values.ndim == 1:   # a fully-connected layer: its values as one square
                 what, columns = captions.ALL_VALUES.filled(count=len(values)), 1
+                colours = captions.SIGNED if values.min() < 0 else captions.DARK_VALUE
                 side = int(np.ceil(len(values) ** 0.5))
                 values = F.pad(values, (0, side * side - len(values))).view(1, side, side)
             else:
@@ -105,7 +112,7 @@ def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) 
                                f"{name} of {picture.name}: {what.english}, on one scale ({network.title})")
             blocks = captions.TWO_BLOCKS if columns == 2 else ""
             yield Shown(file, *captions.MAPS.filled(picture=picture.name, what=what, layer=name,
-                                                    blocks=blocks))
+                                                    colours=colours, blocks=blocks))
 
 
 def predictions(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
@@ -125,7 +132,7 @@ def predictions(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
 
 
 def neighbours(network: Network, inputs: Inputs, out: Path, sample: int) -> Iterator[Shown]:
-    model, shown = network.model, inputs.pictures[:5]
+    model, shown = network.model, inputs.pictures if inputs.places else inputs.pictures[:5]
     bank, labels = inputs.part("train", sample)
     many, truths = inputs.part("val", ASKED)
     pixels = np.stack([picture.image for picture in shown])
@@ -140,6 +147,7 @@ def neighbours(network: Network, inputs: Inputs, out: Path, sample: int) -> Iter
     share = f"{len(bank):,} training pictures"
     if len(bank) < len(inputs.pack.images["train"]):
         share += ", evenly chosen"
+    frames = captions.FRAMES if any(picture.truth for picture in shown) else ""
     for space, (found, distances) in nearest.items():
         rows = []
         for picture, indices, far in zip(shown, found.tolist(), distances):
@@ -156,7 +164,7 @@ def neighbours(network: Network, inputs: Inputs, out: Path, sample: int) -> Iter
         figures.neighbour_rows(rows, out / file, title)
         yield Shown(file, *captions.NEIGHBOURS.filled(
             space=captions.SPACES[space].filled(values=model.design.hidden), asked=len(many), near=NEAR,
-            among=Text(share, str(len(bank))), **agree))
+            among=Text(share, str(len(bank))), frames=frames, **agree))
 
 
 def occlusion(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
@@ -190,10 +198,11 @@ def gradcam(network: Network, inputs: Inputs, out: Path, layers: list[str] | Non
     names = only_convs(layers, network.convs[-1:])
     heats = [interpret.gradcam(network.model, inputs.crops, inputs.targets, name) for name in names]
     entries = inputs.attributions([list(zip(names, of_picture)) for of_picture in zip(*heats)])
-    side = step_of(network.model, names[-1]).shape[1]
+    sides = ", ".join("{1} × {2}".format(*step_of(network.model, name).shape) for name in names)
+    layers = ", ".join(names)
     figures.attributions(entries, out / "gradcam.png",
-                         f"Grad-CAM, {names[-1]}: {side} × {side} places ({network.title})", OWN_SCALE)
-    yield Shown("gradcam.png", *captions.GRADCAM.filled(layers=joined(names, COMMAS), side=side))
+                         f"Grad-CAM, {layers}: {sides} places ({network.title})", OWN_SCALE)
+    yield Shown("gradcam.png", *captions.GRADCAM.filled(layers=joined(names, COMMAS), sides=sides))
 
 
 def units_of(count: int, asked: list[int] | None) -> list[int]:
@@ -286,13 +295,15 @@ def health(network: Network, inputs: Inputs, out: Path) -> Iterator[Shown]:
     model = network.model
     images, labels = inputs.part("train", EXAMINED)
     crops = torch.cat([crops for _, crops in interpret.batches(model, images)])
-    if inputs.pack.classes == model.classes:
-        targets = torch.as_tensor(labels, device=network.device)
+    known = set(inputs.pack.classes) <= set(model.classes)
+    if known:
+        numbers = np.array([model.classes.index(name) for name in inputs.pack.classes])
+        targets = torch.as_tensor(numbers[labels], device=network.device)
     else:
         with torch.no_grad():
             targets = model(crops).argmax(1)
     report = interpret.health(model, crops, targets)
-    loss = captions.LOSS.filled(loss=report.loss, chance=report.chance)
+    loss = captions.LOSS.filled(loss=report.loss, chance=report.chance) if known else captions.OWN_ANSWERS
     things = [captions.UNUSUAL[kind].filled(layer=layer, number=number)
               for kind, layer, number in interpret.unusual(model, report)]
     lines = [f"• {figure_words.chosen(thing)}" for thing in things or [captions.NOTHING_UNUSUAL]]
@@ -310,7 +321,8 @@ def explore_page(network: Network, inputs: Inputs, out: Path, language: str) -> 
     images, titles = zip(*((picture.image, network.title_of(picture)) for picture in inputs.pictures))
     most = min(EXPLORED, 10 + PIXELS // network.size ** 2)
     training = inputs.part("train", most)[0] if inputs.has_data else None
-    trained_on = Path(str(network.facts.get("data") or "")).name
+    data = str(network.facts.get("data") or "")
+    trained_on = explore.BUILT_IN_SET if data == "demo" else Path(data).name
     content = explore.contents(network.model, np.stack(images), list(titles), training, trained_on, language)
     write_text(out / "explore.html", explore.page(content))
     yield Shown("explore.html", *captions.EXPLORE)

@@ -148,7 +148,7 @@ class Inputs:
         """Those that were named, or validation pictures, or the samples."""
         if not self.places and self.has_data:
             images, labels = self.part("val", FEW)
-            known = self.pack.classes == self.model.classes
+            known = set(self.pack.classes) <= set(self.model.classes)
             truths = [self.pack.classes[label] if known else None for label in labels]
             return [Picture(f"val-{number}", image, truth)
                     for number, image, truth in zip(images.chosen.tolist(), images, truths)]

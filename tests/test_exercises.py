@@ -72,7 +72,8 @@ def test_both_languages_ask_for_the_same_numbers(number):
 
 
 def test_a_number_is_read_as_people_write_it():
-    assert [number_in(text) for text in ("34,944", "34944", "96.2%", "1e-2")] == [34944, 34944, 96.2, 0.01]
+    assert [number_in(text) for text in ("34,944", "34944", "96.2%", "1e-2", "96.2％")] == [
+        34944, 34944, 96.2, 0.01, 96.2]
 
 
 def test_the_command_says_whether_an_answer_is_right(capsys):
@@ -92,3 +93,9 @@ def test_a_mistake_is_one_line(capsys, arguments, said):
         exercises.main(arguments)
     error = capsys.readouterr().err
     assert ended.value.code == 2 and said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [("17", "0.625"), ("17", "62.5%"), ("7", "96.2％"), ("7", "96.2")])
+def test_a_share_may_be_given_in_per_cent(capsys, arguments):
+    exercises.main(list(arguments))
+    assert capsys.readouterr().out.endswith("Right.\n")

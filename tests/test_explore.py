@@ -171,7 +171,7 @@ def test_the_published_page_is_what_the_program_writes():
     content = held(page)
     assert page == explore.page({**content, "words": explore.WORDS})
     assert PUBLISHED.stat().st_size < 1_000_000
-    assert content["trained_on"] == "demo" and content["patches"]["looked"] == alexnet_visualization.pictures.EXPLORED
+    assert content["trained_on"] == explore.BUILT_IN_SET and content["patches"]["looked"] == alexnet_visualization.pictures.EXPLORED
     answers = [picture["top"][0][0] == picture["name"] for picture in content["pictures"]]
     assert len(answers) == 8 and sum(answers) >= 7
 
@@ -196,6 +196,33 @@ def test_classes_have_names_in_both_languages():
     found = explore.names(["n01440764", "n01443537", "mine"], {"n01440764", "mine"})
     assert found == {"n01440764": ("tench", "丁鲷")}
     assert set(demo.CLASSES) <= set(explore.names(demo.CLASSES, {"star"}))
+    assert explore.names(["target", "other"], {"target"}) == {}   # somebody's own
+
+
+def test_a_folder_called_demo_is_not_the_built_in_set(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_folder(tmp_path / "demo", dict.fromkeys(("train/disc", "train/star", "val/disc", "val/star"), 3))
+    checkpoint.save(tmp_path / "best.pt", small(widths=(4, 8, 8, 8, 8)), {"data": str(tmp_path / "demo")})
+    alexnet_visualization.main(["explore", "--model", "best.pt", "--out", "."])
+    content = held(Path("explore.html").read_text(encoding="utf-8"))
+    assert content["trained_on"] == "demo" and "demo" not in content["names"]
+
+
+def test_a_network_without_normalisation_has_none_of_its_own(opened, browser):
+    opened("torchvision")
+    pressed = "[...document.querySelectorAll('#lrn_presets button')].map(one => one.textContent).join('|')"
+    assert browser.run(pressed) == "paper|2012 code (α ÷ n)"
+    assert "÷ s.d." in browser.text("[data-say=window]")
+    opened("as-written")
+    assert browser.run(pressed).endswith("this network") and browser.text("[data-say=window]") == "window − mean"
+
+
+@pytest.mark.parametrize("variant, after", [("as-written", True), ("as-trained", False)])
+def test_the_page_says_whether_the_nonlinearity_comes_before_normalisation_and_pooling(
+        opened, browser, variant, after):
+    opened(variant)
+    for name in ("lrn_do", "pool_do"):
+        assert ("after the nonlinearity" in browser.text(f"[data-say={name}]")) == after
 
 
 # ------------------------------------------------------------------- the script's arithmetic

@@ -17,11 +17,11 @@ from PIL import Image
 from torch import nn
 
 import alexnet_visualization
-from alexnet import AlexNet, checkpoint, figure_words, figures, fonts, interpret
+from alexnet import AlexNet, checkpoint, figure_words, figures, fonts, interpret, load
 from alexnet.captions import KINDS
 from alexnet.pack import packed
 from alexnet.sources import find_source
-from alexnet.geometry import step_of
+from alexnet.geometry import sizes, step_of
 from alexnet.model import VARIANTS
 from alexnet.subject import Inputs, Network
 from browser import PROGRAM, Browser
@@ -634,6 +634,86 @@ def test_layers_without_a_convolution_are_said_where_convolutions_are_shown(plac
     status, text = call(capsys, "gradcam", "--model", place / "run", "--images", place / "star",
                         "--layers", "fc7", "--out", "look")
     assert status == 0 and "--layers fc7: no convolution is among them; shown is conv5" in text
+
+
+def caption(out: Path, kind: str, number: int = 0) -> str:
+    return json.loads((out / "captions.json").read_text())["looks"][kind][number][1]
+
+
+@pytest.mark.parametrize("name", ["as-trained", "torchvision"])
+def test_the_architectures_caption_has_the_networks_own_shares(place, capsys, tmp_path, name):
+    assert call(capsys, "architecture", "--model", place / f"{name}.pt", "--out", tmp_path)[0] == 0
+    model = load(place / f"{name}.pt")
+    parts = [getattr(model, layer) for layer in model.layers]
+    counts = [sum(values.numel() for values in part.parameters()) for part in parts]
+    dense = sum(count for count, part in zip(counts, parts) if isinstance(part, torch.nn.Linear))
+    said = caption(tmp_path, "architecture")
+    assert f"{dense / sum(counts):.0%} of the parameters are in the fully-connected" in said
+    work = [layer.multiply_adds for layer in sizes(model).values() if layer.kind in ("conv", "fc")]
+    assert f"{sum(work[:5]) / sum(work):.0%} of the multiply-adds in the convolutions" in said
+
+
+def test_captions_of_feature_maps_say_what_their_colours_mean(place, capsys, tmp_path):
+    layers = ["--layers", "conv1", "relu1", "fc7"]
+    call(capsys, "maps", *layers, "--model", place / "as-written.pt", "--images", place / "star", "--out", tmp_path)
+    said = [caption(tmp_path, "maps", number) for number in range(3)]
+    assert "red is above 0, blue below" in said[0] and "a dark map found nothing" in said[1]
+    assert "dark is 0" in said[2] and "dark map" not in said[0] + said[2]
+
+
+def test_health_of_other_classes_has_no_loss_and_of_some_of_them_the_right_one(place, capsys, tmp_path):
+    model = small(classes=3, widths=WIDTHS)
+    for classes, known in ((["a", "b", "c"], False), (["star", "other", "disc"], True)):
+        model.classes = classes
+        checkpoint.save(tmp_path / "x.pt", model, {"epoch": 1})
+        status, text = call(capsys, "health", "--model", tmp_path / "x.pt", "--data", place / "set", "--out", tmp_path)
+        assert status == 0, text
+        assert ("loss 1." in caption(tmp_path, "health")) == known
+        assert ("gradients of its own answers" in caption(tmp_path, "health")) != known
+
+
+def test_neighbours_of_all_named_pictures_are_shown(place, capsys, tmp_path):
+    names = [shutil.copy(place / "star" / "mine <&>.png", tmp_path / f"{number}.png") for number in range(7)]
+    rows: list = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "neighbour_rows", lambda given, *_: rows.append(len(given)))
+        call(capsys, "neighbours", "--model", place / "run", "--images", *names, "--out", tmp_path, *QUICK)
+    assert rows == [7, 7] and "blue" not in caption(tmp_path, "neighbours")   # no class is known
+
+
+def test_gradcam_names_the_grid_of_each_layer(place, capsys, tmp_path):
+    call(capsys, "gradcam", "--layers", "conv1", "conv5", "--model", place / "run", "--images", place / "star",
+         "--out", tmp_path)
+    model = load(place / "run/best.pt")
+    grids = ["{1} × {2}".format(*step_of(model, name).shape) for name in ("conv1", "conv5")]
+    assert grids[0] != grids[1] and ", ".join(grids) in caption(tmp_path, "gradcam")
+
+
+def test_synthesis_reaches_a_unit_that_is_off_at_first():
+    model = small(widths=WIDTHS)
+    with torch.no_grad():
+        model.fc6.bias[0] = -1.0
+    made = interpret.synthesis(model, "fc6", [0], steps=20)
+    value = {}
+    model.fc6.register_forward_hook(lambda module, _, result: value.update(now=result[0, 0].item()))
+    with torch.no_grad():
+        model(model.mean)
+        before = value["now"]
+        model(as_tensor(made))
+    assert before < 0 and value["now"] > before + 1e-4
+
+
+def test_long_names_over_pictures_are_cut_and_shares_stay(tmp_path, drawn):
+    image, long = np.zeros((64, 64, 3), np.uint8), "american_pit_bull_terrier_of_the_north"
+    figures.picture_rows([("", [(image, long), (image, "cat"), (image, "丁鲷丁鲷丁鲷丁鲷丁鲷丁鲷")])], tmp_path / "x.png", "")
+    figures.attributions([figures.Attribution(image, f"{long}: 78%", [("conv5", np.ones((64, 64)))])],
+                         tmp_path / "y.png", "", "")
+    for figure in drawn:
+        figure.canvas.draw()
+        boxes = sorted((text.get_window_extent() for text in figure.axes[0].texts[1:] if text.get_text()),
+                       key=lambda box: box.x0)
+        assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:]))
+    assert any(text.get_text().endswith("…: 78%") for text in drawn[1].axes[0].texts)
 
 
 def test_the_sheet_of_neighbours_is_as_wide_as_its_longest_row(tmp_path):
