@@ -36,7 +36,7 @@ BYTE_ORDER_MARKS = {
 
 def quoted(path: Path | str) -> str:
     """A path as one word of a command: of a shell, or of Windows' cmd, which knows double quotes only."""
-    return f'"{path}"' if WINDOWS else shlex.quote(str(path))
+    return f'"{path}"' if os.name == "nt" else shlex.quote(str(path))
 
 
 class UserError(Exception):
