@@ -70,7 +70,7 @@ def say(text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Of what looks wrong while the work goes on."""
+    """Of something odd while the work goes on."""
     say(f"warning: {text}")
 
 

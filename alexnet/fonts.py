@@ -68,7 +68,7 @@ def wrapped(title: str, width: float) -> str:
 
 
 def fitted(text: str, inches: float) -> str:
-    """Each line cut to so many inches at 8.5 points, before a share at its end ("cat: 78%")."""
+    """Titles over pictures: each line cut to so many inches, before a share at its end ("cat: 78%")."""
     lines = []
     for line in text.split("\n"):
         share = re.search(r"(: \d+%)?$", line)[0]

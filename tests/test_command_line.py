@@ -200,13 +200,13 @@ def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
     assert status == 0 and "is finished: 2 epochs; " in out and "a larger --patience goes on" in out
     status, out, _ = call(capsys, *resume, "--patience", 2)
     assert status == 0 and "after epoch 3" in out
-    status, out, _ = call(capsys, "--resume", place / "run", "--cache", place / "cache", "--patience", 3)
-    assert status == 0 and "after epoch 4" in out and "ended early" not in out   # that was the last one anyway
-    status, out, _ = call(capsys, *resume)
-    assert status == 0 and "larger --epochs and --patience go on" in out
     status, _, err = call(capsys, *resume, "--patience", 1, "--augmentation", "resized")
     assert status == 2 and "--patience 1 (was 2; it may only grow)" in err
     assert "--augmentation resized (was shifts)" in err
+    status, out, _ = call(capsys, *resume, "--patience", 3)
+    assert status == 0 and "after epoch 4" in out and "ended early" not in out   # that was the last one anyway
+    status, out, _ = call(capsys, *resume)
+    assert status == 0 and "larger --epochs and --patience go on" in out
 
 
 def test_a_small_set_is_learnt_in_small_batches(capsys, folder, place):

@@ -102,8 +102,8 @@ def test_a_folder_is_the_old_one_or_the_new_one(tmp_path, moment, monkeypatch):
 
     def work():
         if moment == "moved aside":
-            rename = os.rename
-            monkeypatch.setattr(os, "rename", lambda *names: (rename(*names), killed()))
+            replace = os.replace
+            monkeypatch.setattr(os, "replace", lambda *names: (replace(*names), killed()))
         with alone(folder) as held, whole_folder(folder, held) as temporary:
             (temporary / "x").write_text("new")
             if moment == "filling":
@@ -494,7 +494,7 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(pack, place):
 
 def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
     done = []
-    for name in ("fsync", "replace", "rename"):
+    for name in ("fsync", "replace"):
         def noted(*arguments, name=name, call=getattr(os, name)):
             done.append(name)
             return call(*arguments)
@@ -505,7 +505,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
         (temporary / "1").write_text("1")
         (temporary / "2").write_text("2")
         done.clear()
-    assert done == ["fsync", "fsync", "rename"]
+    assert done == ["fsync", "fsync", "replace"]
 
 
 # ------------------------------------------------------------------- the commands
