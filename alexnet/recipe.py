@@ -155,10 +155,10 @@ def two_drops(epoch: int, epochs: int, errors: list[float]) -> Plan:
 
 def release(epoch: int, epochs: int, errors: list[float]) -> Plan:
     """The notes in layer-params-145.cfg, scaled to the run: drops at 25, 51 and 79 of 91 epochs;
-    from 67 on conv1 ten times slower and no colour noise, from 72 on conv1 frozen. Drops before the second
-    epoch or with fewer than two left are left out."""
-    marks = [round(mark / 91 * epochs) for mark in (25, 51, 79)]
-    drops = sum(epoch >= mark > 0 and epochs - mark >= 2 for mark in marks)
+    from 67 on conv1 ten times slower and no colour noise, from 72 on conv1 frozen. At the start of an
+    epoch there is one drop at most, and none before the first."""
+    marks = {round(mark / 91 * epochs) for mark in (25, 51, 79)} - {0}
+    drops = sum(epoch >= mark for mark in marks)
     slow, frozen = (epoch >= round(mark / 91 * epochs) for mark in (67, 72))
     return Plan(0.1 ** drops, conv1=0.0 if frozen else 0.1 ** slow, noise=not slow)
 

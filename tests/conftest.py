@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any, Callable
 
 if "PYTEST_XDIST_WORKER" in os.environ:   # several at once (.pytest.ini): before torch counts the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the scripts are imported from the top level
 
 from alexnet import demo  # noqa: E402
+
+
+multiprocessing.set_forkserver_preload(["torch", "torchvision", "matplotlib.figure"])
+
+
+def in_two_processes(function: Callable, *arguments: Any) -> None:
+    """function(rank, *arguments) in each; they start from one process that has imported torch once."""
+    torch.multiprocessing.start_processes(function, arguments, nprocs=2, start_method="forkserver")
 
 
 def save_picture(path: Path, index: int, part: str = "train", **options) -> Path:

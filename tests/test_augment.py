@@ -86,7 +86,9 @@ def test_colour_noise_is_the_papers_sum_and_the_releases_quotient():
     release = augment.colour_noise(batch, choice, deviations, 0.1, mean)
     expected = mean + (batch - mean.double() + noise) / 1.1
     torch.testing.assert_close(release.double(), expected, rtol=1e-5, atol=1e-4)
-    assert release.min() < batch.min() or release.max() > 0  # floats, nothing clipped
+    ends = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 4, 4)
+    beyond = augment.colour_noise(ends, choice, 10 * deviations, 0.1)
+    assert beyond.min() < 0 or beyond.max() > 255   # floats, nothing clipped
 
 
 def test_ten_crops_are_corners_centre_and_mirror_images():
@@ -95,3 +97,12 @@ def test_ten_crops_are_corners_centre_and_mirror_images():
     assert [view[0, :2, 0, 0].tolist() for view in views[:5]] == [[0, 0], [0, 4], [4, 0], [4, 4], [2, 2]]
     assert all(torch.equal(a.flip(3), b) for a, b in zip(views[:5], views[5:])) and len(views) == 10
     torch.testing.assert_close(augment.centre(whole, 8), views[4])
+
+
+def test_resized_windows_reach_every_edge():
+    choice = augment.choose_resized(4000, 9, torch.Generator().manual_seed(0), 64)
+    for start, length in ((choice.top, choice.height), (choice.left, choice.width)):
+        room = 73 - length
+        smaller = room > 0
+        assert (start[smaller] == room[smaller]).any() and (start[smaller] == 0).any()
+        assert (start[room == 1].float().mean() - 0.5).abs() < 0.1

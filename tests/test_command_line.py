@@ -654,3 +654,32 @@ def test_a_run_that_keeps_its_filters_is_bit_for_bit_the_same(tmp_path, monkeypa
     assert not np.array_equal(filters[0], filters[1])
     assert np.array_equal(filters[2], kept["conv1.weight"].half().numpy())
     assert not Path("plain/filters").exists()
+
+
+def test_every_option_of_the_recipe_arrives_in_the_run(capsys, folder, place):
+    given = {"lr": 0.001, "momentum": 0.5, "weight_decay": 0.001, "warmup": 3, "color_noise": 0.2, "seed": 7,
+             "schedule": "constant", "augmentation": "resized", "patience": 4, "precision": "fp32"}
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert train(capsys, folder, place, *options, "--balance", "--checkpoint-minutes", 0, "--epochs", 1)[0] == 0
+    stored = json.loads((place / "run/config.json").read_text())["settings"]
+    assert {name: stored[name] for name in given} == given and stored["balance"] is True
+    groups = torch.load(place / "run/last.pt", weights_only=True)["optimizer"]["param_groups"]
+    assert {group["momentum"] for group in groups} == {0.5}
+    assert {group["weight_decay"] for group in groups} == {0, 0.001}
+    assert not (place / "run/previous.pt").exists()   # 0 minutes: last.pt was written once, at the end
+
+
+def test_strict_stops_at_an_unreadable_image(capsys, place):
+    source = make_folder(place / "set", {"train/star": 4, "train/disc": 4, "val/star": 1, "val/disc": 1})
+    (source / "train/star/bad.png").write_bytes(b"nothing")
+    status, _, err = train(capsys, source, place, "--strict")
+    assert status == 2 and "bad.png cannot be read" in err and not (place / "run").exists()
+
+
+@pytest.mark.parametrize("given, start, expected", [
+    ({}, None, (0.0037, 128)), ({"momentum": 0.0}, None, (0.0019, 128)),
+    ({}, {"variant": "as-trained", "changes": {}, "classes": ["a", "b"]}, (0.003, 32))])
+def test_learning_rate_and_batch_are_those_of_the_recipe_page(given, start, expected):
+    pack = SimpleNamespace(labels={"train": range(5000)}, classes=["a", "b"], name="x")
+    chosen = settings.Settings.new({"data": "folder", **given}, pack, 64, start)
+    assert (chosen.lr, chosen.batch_size) == expected

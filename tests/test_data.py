@@ -12,6 +12,7 @@ import sys
 import zlib
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -318,8 +319,9 @@ def test_pack_is_reused_until_the_source_changes(tmp_path):
     save_picture(folder / "train/disc/new.png", 302)
     changed = pack(folder, tmp_path)
     assert os.stat(changed.folder).st_ino != stamp and len(changed.labels["train"]) == 41
-    os.utime(folder / "train/disc/new.png", (1, 1))
-    assert os.stat(pack(folder, tmp_path).folder).st_ino != os.stat(tmp_path).st_ino
+    stamp = os.stat(changed.folder).st_ino
+    os.utime(folder / "train/disc/new.png", (1, 1))   # another picture of the same size, perhaps
+    assert os.stat(pack(folder, tmp_path).folder).st_ino != stamp
     assert len(list((tmp_path / "cache").iterdir())) == 1  # nothing left behind
 
 
@@ -993,3 +995,63 @@ def test_a_process_that_may_use_one_core_uses_one():
                "from alexnet.threads import cores; print(cores())")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "1\n", done.stderr
+
+
+def test_sides_are_rounded():
+    assert [images.packed_side(side) for side in (48, 97, 224, 227)] == [55, 111, 256, 259]
+
+
+@pytest.mark.parametrize("mode, colour", [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0))])
+def test_transparent_is_white(mode, colour):
+    assert open_image(file_of(Image.new(mode, (4, 4), colour), "PNG")).getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_dim_is_what_does_not_reach_a_quarter():
+    for value, dim in ((16_383, True), (16_384, False)):
+        assert ("dim" in open_image(values_file(np.full((4, 4), value, np.uint16), "PNG")).info) == dim
+
+
+def test_strict_takes_no_pack_from_which_something_was_left_out(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 10, "star": 10})
+    (folder / "disc/empty.png").write_bytes(b"")
+    source = find_source(str(folder))
+    assert len(packed(source, 36, tmp_path / "cache", quiet=True).skipped) == 1
+    with pytest.raises(UserError, match="empty.png cannot be read"):
+        packed(source, 36, tmp_path / "cache", strict=True, quiet=True)
+
+
+def test_the_disk_must_hold_every_pixel(tmp_path, monkeypatch):
+    source = find_source(str(make_folder(tmp_path / "set", {"disc": 20, "star": 20})))
+    need = 40 * 41 * 41 * 3
+    for free in (need - 1, need):
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+        if free < need:
+            with pytest.raises(UserError, match="GiB free"):
+                packed(source, 36, tmp_path / "cache", quiet=True)
+    assert packed(source, 36, tmp_path / "cache", quiet=True).images["train"].shape[1] == 41
+
+
+def test_content_is_of_classes_and_pixels_wherever_they_lie(tmp_path):
+    def content(folder):
+        return packed(find_source(str(folder)), 36, tmp_path / "cache", quiet=True).content
+    folder = make_folder(tmp_path / "set", {"train/disc": 6, "train/star": 6, "val/disc": 2, "val/star": 2})
+    before = content(folder)
+    moved = folder.rename(tmp_path / "moved")
+    assert content(moved) == before
+    for part in ("train", "val"):   # the same pictures in the same order, of other classes
+        (moved / part / "disc").rename(moved / part / "alpha")
+        (moved / part / "star").rename(moved / part / "beta")
+    assert not set(content(moved).values()) & set(before.values())
+
+
+def test_a_pack_of_moved_images_has_their_name_of_now(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 6, "star": 6})
+    first = packed(find_source(str(folder)), 36, tmp_path / "cache", quiet=True)
+    moved = packed(find_source(str(folder.rename(tmp_path / "new"))), 36, tmp_path / "cache", quiet=True)
+    assert (moved.folder, moved.name) == (first.folder, "new")
+
+
+@pytest.mark.parametrize("values", [[-0.2, 0.5], [0.3, 1.2]])
+def test_floats_a_fifth_beyond_are_refused(values):
+    with pytest.raises(ValueError, match="0 is black and 1 white"):
+        open_image(values_file(np.resize(np.float32(values), (4, 4))))

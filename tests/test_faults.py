@@ -33,7 +33,7 @@ from alexnet.cli import shell
 from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, whole_file, whole_folder,
                            write_csv, write_json, write_text, writing)
 from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped, evaluate
-from conftest import ROOT, make_folder, save_picture
+from conftest import ROOT, in_two_processes, make_folder, save_picture
 from test_training import SIZE, assert_same, settings, state_of, train
 
 resource = pytest.importorskip("resource")   # Windows has none of what is done here
@@ -361,7 +361,7 @@ def share(rank: int, folder: str, pack_folder: str, stop_at: int | None) -> None
 
 def test_two_processes_stopped_and_killed_within_epochs_end_as_never_stopped(pack, place, capfd):
     for stop_at in (-1, 2, 4, None):   # never; one of them asks; both die; to the end
-        torch.multiprocessing.spawn(share, (str(place), str(pack.folder), stop_at), nprocs=2)
+        in_two_processes(share, str(place), str(pack.folder), stop_at)
     assert_same(*(torch.load(place / f"{name}.pt", weights_only=True) for name in ("resumed", "straight")))
     run = small(place / "run", pack, epochs=3)   # now alone
     capfd.readouterr()

@@ -833,3 +833,17 @@ def test_names_have_no_meaning_with_features(capsys, model_file, folder, tmp_pat
     status, _, err = call(capsys, folder, "--model", model_file, "--features", "fc7", "--names", "en",
                           "--output", tmp_path / "fc7.npz")
     assert status == 2 and "--names has no meaning with it" in err
+
+
+def test_features_are_those_of_the_central_crop(tmp_path):
+    torch.manual_seed(0)
+    model = AlexNet(3, 36, hidden=16).eval()
+    square = np.random.default_rng(0).integers(0, 256, (41, 41, 3), np.uint8)   # 36 * 256 / 224
+    (_, found), = features(model, square, "fc7", dtype=torch.float32)
+    crop = torch.from_numpy(square[2:38, 2:38].copy()).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(found, model.activations(crop, ["fc7"])["fc7"][0], rtol=1e-4, atol=1e-5)
+
+
+def test_white_may_be_a_tenth_beyond_one():
+    assert np.asarray(from_array(np.float32([[0, 1, 1.05]])))[0, :, 0].tolist() == [0, 255, 255]

@@ -562,3 +562,44 @@ def test_what_does_not_exist_is_refused_with_what_does(arguments, message):
 def test_table_counts_what_the_model_has():
     text = AlexNet(10, 64).table()
     assert "20,209,034" in text and "multiply-adds" in text and "conv1" in text
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_fc6_and_fc7_are_the_values_behind_their_relu(variant):
+    torch.manual_seed(0)
+    model = AlexNet(5, 64, variant, hidden=64, bias=(0,) * 8).eval()
+    found = model.activations(torch.randint(0, 256, (2, 3, 64, 64)), ["fc6", "relu6", "fc7", "relu7"])
+    for name, relu in (("fc6", "relu6"), ("fc7", "relu7")):
+        assert torch.equal(found[name], found[relu]) and (found[name] == 0).any() and (found[name] > 0).any()
+
+
+def test_a_network_without_dropout_has_none():
+    assert not [name for name, module in AlexNet(3, 64, hidden=16, dropout="none").named_modules()
+                if isinstance(module, Dropout) or name.startswith("drop")]
+
+
+def test_torchvisions_initial_weights_are_pytorchs():
+    """Uniform up to 1 / sqrt(inputs of a unit), biases too."""
+    torch.manual_seed(0)
+    model = AlexNet(100, 64, "torchvision")
+    for name in LAYERS:
+        layer = getattr(model, name)
+        limit = layer.weight[0].numel() ** -0.5
+        assert layer.weight.std().item() == pytest.approx(limit / 3 ** 0.5, rel=0.03), name
+        assert 0.95 * limit < layer.weight.abs().max() <= limit
+        assert 0.5 * limit < layer.bias.abs().max() <= limit
+
+
+def test_the_norm_of_16_bits_is_that_of_32_rounded_once():
+    x = (torch.randn(2, 8, 5, 5) * 100)
+    for dtype in (torch.bfloat16, torch.float16):
+        norm = LocalResponseNorm(alpha=1e-2)
+        assert torch.equal(norm(x.to(dtype)), norm(x.to(dtype).float()).to(dtype))
+
+
+def test_the_table_is_that_of_the_page():
+    with torch.device("meta"):
+        lines = AlexNet().table().splitlines()
+    page = (ROOT / "paper/recipe.md").read_text("utf-8").splitlines()
+    place = page.index("    " + lines[0])
+    assert [line.rstrip() for line in page[place:place + len(lines)]] == ["    " + line.rstrip() for line in lines]

@@ -24,13 +24,14 @@ from alexnet.threads import in_order
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.device import World, choose_device, choose_precision
+from alexnet.layers import Dropout
 from alexnet.files import UserError, read_json
 from alexnet.progress import Sums
 from alexnet.recipe import (RECIPES, SCHEDULES, Plan, Recipe, default_rate, highest_rate, make_optimizer,
                             set_rates)
 from alexnet.settings import Settings
 from alexnet.training import BATCH_DONE, Run, Stopped, evaluate
-from conftest import make_folder
+from conftest import in_two_processes, make_folder
 
 SIZE = 36  # the smallest image
 CPU = torch.device("cpu")
@@ -99,15 +100,16 @@ def test_steps_are_the_papers_rule_in_float64_across_changes_of_the_rate(variant
         torch.testing.assert_close(parameter.detach().double(), w[name], rtol=1e-5, atol=2e-6, msg=name)
 
 
-def test_the_gradient_is_the_average_over_the_batch(pack):
-    run = Run(None, settings(batch_size=45, color_noise=0.0), pack, CPU)
-    batch = run.batches(Plan()).prepare(0)
-    run.model.eval()
-    F.cross_entropy(run.model(batch.images), batch.labels).backward()
-    expected = run.model.fc8.bias.grad.clone()
-    logits = run.model(batch.images).detach()
-    by_hand = (logits.softmax(1) - F.one_hot(batch.labels, 2)).mean(0)
-    torch.testing.assert_close(expected, by_hand, rtol=1e-4, atol=1e-6)
+def test_a_step_goes_along_the_average_gradient_of_its_batch_also_of_the_short_last_one(pack):
+    run = Run(None, settings(changes={**SMALL, "dropout": "none"}), pack, CPU)
+    set_rates(run.optimizer, 0.01)
+    batch = run.batches(Plan()).prepare(2)
+    assert len(batch.labels) == 13   # of 16
+    weight = run.model.fc8.weight
+    before = weight.detach().clone()
+    gradient, = torch.autograd.grad(F.cross_entropy(run.model(batch.images), batch.labels), weight)
+    training.train_step(run.net, run.optimizer, batch, torch.float32)
+    torch.testing.assert_close(weight.detach(), before - 0.01 * (gradient + 5e-4 * before), rtol=1e-5, atol=1e-8)
 
 
 def test_a_frozen_conv1_does_not_move():
@@ -156,7 +158,7 @@ def test_highest_rate_is_where_descent_along_fc7_turns_unstable():
 
 def test_a_short_run_of_release_has_the_full_learning_rate_first():
     rates = [[SCHEDULES["release"](epoch, epochs, []).rate for epoch in range(epochs)] for epochs in (1, 2, 7)]
-    assert rates[:2] == [[1], [1, 1]] and rates[2] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.01])
+    assert rates[:2] == [[1], [1, 0.1]] and rates[2] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_release_is_the_note_of_net_145():
@@ -310,14 +312,15 @@ def test_a_run_leaves_its_folder_and_the_best_network_predicts(pack, place):
 
 
 def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
-    straight = Run(place / "straight", settings(schedule="release"), pack, CPU)
+    chosen = settings(schedule="release", epochs=3, changes=SMALL)   # with a drop, conv1 slower, no noise
+    straight = Run(place / "straight", chosen, pack, CPU)
     train(straight)
-    for step in range(1, 7):  # three batches an epoch, two epochs
+    for step in range(1, 10):   # three batches an epoch
         folder = place / f"stopped{step}"
         with pytest.raises(Stopped):
-            train(Run(folder, settings(schedule="release"), pack, CPU), stop_at=step)
+            train(Run(folder, chosen, pack, CPU), stop_at=step)
         torch.rand(step)  # torch's own generator is somewhere else
-        again = Run(folder, settings(schedule="release"), pack, CPU, threads=3)
+        again = Run(folder, chosen, pack, CPU, threads=3)
         assert again.restore()
         train(again)
         assert_same(state_of(again), state_of(straight))
@@ -439,7 +442,7 @@ def share(rank: int, folder: str, pack_folder: str) -> None:
     from pathlib import Path
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-    run = Run(Path(folder) / "run", settings(epochs=7), open_pack(Path(pack_folder)), CPU, World(rank, 2))
+    run = Run(Path(folder) / "run", settings(epochs=7, changes=SMALL), open_pack(Path(pack_folder)), CPU, World(rank, 2))
     totals = train(run)
     if rank == 0:
         torch.save({"totals": totals, "rows": run.progress.rows}, f"{folder}/result.pt")
@@ -447,9 +450,9 @@ def share(rank: int, folder: str, pack_folder: str) -> None:
 
 
 def test_two_processes_train_as_one(pack, place):
-    alone = Run(place / "alone", settings(epochs=7), pack, CPU)
+    alone = Run(place / "alone", settings(epochs=7, changes=SMALL), pack, CPU)
     totals = train(alone)
-    torch.multiprocessing.spawn(share, (str(place), str(pack.folder)), nprocs=2)
+    in_two_processes(share, str(place), str(pack.folder))
     both = torch.load(place / "result.pt", weights_only=True)
     assert len(totals) >= 20
     for one, two in zip(totals[:20], both["totals"][:20], strict=True):
@@ -648,3 +651,113 @@ def test_the_sums_of_an_epoch_are_shared_by_more_or_fewer_processes():
     for size in (1, 4):
         shares = [sums.of_process(World(rank, size)) for rank in range(size)]
         assert shares == [[8.0 / size, 4.0 / size]] * size   # so the bar's mean, of one process, stays right
+
+
+def test_a_run_follows_its_schedule(pack, place):
+    """`release` over ten epochs of one step: its drops at 3, 6 and 9, conv1 slower from 7, frozen from 8 on."""
+    run = Run(place / "run", settings(schedule="release", epochs=10, batch_size=45, changes=SMALL), pack, CPU)
+    rates, filters = [], []
+    for event in run.train():
+        if event == BATCH_DONE:
+            rates.append({group["first"]: group["lr"] / group["factor"] / run.settings.lr
+                          for group in run.optimizer.param_groups})
+            filters.append(run.model.conv1.weight.detach().clone())
+    assert [row["lr"] / run.settings.lr for row in run.progress.rows] == pytest.approx(
+        [1] * 3 + [0.1] * 3 + [0.01] * 3 + [0.001])
+    assert [rate[True] for rate in rates] == pytest.approx([1] * 3 + [0.1] * 3 + [0.01, 0.001, 0, 0])
+    assert [rate[False] for rate in rates] == pytest.approx([1] * 3 + [0.1] * 3 + [0.01] * 3 + [0.001])
+    assert [torch.equal(one, two) for one, two in zip(filters, filters[1:])] == [False] * 7 + [True] * 2
+
+
+def alike(pack):
+    """The set, of one picture 45 times: its batches differ by chance only."""
+    images = np.stack([pack.images["train"][0]] * 45)
+    return replace(pack, images={**pack.images, "train": images})
+
+
+def test_crops_are_drawn_anew_in_each_batch_epoch_and_run_over_all_places(pack):
+    def crops(seed, epoch, index):
+        run = Run(None, settings(seed=seed, changes=SMALL), alike(pack), CPU)
+        run.progress.epoch = epoch
+        return run.batches(Plan(noise=False)).prepare(index).images
+    one = crops(3, 0, 0)
+    assert torch.equal(one, crops(3, 0, 0))
+    for other in (crops(3, 0, 1), crops(3, 1, 0), crops(4, 0, 0)):
+        assert not torch.equal(one, other)
+    assert len(one.unique(dim=0)) > 8   # of 6 x 6 places and two mirror images
+
+
+def test_another_seed_is_another_order(pack):
+    assert (batches_of(pack, seed=3).order != batches_of(pack, seed=4).order).any()
+
+
+def test_each_dropout_layer_has_masks_of_its_own_in_each_step(pack, place):
+    seeds = []
+    for seed in (3, 4):
+        run = Run(place / str(seed), settings(seed=seed, changes=SMALL), pack, CPU)
+        for module in run.model.modules():
+            if isinstance(module, Dropout):
+                module.register_forward_pre_hook(lambda drop, _: seeds.append(
+                    drop.masks.generator.initial_seed()) if drop.training else None)
+        train(run)
+    assert len(set(seeds)) == len(seeds) == 2 * 2 * 6   # runs, layers, steps
+
+
+def test_colours_vary_as_the_variant_says_and_not_where_the_schedule_says_so(pack):
+    def images(variant, plan):
+        return Run(None, settings(variant=variant, changes={"hidden": 16}), pack, CPU).batches(plan).prepare(0).images
+    plain, paper, release = (images(*which).double() for which in (
+        ("as-written", Plan(noise=False)), ("as-written", Plan()), ("as-trained", Plan())))
+    noise = (paper - plain)[:, :, :1, :1]   # one colour an image
+    assert noise.std() > 1
+    torch.testing.assert_close(paper, plain + noise, rtol=0, atol=1e-3)
+    mean = pack.mean_crop(SIZE).double()
+    torch.testing.assert_close(release, mean + (plain - mean + noise) / 1.1, rtol=0, atol=1e-3)
+    assert images("as-trained", Plan(noise=False)).dtype == torch.uint8
+
+
+def test_the_rows_of_metrics_are_averages_over_the_images(pack, place):
+    run = Run(place / "run", settings(changes=SMALL), pack, CPU)
+    totals = train(run)
+    for row, (loss, wrong) in zip(run.progress.rows, (totals[2], totals[5]), strict=True):
+        assert (row["train_loss"], row["train_top1_error"]) == pytest.approx((loss / 45, wrong / 45))
+        assert row["images_per_second"] * row["seconds"] == pytest.approx(45)
+
+
+def test_best_pt_is_the_first_network_with_the_lowest_error(pack, place, monkeypatch):
+    errors = iter((0.5, 0.25, 0.75, 0.25))
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: {
+        "loss": 1.0, "top1_error": next(errors), "top5_error": 0.0})
+    train(Run(place / "run", settings(epochs=4, changes=SMALL), pack, CPU))
+    assert checkpoint.read(place / "run/best.pt")["facts"]["epoch"] == 2
+    assert checkpoint.read(place / "run/last.pt")["facts"]["epoch"] == 4
+
+
+def test_momentum_and_weight_decay_are_those_of_the_settings(pack):
+    groups = Run(None, settings(momentum=0.5, weight_decay=0.25, changes=SMALL), pack, CPU).optimizer.param_groups
+    assert {group["momentum"] for group in groups} == {0.5}
+    assert {group["weight_decay"] for group in groups} == {0, 0.25}   # biases have none
+
+
+@pytest.mark.parametrize("variant, bias_rate, bias_decay, decay, noise, colour", [
+    ("as-trained", 2, False, 5e-4, 0.1, "release"),   # layer-params-145.cfg, convdata.py
+    ("as-written", 1, True, 5e-4, 0.1, "paper"),      # sections 5 and 4.1
+    ("caffe", 2, False, 5e-4, 0, "paper"),            # train_val.prototxt
+    ("torchvision", 1, True, 1e-4, 0, "paper")])      # pytorch/examples
+def test_recipes_are_the_sources(variant, bias_rate, bias_decay, decay, noise, colour):
+    assert RECIPES[variant] == Recipe(0.01, bias_rate, bias_decay, decay, 0.9, noise, colour, 128)
+
+
+def test_a_checkpoint_is_due_after_so_many_minutes(pack):
+    run = Run(None, settings(changes=SMALL), pack, CPU, minutes=5)
+    for seconds, due in ((290, False), (310, True)):
+        run.saved = time.monotonic() - seconds
+        assert run.agree(False, last=False) == (False, due)
+
+
+def test_work_is_done_at_most_so_far_ahead():
+    taken = []
+    results = in_order(str, (taken.append(number) or number for number in range(100)), threads=2, ahead=5)
+    for count in range(1, 20):
+        assert next(results) == str(count - 1) and len(taken) <= count + 5
+    results.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -741,3 +742,72 @@ def test_of_very_many_named_pictures_some_are_shown(place, capsys, tmp_path):
     pictures = Inputs(Network(str(place / "run"), "cpu"), list(map(str, files)), None, None).pictures
     assert len(pictures) == 64 and (pictures[0].name, pictures[-1].name) == ("000", "069")
     assert "64 of 70 pictures, evenly chosen" in capsys.readouterr().err
+
+
+def test_the_noisy_gradient_is_the_mean_over_copies_with_noise_of_their_own():
+    model, images, targets = small(), as_tensor(pictures(2, 64)), torch.tensor([0, 2])
+    chance = torch.Generator().manual_seed(5)
+    each = [interpret.gradient(model, images + 20 * torch.randn(images.shape, generator=chance), targets)
+            for _ in range(4)]
+    found = interpret.gradient(model, images, targets, noise=20, samples=4, seed=5)
+    np.testing.assert_allclose(found, np.mean(each, 0), rtol=1e-4, atol=1e-7)
+
+
+def test_health_is_what_its_fields_say():
+    model, crops, labels = small(), as_tensor(pictures(40, 64)), torch.arange(40) % 4   # more than one batch
+    report = interpret.health(model, crops, labels)
+    logits, h = model(crops), model.activations(crops, ["fc7"])["fc7"]
+    loss = F.cross_entropy(logits, labels)
+    gradients = torch.autograd.grad(loss, [getattr(model, layer.name).weight for layer in report.layers])
+    for layer, gradient in zip(report.layers, gradients, strict=True):
+        assert layer.gradients == pytest.approx(gradient.square().mean().sqrt().item(), rel=1e-3), layer.name
+    p = logits.softmax(1)
+    assert report.loss == pytest.approx(loss.item(), rel=1e-4) and report.chance == pytest.approx(np.log(4))
+    assert report.spread == pytest.approx(((p - p.mean(0)).abs().sum(1) / 2).mean().item(), rel=1e-3)
+    assert report.same == pytest.approx((h.mean(0).norm() ** 2 / h.norm(dim=1).square().mean()).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("activation, values, share", [
+    ("tanh", [0, 2.9, 3.1, -4], 1 / 2),           # 1 - tanh(x)^2 < 0.01 from |x| = 2.993 on
+    ("sigmoid", [0, 5.5, 5.9, 6.1, -7], 2 / 5),   # of 1/4 the hundredth from |x| = 5.98 on
+    ("relu", [-9, 9], 0)])
+def test_values_are_saturated_where_the_slope_is_below_a_hundredth(activation, values, share):
+    model = small(activation=activation)
+    assert interpret.saturated(model, "fc6", [torch.tensor(values, dtype=torch.float32)]) == pytest.approx(share)
+    assert interpret.saturated(model, "fc8", [torch.tensor([99.0])]) == 0
+
+
+def test_health_names_a_large_gradient():
+    model = small(bias=(0,) * 8, hidden=256, lrn="none")
+    with torch.no_grad():
+        model.fc8.weight.mul_(5)
+        model.conv5.weight.mul_(1e-4)
+        model.fc6.weight.mul_(1e4)
+    crops = as_tensor(pictures(24, 64))
+    crops = crops // torch.arange(1, 5).repeat(6)[:, None, None, None]
+    report = interpret.health(model, crops, torch.arange(4).repeat(6))
+    found = {kind: layer for kind, layer, _ in interpret.unusual(model, report)}
+    assert found.get("large gradient") == "conv5", found
+
+
+def test_gradcam_leaves_out_what_speaks_against_the_class_and_what_the_relu_cuts_off():
+    model = small("torchvision", size=224, widths=(4, 4, 4, 4, 4))
+
+    class Three(nn.Module):   # in conv5's place
+        def forward(self, x):
+            maps = torch.zeros(1, 4, 13, 13)
+            maps[:, 1, 3, 9] = 5                              # for the class
+            maps[:, 2, 10, 3], maps[:, 2, 6, 4] = 5, -5       # against it; cut off by relu5
+            return maps + 0 * x.sum()
+
+    model.conv5, model.pool5 = Three(), nn.AdaptiveAvgPool2d(6)
+    with torch.no_grad():
+        for name in ("fc6", "fc7", "fc8"):
+            getattr(model, name).weight.abs_()
+        model.fc6.weight.unflatten(1, (4, 6, 6))[:, 2] *= -0.1
+    heat = interpret.gradcam(model, as_tensor(pictures(1, 224)), torch.tensor([0]))[0]
+    layer = step_of(model, "conv5")
+    row, column = (layer.first + place * layer.jump + (layer.field - 1) // 2 for place in (3, 9))
+    assert heat.max() == heat[row, column] > 0
+    heat[row - layer.jump:row + layer.jump + 1, column - layer.jump:column + layer.jump + 1] = 0
+    assert not heat.any()
