@@ -31,6 +31,16 @@ def in_two_processes(function: Callable, *arguments: Any) -> None:
     torch.multiprocessing.start_processes(function, arguments, nprocs=2, start_method="forkserver")
 
 
+def run_main(main: Callable, capsys: pytest.CaptureFixture, *arguments: Any) -> tuple[int, str, str]:
+    """A script's main() in this process: status, standard output, standard error."""
+    status = 0
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        status = end.code
+    return status, *capsys.readouterr()
+
+
 def save_picture(path: Path, index: int, part: str = "train", **options) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     demo.draw((part, index)).save(path, **options)

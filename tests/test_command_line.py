@@ -27,7 +27,7 @@ import alexnet_visualization
 import train_alexnet
 from alexnet import AlexNet, checkpoint, cli, device, load, model, pack, recipe, settings, weights
 from alexnet.files import UserError, quoted
-from conftest import ROOT, make_folder
+from conftest import ROOT, make_folder, run_main
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
 
@@ -39,14 +39,7 @@ def folder(tmp_path_factory):
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:
-    """main() in this process: status, standard output, standard error."""
-    status = 0
-    try:
-        train_alexnet.main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        status = end.code
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+    return run_main(train_alexnet.main, capsys, *arguments)
 
 
 def train(capsys, folder, place, *more):

@@ -980,7 +980,7 @@ def test_a_linear_classifier_on_pixels_does_not_solve_the_demo():
     assert right < 0.6
 
 
-def test_samples_are_drawn_pictures_of_no_other_part():
+def test_samples_are_what_demo_draws():
     files = sorted((ROOT / "data/samples").glob("*-[0-9]*.png"))
     assert len(files) == 16
     for (key, label), path in zip(demo.items("samples"), sorted(files, key=lambda path: path.stem[-2:]),

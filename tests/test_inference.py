@@ -33,7 +33,7 @@ from alexnet.codes import nearest_codes
 from alexnet.predict import (CLASS_NAMES, Average, class_above, classify, features, find_pictures,
                              open_picture, readable_names)
 from alexnet.training import evaluate
-from conftest import ROOT, make_folder, save_picture
+from conftest import ROOT, make_folder, run_main, save_picture
 
 CLASSES = ["disc", "star", "stripes", "moon", "ring", "cross"]
 
@@ -56,11 +56,7 @@ def folder(tmp_path_factory):
 
 
 def call(capsys, *arguments) -> tuple[int, str, str]:
-    """main() in this process: status, standard output, standard error."""
-    with pytest.raises(SystemExit) as end:
-        alexnet_inference.main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return end.value.code, captured.out, captured.err
+    return run_main(alexnet_inference.main, capsys, *arguments)
 
 
 def second_model(path: Path, **changes) -> Path:

@@ -26,7 +26,7 @@ from alexnet.geometry import sizes, step_of
 from alexnet.model import VARIANTS
 from alexnet.subject import Inputs, Network
 from browser import PROGRAM, Browser
-from conftest import make_folder, save_picture
+from conftest import make_folder, run_main, save_picture
 
 
 def small(variant: str = "as-trained", classes: int = 4, size: int = 64, **changes) -> AlexNet:
@@ -289,13 +289,9 @@ def coarse(monkeypatch):
 
 
 def call(capsys, *arguments) -> tuple[int, str]:
-    """main() in this process: status, standard error."""
-    status = 0
-    try:
-        alexnet_visualization.main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        status = end.code
-    return status, capsys.readouterr().err
+    """Status, standard error."""
+    status, _, err = run_main(alexnet_visualization.main, capsys, *arguments)
+    return status, err
 
 
 QUICK = ["--sample", "6", "--units", "0", "1"]

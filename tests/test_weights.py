@@ -37,7 +37,7 @@ from alexnet.recipe import Recipe, freeze, highest_head_rate, make_optimizer
 from alexnet.settings import Settings, default_head
 from alexnet.training import Run
 from alexnet.foreign import CAFFE_MEAN, Hints
-from conftest import make_folder, save_picture
+from conftest import make_folder, run_main, save_picture
 from results import fine_tuning
 
 HIDDEN = 48     # units of fc6 and fc7 where sixty million parameters prove nothing more
@@ -445,14 +445,7 @@ class Evil:
 
 
 def call(capsys, *arguments, main=weights.main) -> tuple[int, str, str]:
-    """main() in this process: status, standard output, standard error."""
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as end:
-        status = end.code
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+    return run_main(main, capsys, *arguments)
 
 
 def small_state() -> dict[str, torch.Tensor]:
