@@ -181,11 +181,20 @@ def what_decides(models: list[AlexNet], dtype: torch.dtype, views: int, top: int
             "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
 
 
+def folder_from(output: str) -> str:
+    """Where the paths that are written begin, seen from the output's folder: both may be moved."""
+    try:
+        return os.path.relpath(os.getcwd(), os.path.dirname(os.path.abspath(output)))
+    except ValueError:   # on two drives of Windows
+        return os.getcwd()
+
+
 def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
     """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is
     removed. UserError if they were made with anything else."""
     done: dict[str, bool] = {}
     known, whole, folder = False, 0, os.getcwd()
+    home = os.path.dirname(os.path.abspath(path))
     if not os.path.exists(path):
         return done
     with writing(path), open(path, "rb+") as file:
@@ -196,7 +205,7 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
                 entry = json.loads(line)
                 known |= "made_with" in entry
                 before = entry.get("made_with", made_with)
-                folder = before.get("folder", folder)
+                folder = os.path.join(home, before["folder"]) if "folder" in before else folder
                 done[os.path.join(folder, entry["path"])] = not entry["error"]
                 other = [f"{what} {before.get(what)} (now {now})" for what, now in made_with.items()
                          if before.get(what) != now]
@@ -277,7 +286,7 @@ def main(arguments: list[str] | None = None) -> None:
         decides, first, failed = {}, {}, 0
         if form == ".jsonl":
             decides = what_decides(models, dtype, options.views, options.top, options.names)
-            first = {"made_with": {**decides, "folder": os.getcwd()}}   # where the paths begin
+            first = {"made_with": {**decides, "folder": folder_from(output)}}
         if options.resume:
             pictures, failed = left_to_do(pictures, output, decides)
             if not pictures:

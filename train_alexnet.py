@@ -30,6 +30,7 @@ RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
 OF_TRAINING = ("resume variant epochs lr momentum weight_decay warmup schedule color_noise augmentation "
                "balance patience seed weights freeze head_lr deterministic checkpoint_minutes workers "
                "keep_filters tensorboard").split()
+OF_MACHINE = ("device", "checkpoint_minutes", "workers", "keep_filters", "tensorboard")   # not in config.json
 DEMO_SIZE, SIZE = 64, 224
 
 
@@ -289,7 +290,8 @@ def follow(run: Run, console: Console, keep_filters: bool, again: str) -> None:
                 run.keep_filters()
     except Stopped:
         if run.world.rank == 0:
-            start = "python" if run.world.size == 1 else f"torchrun --nproc-per-node {run.world.size}"
+            here = os.environ.get("LOCAL_WORLD_SIZE", run.world.size)   # of several nodes', this one's
+            start = "python" if run.world.size == 1 else f"torchrun --nproc-per-node {here}"
             print(f"stopped in epoch {run.progress.epoch + 1}; {start} train_alexnet.py --resume "
                   f"{quoted(run.folder)}{again} goes on exactly there")
         sys.exit(128 + (console.asked or signal.SIGTERM))   # another process was asked
@@ -367,9 +369,9 @@ def main(arguments: list[str] | None = None) -> None:
                 write_config(run, config, images.cache, start)
             if not console.quiet:
                 introduce(run, restored, start)
-            again = f" --device {options.device}" if options.device else ""
-            again += " --keep-filters" * bool(options.keep_filters)
-            again += " --tensorboard" * bool(options.tensorboard)
+            given = {name: value for name in OF_MACHINE if (value := getattr(options, name)) is not None}
+            again = "".join(f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}")
+                            for name, value in given.items())
             follow(run, console, bool(options.keep_filters), again)
             if world.rank == 0:
                 conclude(run)

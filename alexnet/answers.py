@@ -163,7 +163,7 @@ def learnt(values: Tensor, bits: int) -> Coder:
         raise UserError("--bits learns its codes from the pictures: two at least have to differ")
     if len(some) < bits:
         warn(f"{len(some)} pictures are few to learn {bits} bits from; FILE.npz of more pictures can "
-            "be named instead of the number of bits")
+             "be named instead of the number of bits")
     return trained_coder(some, bits)
 
 
@@ -175,16 +175,17 @@ class Truth:
     def __init__(self, classes: list[str], pictures: list[Path]) -> None:
         self.classes = classes
         self.number = {name: index for index, name in enumerate(classes)}
-        known = sum(class_above(picture, self.number) is not None for picture in pictures)
+        found = Counter(class_above(picture, self.number) for picture in pictures)
+        known = len(pictures) - found[None]
+        folders = sorted({picture.parent.name for picture in pictures})
+        some = ", ".join(folders[:3])
         if not known:
-            folders = sorted({picture.parent.name for picture in pictures})
             raise UserError(f"--truth: no class of the model ({', '.join(classes[:3])} ...) is named like a "
-                            f"folder of the pictures ({', '.join(folders[:3])} ...)")
-        above = {class_above(picture, self.number) for picture in pictures}
-        folders = {picture.parent.name for picture in pictures}
-        if len(above) == 1 < len(folders) and not above & folders:   # by chance, perhaps: runs/1/val
-            warn(f"--truth: all pictures count as {above.pop()}, the name of a folder above those that hold "
-                 f"them ({', '.join(sorted(folders)[:3])} ...)")
+                            f"folder of the pictures ({some} ...)")
+        true_class, count = found.most_common(1)[0]
+        if count == len(pictures) and len(folders) > 1 and true_class not in folders:   # runs/1/val, perhaps
+            warn(f"--truth: all pictures count as {true_class}, the name of a folder above those that hold "
+                 f"them ({some} ...)")
         if known < len(pictures):
             say(f"{len(pictures) - known} of {len(pictures)} pictures lie in no folder named like a class: "
                 "they are classified, but do not count for the errors")

@@ -75,6 +75,11 @@ class TrainingBatches:
         return augment.choose(count, room, chance)
 
     def prepare(self, index: int) -> Batch:
+        """A batch where it is wanted."""
+        return self.to_device(*self.cut(index))
+
+    def cut(self, index: int) -> tuple[Batch, Choice]:
+        """A batch on the CPU, without colour noise, with what was drawn for it."""
         self.pack.check()
         settings = self.settings
         chosen = self.order[index * settings.batch_size:(index + 1) * settings.batch_size]
@@ -82,7 +87,10 @@ class TrainingBatches:
         chance = generator("cpu", settings.seed, self.epoch, index, AUGMENT)
         choice = self.draw(total, self.pack.side - settings.image_size, chance)[rows]
         images = augment.crop(self.pack.images["train"], chosen[rows], choice, settings.image_size)
-        labels = torch.from_numpy(self.pack.labels["train"][chosen[rows]])
+        return Batch(images, torch.from_numpy(self.pack.labels["train"][chosen[rows]]), total, index), choice
+
+    def to_device(self, batch: Batch, choice: Choice) -> Batch:
+        images, labels = batch.images, batch.labels
         pinned = self.device.type == "cuda"   # only such memory outlives a copy that nobody waits for
         if pinned:
             images, labels = images.pin_memory(), labels.pin_memory()
@@ -90,15 +98,16 @@ class TrainingBatches:
         labels = labels.to(self.device, non_blocking=pinned)
         if self.noise:
             images = augment.colour_noise(images, choice, self.deviations, self.noise, self.mean)
-        return Batch(images, labels, total, index)
+        return Batch(images, labels, batch.total, batch.index)
 
     def __iter__(self) -> Iterator[Batch]:
-        coming = map(self.prepare, range(self.first, len(self)))
-        if self.device.type != "mps":   # which aborts when two threads compute (pytorch issue 197805)
-            coming = in_order(self.prepare, range(self.first, len(self)), self.threads, self.threads + 1)
+        here = self.device.type == "mps"   # which aborts when two threads compute (pytorch issue 197805)
+        work, numbers = self.cut if here else self.prepare, range(self.first, len(self))
+        coming = in_order(work, numbers, self.threads, self.threads + 1)
         while True:
             start = time.perf_counter()
             batch = next(coming, None)
+            batch = self.to_device(*batch) if here and batch else batch
             self.waited += time.perf_counter() - start
             if batch is None:
                 return

@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     help: str       # its line of --list
 
 
-UNITS = 10   # of a layer that are shown, unless --units says otherwise
+UNITS = 10   # of a layer that are shown, unless --units says otherwise; here, since --help needs it
 KINDS = {   # in the page's order: the telling things first
     "predictions": Kind("pictures", Text("Predictions (section 6.1, figure 4, left)", "分类结果（第 6.1 节，图 4 左）"),
         "the pictures with their five most probable classes as bars (figure 4, left)"),

@@ -34,6 +34,9 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
 
 
+NO_TEXTS = b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"PK\3\4", b"II*\0", b"MM\0*", b"\xd0\xcf\x11\xe0"
+
+
 def quoted(path: Path | str) -> str:
     """A path as one word of a command: of a shell, or of Windows' cmd, which knows double quotes only."""
     return f'"{path}"' if os.name == "nt" else shlex.quote(str(path))
@@ -279,8 +282,8 @@ def text_of(content: bytes, what: str, file_names: bool) -> str:
     except UnicodeDecodeError as error:
         raise UserError(f"{what} is not a whole text in {encoding} ({error.reason})") from None
     control = r"[\x01-\x08\x0e-\x1f]" if file_names else r"[\0-\x08\x0e-\x1f]"
-    names = len(re.findall(r"[^\0\r\n]+", text)) if file_names else 0   # of which a few may be odd
-    if re.search(control, text[:16]) or len(re.findall(control, text)) > names / 2:
+    names = len(re.findall(r"[^\0\r\n]+", text)) if file_names else 0   # of which some may be odd
+    if content.startswith(NO_TEXTS) or len(re.findall(control, text)) > names:
         raise UserError(f"{what} is not a text but binary data (an image, or an Excel file?)")
     if not file_names and (strange := not_utf8(text)):
         line = text.count("\n", 0, strange.start()) + 1

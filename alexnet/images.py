@@ -188,7 +188,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         values, signed = np.asarray(image), tags.get(SAMPLE_FORMAT, (1,))[0] == 2
         white = 2 ** min(16, tags.get(BITS, (16,))[0] - signed) - 1
         if image.mode == "F":
-            white = 1 if values.max() <= 1 or (values % 1).any() else 255
+            with np.errstate(invalid="ignore"):   # infinity has its message below
+                white = 1 if values.max() <= 1 or (values % 1).any() else 255
         if tags.get(PHOTOMETRIC) == 0:   # WhiteIsZero, which Pillow respects with 8 bits only
             values = white - values
         dim = values.max() < white / 4

@@ -182,8 +182,9 @@ def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60,
         shift = torch.randint(-reach, reach + 1, (2,), generator=chance).tolist()
         shifted = extra.roll(shift, (2, 3)).requires_grad_()
         values = model.prepare((model.mean + shifted).clamp(0, 255))
-        for one in model.steps[:model.steps.index(name) + 1]:   # fc6, fc7: before the ReLU, through which a
-            values = getattr(model, one)(values)                # unit that is off gets no gradient
+        # Of fc6 and fc7 what lies before the ReLU, through which a unit that is off gets no gradient.
+        for one in model.steps[:model.steps.index(name) + 1]:
+            values = getattr(model, one)(values)
         if values.ndim == 4:
             values = values[:, :, values.shape[2] // 2, values.shape[3] // 2]
         slope, = torch.autograd.grad(values.gather(1, picks).sum(), shifted)

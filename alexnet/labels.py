@@ -59,9 +59,11 @@ def read_list(path: Path, files: list[Path], folder: Path, classes: list[str] | 
     best = best_reading(text, finder, classes, path)
     if any(map(not_utf8, best.labels.values())):
         raise UserError(f"the names of classes in {path} are not UTF-8: save it as UTF-8")
-    if not text.isascii() and (best.lost or not best.labels):
+    if not text.isascii() and (not_utf8(text) or not best.labels or not "".join(best.lost).isascii()):
         with suppress(UnicodeDecodeError):   # 图片 in GBK, which Excel saves in China, is ͼƬ in UTF-8
-            if len(best_reading(content.decode("gb18030"), finder, classes, path).labels) > len(best.labels):
+            other = best_reading(content.decode("gb18030"), finder, classes, path)
+            differs = (other.labels, other.parts) != (best.labels, best.parts)   # by titles in Chinese, too
+            if len(other.labels) > len(best.labels) or len(other.labels) == len(best.labels) and differs:
                 raise UserError(f"{path} is in GBK: save it as UTF-8 (Excel: CSV UTF-8)")
     return best if best.labels else None
 
@@ -107,6 +109,11 @@ class Finder:
                 if key in table:   # of a and a.png, the one of that name
                     return [file for file in table[key] if file.name == last] or table[key], cut
         return [], 0
+
+
+def is_another(named: Path, file: Path) -> bool:
+    """Whether a list, read from its own folder, names an image that is there and is not this one."""
+    return named.is_file() and not named.samefile(file)
 
 
 def folder_of(cell: str) -> str:
@@ -158,6 +165,8 @@ def read_table(rows: list[Row], finder: Finder, classes: list[str] | None, path:
     for row, (number, _) in enumerate(rows if names else ()):
         cell, name = columns[image][row], names[row]
         (files, cut), why = places[row], ""
+        if cut and is_another(path.parent / cell.replace("\\", "/"), files[0]):
+            continue
         files = files if cut == least.get(folder_of(cell)) else []
         listed.named += len(files) == 1
         if len(files) != 1:

@@ -99,10 +99,10 @@ def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) 
     for number, picture in enumerate(inputs.pictures):
         for name in names:
             values, columns = found[name][number].float().cpu(), network.columns
-            colours = captions.SIGNED if values.min() < 0 else captions.DARK_MAP
+            dark = captions.DARK_VALUE if values.ndim == 1 else captions.DARK_MAP
+            colours = captions.SIGNED if values.min() < 0 else dark
             if values.ndim == 1:   # a fully-connected layer: its values as one square
                 what, columns = captions.ALL_VALUES.filled(count=len(values)), 1
-                colours = captions.SIGNED if values.min() < 0 else captions.DARK_VALUE
                 side = int(np.ceil(len(values) ** 0.5))
                 values = F.pad(values, (0, side * side - len(values))).view(1, side, side)
             else:
@@ -199,9 +199,8 @@ def gradcam(network: Network, inputs: Inputs, out: Path, layers: list[str] | Non
     heats = [interpret.gradcam(network.model, inputs.crops, inputs.targets, name) for name in names]
     entries = inputs.attributions([list(zip(names, of_picture)) for of_picture in zip(*heats)])
     sides = ", ".join("{1} × {2}".format(*step_of(network.model, name).shape) for name in names)
-    layers = ", ".join(names)
-    figures.attributions(entries, out / "gradcam.png",
-                         f"Grad-CAM, {layers}: {sides} places ({network.title})", OWN_SCALE)
+    title = f"Grad-CAM, {', '.join(names)}: {sides} places ({network.title})"
+    figures.attributions(entries, out / "gradcam.png", title, OWN_SCALE)
     yield Shown("gradcam.png", *captions.GRADCAM.filled(layers=joined(names, COMMAS), sides=sides))
 
 

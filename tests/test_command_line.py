@@ -444,7 +444,7 @@ def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place, device
     process.send_signal(signal.SIGINT)
     rest = process.communicate(timeout=60)[0]
     assert process.returncode == 130
-    assert f"--resume {quoted(place / 'run')} --device {device} goes on exactly there" in rest
+    assert f"--resume {quoted(place / 'run')} --device {device} goes on exactly there" in rest   # all given
     stopped = torch.load(place / "run/last.pt", weights_only=True)
     assert stopped["progress"]["epoch"] < 4
     done = stopped["progress"]["epoch"] + 1

@@ -770,12 +770,24 @@ def test_lists_of_labels_are_understood(tmp_path, case, encoding):
 def test_a_missing_image_is_not_taken_from_another_folder(tmp_path):
     """test/3.png is not what a list calls train/3.png, though nothing else has that name."""
     files = [tmp_path / name for name in ("train/1.png", "train/2.png", "test/1.png", "test/2.png", "test/3.png")]
-    lines = "".join(f"{above}train/{number}.png,{'cat' if number % 2 else 'dog'}\n"
-                    for above in [""] for number in (1, 2, 3))
+    lines = "".join(f"train/{number}.png,{'cat' if number % 2 else 'dog'}\n" for number in (1, 2, 3))
     (tmp_path / "list.csv").write_text(lines)
     found = read_list(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
     assert set(found.labels) == set(files[:2])
     assert found.lost == ["line 3 (train/3.png, cat: no such image)"]
+
+
+def test_a_list_beside_a_flat_part_means_the_images_that_it_names(tmp_path):
+    """train/cat/1.png is there, so it is not val/1.png."""
+    for name in ("train/cat/1.png", "train/dog/2.png", "val/1.png", "val/2.png"):
+        save_picture(tmp_path / name, 0)
+    files = [tmp_path / "val/1.png", tmp_path / "val/2.png"]
+    lines = "train/cat/1.png,cat\ntrain/dog/2.png,dog\n"
+    (tmp_path / "list.csv").write_text(lines)
+    assert read_list(tmp_path / "list.csv", files, tmp_path / "val", ["cat", "dog"]) is None
+    (tmp_path / "list.csv").write_text(lines + "val/1.png,dog\nval/2.png,cat\n")
+    found = read_list(tmp_path / "list.csv", files, tmp_path / "val", ["cat", "dog"])
+    assert found.labels == {files[0]: "dog", files[1]: "cat"} and not found.lost
 
 
 def test_a_list_has_one_reading_and_lines_that_fit_nothing_are_named(tmp_path):
@@ -850,6 +862,14 @@ def test_a_list_in_gbk_is_told_to_be_saved_as_utf8(tmp_path, names):
         find_source(str(folder), labels=str(tmp_path / "list.csv"))
     (tmp_path / "list.csv").write_text(lines, encoding="utf-8")
     assert len(read_list(tmp_path / "list.csv", sorted(folder.iterdir()), folder).labels) == len(names)
+
+
+def test_a_list_whose_titles_alone_are_in_gbk_is_not_read_by_another_column(tmp_path):
+    folder = dots(tmp_path / "set", "a.png", "b.png", "c.png")
+    text = "文件名,宽度,类别\na.png,480,cat\nb.png,480,dog\nc.png,640,cat\n"
+    (tmp_path / "list.csv").write_bytes(text.encode("gbk"))
+    with pytest.raises(UserError, match="is in GBK"):
+        read_list(tmp_path / "list.csv", sorted(folder.iterdir()), folder)
 
 
 @pytest.mark.parametrize("names, near, said", [

@@ -166,7 +166,8 @@ def held(page: str) -> dict:
 
 
 def test_the_published_page_is_what_the_program_writes():
-    """After a change of script, style or words: PUBLISHED.write_text(explore.page(content | {"words": WORDS}))."""
+    """After a change of script, style or words: PUBLISHED.write_text(explore.page(held(page) | {"words":
+    explore.WORDS}), "utf-8")."""
     page = PUBLISHED.read_text(encoding="utf-8")
     content = held(page)
     assert page == explore.page({**content, "words": explore.WORDS})

@@ -541,6 +541,10 @@ def test_resume_knows_pictures_of_one_name_in_different_folders(capsys, monkeypa
     lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     assert [line["path"] for line in lines] == ["IMG_1.png", "IMG_1.png"]
     assert lines[0]["predictions"] != lines[1]["predictions"]
+    moved = (tmp_path / "2024").parent.rename(tmp_path.parent / f"{tmp_path.name}-moved")   # all of it
+    monkeypatch.chdir(moved / "2024")
+    _, _, err = call(capsys, ".", "--model", model_file, "--output", "../all.jsonl", "--resume")
+    assert "1 of 1 pictures are in" in err
 
 
 def test_classifying_leaves_the_warnings_of_a_program_as_they_are(model_file, tmp_path):
@@ -553,9 +557,10 @@ def test_classifying_leaves_the_warnings_of_a_program_as_they_are(model_file, tm
 
 
 def test_a_name_with_an_odd_letter_does_not_refuse_a_list(monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(
-        b"".join(b"./holiday-%d.png\0" % number for number in range(3)) + b"./b\x1bc.png\0")))
-    assert [path.name for path in alexnet_inference.list_pictures(["-"])][-1] == "b\x1bc.png"
+    odd, usual = b"./b\x1bc.png\0", b"./a.png\0./d.png\0"
+    for content in (odd, odd + usual, usual + odd):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        assert "b\x1bc.png" in [path.name for path in alexnet_inference.list_pictures(["-"])]
 
 
 def test_what_is_left_of_features_by_a_killed_process_is_removed(capsys, model_file, folder, tmp_path):
