@@ -81,7 +81,7 @@ if __name__ == "__main__":   # mistakes in the options are answered at once: imp
     with shell("alexnet_visualization.py"):
         parse()
 
-from alexnet import figure_words, pictures
+from alexnet import figure_words, fonts, pictures
 from alexnet.device import keep_memory
 from alexnet.pictures import Shown
 from alexnet.predict import shapes
@@ -145,12 +145,12 @@ def main(arguments: list[str] | None = None) -> None:
         if options.list:
             print("\n".join(f"{name:13} {kind.help}" for name, kind in KINDS.items()))
             return
+        figure_words.language = fonts.language_drawn(options.language)
         if options.what == ["steps"]:
-            for shown in pictures.steps(Path(options.out or "results/steps"), options.language):
+            for shown in pictures.steps(Path(options.out or "results/steps")):
                 print(f"{shown.file}: {shown.chinese if options.language == 'zh' else shown.english}")
             return
         keep_memory()
-        figure_words.language = options.language
         network = Network(options.model, options.device)
         figure_words.names = frozenset(network.classes)
         shapes(network.model, options.layers or [], "--layers")   # an unknown one is said before drawing
@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
             "explore": lambda: pictures.explore_page(network, inputs, out, options.language),
             "training": lambda: pictures.training(network, out, options.runs),
             "growing": lambda: pictures.growing(network, out),
-            "steps": lambda: pictures.steps(out, options.language),
+            "steps": lambda: pictures.steps(out),
         }
         drawn: dict[str, list[Shown]] = {}
         for name in options.what or possible(network, inputs, bool(options.runs)):

@@ -19,6 +19,7 @@ from alexnet.figure_words import worded
 
 USUAL = font_manager.findfont("DejaVu Sans")   # comes with matplotlib
 ASIAN = ("cjk", "hei", "song", "sung", "ming", "wqy", "pingfang", "simsun")   # in names of font files
+INSTALL = "for Chinese, install one such as Noto Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk"
 said: set[str] = set()   # letters that were missing, and named in a warning
 
 
@@ -98,6 +99,16 @@ def liking(font: str) -> tuple[bool, bool, str]:
     return not any(word in name for word in ASIAN), odd, font
 
 
+def language_drawn(asked: str) -> str:
+    """The language (en or zh) of the words in figures: English, with a warning, if no installed font has
+    Chinese letters."""
+    if asked == "en" or any("字" in letters_of(font)
+                            for font in sorted(font_manager.findSystemFonts(), key=liking)):
+        return asked
+    warn(f"no installed font has Chinese letters, so the words in the pictures are English ({INSTALL})")
+    return "en"
+
+
 def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
     """The font families that together have these letters (none, where the usual one has all), and the letters
     that no installed font has: they would show as boxes. A warning names each of those once."""
@@ -114,7 +125,6 @@ def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
     new = {letter for letter in missing - said if unicodedata.category(letter) != "Cs"}   # Cs: not UTF-8
     said.update(new)
     if new:
-        warn(f"no installed font has {' '.join(sorted(new)[:8])}, drawn as ? (for Chinese, install one such "
-             "as Noto Sans CJK; Debian, Ubuntu: apt install fonts-noto-cjk)")
+        warn(f"no installed font has {' '.join(sorted(new)[:8])}, drawn as ? ({INSTALL})")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)   # of a weight that a font lacks
     return families, missing

@@ -353,9 +353,9 @@ def growing(network: Network, out: Path) -> Iterator[Shown]:
     yield Shown("growing.webp", *captions.GROWING)
 
 
-def steps(out: Path, language: str) -> Iterator[Shown]:
+def steps(out: Path) -> Iterator[Shown]:
     for name, step in step_figures.STEPS.items():
-        yield Shown(step_figures.draw(name, out, language), step.english, step.chinese)
+        yield Shown(step_figures.draw(name, out, figure_words.language), step.english, step.chinese)
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:

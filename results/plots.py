@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alexnet import figure_words, figures
+from alexnet import figure_words, figures, fonts
 from results.pages import TEXTS, Text
 
 # Colours that colour-blind people can tell apart (Okabe and Ito). One side has one colour in all figures:
@@ -25,8 +25,10 @@ def add_words(texts: Iterable[Text]) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """The PNG file and, beside it, `name.zh.png` with Chinese words."""
+    """The PNG file and, beside it, `name.zh.png` with Chinese words, if a font here has them."""
     figures.save(figure, path)
+    if fonts.language_drawn("zh") == "en":   # whatever is there stays
+        return
     with figure_words.chinese(CHINESE):
         figures.save(figure, path.with_suffix(".zh.png"))
 

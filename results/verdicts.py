@@ -100,7 +100,8 @@ def p_value(values: Sequence[float]) -> float:
     density = (1 + ends ** 2 / freedom) ** (-(freedom + 1) / 2)
     gammas = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
     height = math.exp(gammas) / math.sqrt(freedom * math.pi)
-    return max(0.0, 1 - 2 * height * float(np.trapezoid(density, ends)))
+    area = ends[1] * float(density[1:].sum() + density[:-1].sum()) / 2   # the trapezoidal rule
+    return max(0.0, 1 - 2 * height * area)
 
 
 def holm(values: dict[str, float]) -> dict[str, float]:

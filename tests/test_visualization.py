@@ -344,6 +344,8 @@ def test_the_same_inputs_give_the_same_bytes(place, capsys, monkeypatch, tmp_pat
 def test_all_words_in_the_pictures_are_chinese_where_that_is_asked_for(place, capsys, monkeypatch, tmp_path):
     """But names: of classes and files, layers, variants, ReLU, LRN and what has no other name in Chinese."""
     monkeypatch.setattr(figure_words, "language", "en")   # and back to it after this test
+    monkeypatch.setattr(fonts, "language_drawn", lambda asked: asked)   # as if there were a font
+    monkeypatch.setattr(fonts, "choose_fonts", lambda letters: ([], set()))
     drawn: list[str] = []
     write = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda figure, *arguments, **more: (
@@ -361,6 +363,21 @@ def test_all_words_in_the_pictures_are_chinese_where_that_is_asked_for(place, ca
              "disc", "star", "mine", "conv", "relu", "norm", "mapnorm", "mathdefault"}   # the last of powers
     assert words <= names, words - names
     assert sum("\u4e00" <= letter <= "\u9fff" for text in drawn for letter in text) > 300
+
+
+def test_without_a_chinese_font_the_words_in_the_pictures_are_english_and_a_line_says_so(
+        place, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(figure_words, "language", "zh")
+    monkeypatch.setattr(fonts.font_manager, "findSystemFonts", lambda: [fonts.USUAL])
+    drawn: list[str] = []
+    write = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *arguments, **more: (
+        drawn.extend(text.get_text() for text in figure.findobj(Text)), write(figure, *arguments, **more)))
+    status, err = call(capsys, "architecture", "--model", place / "run", "--out", tmp_path / "zh",
+                       "--language", "zh")
+    assert status == 0 and re.fullmatch("warning: .*Chinese letters.*English.*fonts-noto-cjk.*\narch.*\n", err)
+    assert any("parameters" in text for text in drawn) and "?" not in "".join(drawn)
+    assert "网络结构" in (tmp_path / "zh/index.html").read_text("utf-8")   # browsers have fonts of their own
 
 
 def test_a_long_title_is_wrapped_between_words_or_chinese_letters(monkeypatch):
