@@ -199,7 +199,7 @@ UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
         "fc7 对每张图片都几乎相同（长度的 {number:.0%} 是共有的）：fc8 无从区分"),
     "dead": Text(
         "{number:.0%} of {layer}'s units are dead: never above 0, so nothing can change them",
-        "{layer} 有 {number:.0%} 的神经元已经失活：从不大于 0，因而不再学习"),
+        "{layer} 有 {number:.0%} 的神经元已经死亡：从不大于 0，因而不再学习"),
     "always on": Text(
         "{number:.0%} of {layer}'s units are never below 0: for them the ReLU does nothing",
         "{layer} 有 {number:.0%} 的神经元从不小于 0：ReLU 对它们不起作用"),

@@ -72,7 +72,7 @@ CHINESE = {
     "first principal component ({} of the variance)": "第一主成分（占方差的 {}）", "second ({})": "第二主成分（{}）",
 
     "over {} training pictures, without dropout ({})": "用 {} 张训练图像，不用丢弃法（{}）",
-    "never above 0: dead after a ReLU": "从不大于 0：经 ReLU 后失活",
+    "never above 0: dead after a ReLU": "从不大于 0：经 ReLU 后死亡",
     "never below 0: the ReLU does nothing": "从不小于 0：ReLU 不起作用",
     "% of the units": "神经元，%", "units, over all pictures and places": "神经元，对全部图像和位置",
     "values before the nonlinearity (whiskers: 1 and 99%)": "非线性之前的值（须线：1% 和 99%）",

@@ -107,8 +107,10 @@ class AlexNet(nn.Module):
         if design.pooling == "2x2":     # run 147 of the release; the smaller paddings keep 13 and 6
             self.conv2 = ColumnConv2d(w1, w2, 5, padding=1, groups=design.columns)
             self.conv5 = ColumnConv2d(w4, w5, 3, padding=0, groups=design.columns)
+        if design.pooling != "3x3":
+            round_up = design.round_up and design.pooling == "2x2"
             for name in ("pool1", "pool2", "pool5"):
-                self.add_module(name, nn.MaxPool2d(2, stride=2, ceil_mode=design.round_up))
+                self.add_module(name, nn.MaxPool2d(2, stride=2, ceil_mode=round_up))
         if design.conv6:                # sees both columns
             self.conv6 = nn.Conv2d(w5, design.conv6, 3, padding=1)
             self.relu_conv6 = ACTIVATIONS[design.activation]()
@@ -233,7 +235,7 @@ class Design:
     conv6: int = 0                 # feature maps of a sixth one over pool5 (the release: 256); table 2
     activation: str = "relu"       # relu, tanh or sigmoid; 3.1
     conv1_edge: str = "far zeros"  # far zeros, padding 2 or none: see FarEdgeConv2d
-    pooling: str = "3x3"           # 3x3 windows 2 apart overlap, 2x2 do not; 3.4
+    pooling: str = "3x3"           # 3x3 windows 2 apart overlap, 2x2 and 2x2 alone do not; 3.4
     round_up: bool = True          # a pooling window may hang over the edge; layer.py:1164
     lrn: str = "all"               # feature maps that norm1, norm2 look at: all, column or none; 3.3
     lrn_k: float = 2.0             # 3.3
@@ -248,7 +250,7 @@ class Design:
     def __post_init__(self) -> None:
         choices = {
             "columns": (1, 2), "without": ("", *LAYERS[:5]), "activation": tuple(ACTIVATIONS),
-            "conv1_edge": ("far zeros", "padding 2", "none"), "pooling": ("3x3", "2x2"),
+            "conv1_edge": ("far zeros", "padding 2", "none"), "pooling": ("3x3", "2x2", "2x2 alone"),
             "lrn": ("column", "all", "none"), "dropout": ("mask", "inverted", "none")}
         for name, allowed in choices.items():
             value = getattr(self, name)
@@ -315,8 +317,9 @@ def describe(variant: str = "as-trained", **changes) -> Design:
     """The design of a variant with changes to its fields; ValueError for what does not exist.
 
     The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's
-    145-half), `lrn="none"`, `pooling="2x2"`, `activation="tanh"` or `"sigmoid"`, `dropout="none"`,
-    `without="conv3"`, `conv6=256` (table 2's stars).
+    145-half), `lrn="none"`, `pooling="2x2 alone"` (odd sizes stay as they are), `pooling="2x2"` (the release's
+    147, with other paddings), `activation="tanh"` or `"sigmoid"`, `dropout="none"`, `without="conv3"`,
+    `conv6=256` (table 2's stars).
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")

@@ -61,7 +61,8 @@ CASES = {
     "biases 0": Case({"bias": (0,) * 8}),
     "no colour noise": Case(settings={"color_noise": 0.0}),
     "no LRN": Case({"lrn": "none"}),
-    "2x2 pooling": Case({"pooling": "2x2"}),
+    "2x2 pooling": Case({"pooling": "2x2"}),   # with the paddings of run 147: at 64 px conv5 is 1 x 1
+    "2x2 pooling, same sizes": Case({"pooling": "2x2 alone"}),
     "one column, half the maps": Case({"columns": "half"}),
     "one column, all maps": Case({"columns": 1}),
     "no crops": Case(crops=False),
@@ -79,14 +80,15 @@ SECTIONS = {   # of the paper, and the cases about them
     "3.1 ReLU": ("tanh",),
     "3.2 Two GPUs": ("one column, half the maps", "one column, all maps"),
     "3.3 Local response normalisation": ("no LRN",),
-    "3.4 Overlapping pooling": ("2x2 pooling",),
+    "3.4 Overlapping pooling": ("2x2 pooling, same sizes", "2x2 pooling"),
     "4.1 Augmentation": ("no crops", "no mirror images", "no crops, no mirror images", "no colour noise"),
     "4.2 Dropout": ("fc biases 0, no dropout", "no dropout"),
     "5 Details of learning": ("no weight decay", "biases 0", "fc biases 0", "constant rate", "rate 0.005"),
     "7 Depth": tuple(f"without {name}" for name in CONVOLUTIONS),
 }
 SEEDS = {"base": range(7)}                       # the paper averages five networks, and seven
-SMALL = ("one column, half the maps", "no LRN", "2x2 pooling", "no colour noise", "no weight decay")
+SMALL = ("one column, half the maps", "no LRN", "2x2 pooling, same sizes", "2x2 pooling", "no colour noise",
+         "no weight decay")
 SEEDS |= {name: range(5) for name in SMALL}      # effects of a point or so in the paper
 
 

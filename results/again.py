@@ -15,7 +15,7 @@ from typing import Any, Callable
 
 from results import claims, larger, local_nets, longer
 from results.ablations import CONVOLUTIONS
-from results.claims import Finding, epochs_to
+from results.claims import SAME_SIZES, Finding, epochs_to
 from results.pages import Text, in_lines, named, part, row, say, term, text
 from results.series import Measure, Series, gap, train_error, val_error
 from results.units import Place
@@ -54,8 +54,8 @@ def effect(series: Series, case: str, measure: Measure = val_error, called: Text
 
 
 def pooling(series: Series) -> Callable[[Place], Apart]:
-    return lambda place: {term("error"): series.differences(place, "2x2 pooling", val_error),
-                          term("gap"): series.differences(place, "2x2 pooling", gap)}
+    return lambda place: {term("error"): series.differences(place, SAME_SIZES, val_error),
+                          term("gap"): series.differences(place, SAME_SIZES, gap)}
 
 
 # ------------------------------------------------------------------- C17 in sixty epochs

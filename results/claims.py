@@ -24,6 +24,7 @@ from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OP
                               t_interval, verdict)
 
 IMAGENET = "python train_alexnet.py --data path/to/imagenet"
+SAME_SIZES = "2x2 pooling, same sizes"   # section 3.4: "output of equivalent dimensions"
 FILES = {"tiny-64": "larger.py", "looks": "looks.py", "counting": "counting.py",
          "imagenette-64": "ablations.py",
          "cifar-race": "cifar_nets.py", "cifar-lrn": "cifar_nets.py"}
@@ -252,11 +253,12 @@ def _(place: Place) -> Finding:
                    combine({"Imagenette": verdict(large), "CIFAR-10": verdict(small)}))
 
 
-@claim("C11", with_base("2x2 pooling"))
+@claim("C11", with_base(SAME_SIZES, "2x2 pooling"))
 def _(place: Place) -> Finding:
-    gaps = differences(place, "2x2 pooling", gap)
-    return Finding(text("C11.found", top1(place, "2x2 pooling"), points(gaps)),
-                   combine({term("error"): verdict(differences(place, "2x2 pooling", val_error)),
+    gaps, others = (differences(place, name, gap) for name in (SAME_SIZES, "2x2 pooling"))
+    return Finding(text("C11.found", top1(place, SAME_SIZES), points(gaps), top1(place, "2x2 pooling"),
+                        points(others)),
+                   combine({term("error"): verdict(differences(place, SAME_SIZES, val_error)),
                             term("gap"): verdict(gaps)}))
 
 
@@ -425,7 +427,7 @@ def _(place: Place) -> Finding:
                         interval_text(whole)), verdict(apart))
 
 
-ORDER = ("tanh", "one column, half the maps", "no LRN", "2x2 pooling")
+ORDER = ("tanh", "one column, half the maps", "no LRN", SAME_SIZES)
 
 
 def each_less_the_next(effects: dict[str, list[float]]) -> dict[Text, list[float]]:

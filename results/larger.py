@@ -3,7 +3,7 @@ before the first run.
 
 `imagenette-128`: Imagenette at 128 px, where conv3 to conv5 see 7 x 7 feature maps instead of 3 x 3;
 otherwise as in ablations.py (12 epochs), in fp32. C6 (each conv layer left out), C9 (one column), C11 (2x2
-pooling), by the rules of these claims.
+pooling that leaves all sizes as they are), by the rules of these claims.
 
 `tiny-64`: Tiny-ImageNet, 100,000 images of 200 classes, 64 px, 15 epochs with the schedule `steps`, fp32. The
 base with ten-crop: C24 rests on it, since the five most probable of ten classes say little. And C27's
@@ -34,14 +34,14 @@ from results.units import Place, Unit
 CASES = ablations.CASES
 PIXELS = Series("imagenette-128", replace(BASE, image_size=128, precision="fp32"),
                 {name: CASES[name] for name in ("base", *(f"without {name}" for name in CONVOLUTIONS),
-                                                "2x2 pooling", "one column, half the maps",
+                                                "2x2 pooling, same sizes", "one column, half the maps",
                                                 "one column, all maps")},
                 range(3), 40, "imagenette", "Images of 128 px", "larger.pixels")
 TANH = replace(CASES["tanh"], settings={"lr": 0.04})
 DATA = Series("tiny-64", replace(BASE, data="tiny", epochs=15, precision="fp32"),
               {"base": Case(), "tanh": TANH,
-               **{name: CASES[name] for name in ("one column, half the maps", "no LRN", "2x2 pooling",
-                                                 "no colour noise", "fc biases 0",
+               **{name: CASES[name] for name in ("one column, half the maps", "no LRN",
+                                                 "2x2 pooling, same sizes", "no colour noise", "fc biases 0",
                                                  "fc biases 0, no dropout")}},
               range(3), 150, "tiny", "Ten times the data", "larger.data", ten_crop=True)
 LONG = Series("tiny-64-30", replace(BASE, data="tiny", epochs=30, precision="fp32"),

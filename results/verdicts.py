@@ -11,8 +11,8 @@ import numpy as np
 
 from results.pages import Text, joined, say
 
-REPRODUCED = Text("reproduced", "重现")
-NOT_HERE = Text("not reproduced at this scale", "在这个规模上未能重现")
+REPRODUCED = Text("reproduced", "复现")
+NOT_HERE = Text("not reproduced at this scale", "在这个规模上未能复现")
 OPPOSITE = Text("opposite", "结果相反")
 NOT_TESTED = Text("not tested", "未检验")
 BY_CONSTRUCTION = Text("by construction", "由代码的写法保证")   # which confirms our code, not the paper

@@ -534,7 +534,7 @@ def test_smallest_size_works_and_a_smaller_one_is_refused_with_it(variant):
     ({"columns": 1}, (256, 96, 5, 5)), ({"columns": "half"}, (128, 48, 5, 5)),
     ({"without": "conv1"}, (256, 3, 5, 5)),
     *[(change, (256, 48, 5, 5)) for change in (
-        {"lrn": "none"}, {"pooling": "2x2"}, {"dropout": "none"}, {"activation": "tanh"},
+        {"lrn": "none"}, {"pooling": "2x2"}, {"pooling": "2x2 alone"}, {"dropout": "none"}, {"activation": "tanh"},
         {"activation": "sigmoid"}, {"without": "conv3"}, {"without": "conv4"}, {"without": "conv5"})]])
 def test_ablations_of_the_paper_run(change, shape):
     model = AlexNet(3, 224, hidden=16, **change)

@@ -126,7 +126,7 @@ def test_every_link_inside_the_project_lives(page):
     ("results/what-breaks-it/README.md", "in-short why-it-dies overtaken-by-the-fade when-you-are-stuck "
                                          "the-runs the-swing the-fade the-largest-rate-that-fc7-survives "
                                          "how-far-apart-pictures-are 64-px-10-classes"),
-    ("results/what-breaks-it/README.zh-CN.md", "主要结果 为什么会失活 被消退抢先 遇到问题怎么办 全部实验 振荡 消退 "
+    ("results/what-breaks-it/README.zh-CN.md", "主要结果 为什么会死亡 被消退抢先 遇到问题怎么办 全部实验 振荡 消退 "
                                                "fc7-能承受的最大学习率 不同图像相差多少 64-px10-类")])
 def test_no_address_that_was_given_out_is_lost(page, addresses):
     assert set(addresses.split()) <= anchors(page)

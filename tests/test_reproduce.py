@@ -65,7 +65,7 @@ def test_of_several_numbers_those_that_say_the_opposite_are_named():
     assert combine({"a": REPRODUCED, "b": REPRODUCED}) == REPRODUCED
     assert combine(dict.fromkeys("ab", OPPOSITE)) == OPPOSITE
     assert combine({"a": REPRODUCED, "b": OPPOSITE, Text("c", "丙"): OPPOSITE}) == Text(
-        "not reproduced at this scale (opposite: b, c)", "在这个规模上未能重现（结果相反的部分：b、丙）")
+        "not reproduced at this scale (opposite: b, c)", "在这个规模上未能复现（结果相反的部分：b、丙）")
     assert combine({"a": REPRODUCED, "b": NOT_HERE}) == NOT_HERE
     assert combine({"a": REPRODUCED, "b": NOT_RUN}) == NOT_RUN
 
@@ -135,9 +135,10 @@ def test_runs_on_two_devices_are_not_compared(place):
 def test_a_claim_with_a_run_missing_is_not_run_yet(place):
     for seed in range(5):
         entered(place, ablations.case_unit("base", seed), 0.2)
-        entered(place, ablations.case_unit("2x2 pooling", seed), 0.3)
+        entered(place, ablations.case_unit("2x2 pooling, same sizes", seed), 0.3)
+        entered(place, ablations.case_unit("2x2 pooling", seed), 0.1)   # is given, not judged
     assert CLAIMS["C11"].finding(place).verdict == REPRODUCED
-    place.file(ablations.case_unit("2x2 pooling", 4)).unlink()
+    place.file(ablations.case_unit("2x2 pooling, same sizes", 4)).unlink()
     assert CLAIMS["C11"].finding(place).verdict == NOT_RUN
 
 
@@ -162,7 +163,7 @@ def test_a_claim_is_judged_again_where_all_its_runs_are_and_by_all_its_numbers(p
     for seed in range(3):
         assert pooling.finding(place) is None
         entered(place, larger.PIXELS.unit("base", seed), 0.30 + 0.01 * seed)
-        entered(place, larger.PIXELS.unit("2x2 pooling", seed), 0.32 + 0.0101 * seed, train_top1_error=0.1)
+        entered(place, larger.PIXELS.unit("2x2 pooling, same sizes", seed), 0.32 + 0.0101 * seed, train_top1_error=0.1)
     found = pooling.finding(place)   # a larger error, but a smaller gap
     assert found.verdict.en == "not reproduced at this scale (opposite: gap)"
     assert "error: +2.01 percentage points" in found.found.en and "gap: -7.99" in found.found.en
