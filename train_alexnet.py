@@ -64,7 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
     add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
     add("--augmentation", choices=("shifts", "resized"),
-        help="crops: shifts of 2012 (default), or resized, which pay in long runs only")
+        help="crops: shifts of 2012 (default), or resized, which cost in short runs")
     add("--balance", action="store_true", default=None, help="each class equally often, whatever its size")
     add("--patience", type=int, metavar="N",
         help="end after N epochs without a lower validation error, which then is no honest measure any more")

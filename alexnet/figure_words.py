@@ -51,7 +51,7 @@ CHINESE = {
     "fall of the probability, percentage points (mean of the squares over a pixel)":
         "概率的下降，百分点（遮住某像素的各方块的平均）",
     "|d logit / d pixel|, largest of R, G, B; right: mean over 16 copies with noise of 30 grey levels ({})":
-        "|d logit / d 像素|，取 R、G、B 中最大的；右：16 份加 30 个灰度级噪声的副本的平均（{}）",
+        "|d logit / d 像素|，取 R、G、B 中最大的；右：16 份副本的平均，每份加标准差为 30 的噪声（{}）",
     "gradient": "梯度", "over noise": "加噪声平均",
     "share of the picture's 99.5th percentile": "与该图第 99.5 百分位数之比",
     "Grad-CAM, {}: {} places ({})": "Grad-CAM，{}：{} 个位置（{}）",

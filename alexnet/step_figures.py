@@ -99,8 +99,9 @@ def crops(say: Say) -> Figure:   # section 4.1
       "nothing is added, can still be recognised.",
       "前三行各沿 RGB 的一个主成分（见下文）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
       "σ 是噪声的标准差，等于像素在这个主成分上的标准差的十分之一。主成分由三张样例照片算出。"
-      "每行的五张图看上去差不多，这是有意的：2012 年的噪声很弱，肉眼几乎看不出。"
-      "最后一行照论文的公式（见下文）给噪声定大小，用的是方差，而不是标准差，图像严重失真。")
+      "这三行里，每行的五张图看上去差不多：2012 年的噪声很弱，肉眼几乎看不出。"
+      "最后一行也沿第一主成分，但照论文的公式（见下文），σ 取方差（特征值）的十分之一，而不是标准差的十分之一："
+      "只有没加噪声的中间一张还认得出来。")
 def colour_noise(say: Say) -> Figure:   # section 4.1
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])

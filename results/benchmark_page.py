@@ -13,7 +13,8 @@ TITLE = Text("Speed", "速度")
 RATIOS = "Time of others for the same work, divided by ours"
 PLACES = {   # folders of results/benchmark/, with the machine that they are for
     "": Text("CPU that computes in bf16", "支持 bf16 的 CPU"),
-    "without-bf16": Text("CPU without bf16, all sides in fp32", "不支持 bf16 的 CPU，各方都用 fp32"),
+    "without-bf16": Text("CPU without bf16, all sides in fp32; only ours keeps freed memory",
+                         "不支持 bf16 的 CPU，各方都用 fp32；只有我们保留释放的内存"),
     "gpu": Text("GPU", "GPU")}
 SHOWN = {   # in the summary: peers of a section
     "step": ["torchvision, fp32", "torchvision, fp32, channels_last", "torchvision, bf16, channels_last",

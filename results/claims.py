@@ -90,6 +90,10 @@ def differences(place: Place, name: str, measure: Measure) -> list[float]:
     return [measure(one) - measure(other) for one, other in place.pairs(cases, others)]
 
 
+def loss_of(epoch: int) -> Measure:
+    return lambda content: content["curve"][epoch]["train_loss"] if content["curve"] else math.inf
+
+
 def early_loss(content: dict[str, Any]) -> float:
     """The mean training loss of the first three epochs."""
     rows = content["curve"][:3]
@@ -365,7 +369,8 @@ def _(place: Place) -> Finding:
 @claim("C20", with_base("biases 0"))
 def _(place: Place) -> Finding:
     early, late = (differences(place, "biases 0", measure) for measure in (early_loss, val_error))
-    return Finding(text("C20.found", t_interval(early).text(1, ""), points(late)), verdict(early))
+    each = joined(f"{t_interval(differences(place, 'biases 0', loss_of(epoch))).mean:+.2f}" for epoch in range(3))
+    return Finding(text("C20.found", t_interval(early).text(1, ""), each, points(late)), verdict(early))
 
 
 @claim("C21", with_base("constant rate"))

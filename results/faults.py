@@ -18,6 +18,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import shutil
 import signal
 import statistics
@@ -550,8 +551,12 @@ def disk(trials: Trials) -> None:
 # ------------------------------------------------------------------- damaged images
 
 KINDS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-SIZES = (   # of formats that begin with their size: first bytes, its place, its length, order of bytes
-    (b"BM", 18, 4, "little"), (b"GIF8", 6, 2, "little"), (b"\x89PNG", 16, 4, "big"))
+SIZES = {   # by a format's first bytes: where it says how large the image is, and the largest values
+    b"BM": (rb"\A(.{18}).{8}", b"\xff\xff\0\0" * 2), b"GIF8": (rb"\A(.{6}).{4}", b"\xff" * 4),
+    b"\x89PNG": (rb"\A(.{16}).{8}", b"\0\0\xff\xff" * 2),
+    b"\xff\xd8": (rb"(\xff\xc0\0\x11\x08).{4}", b"\xff" * 4),
+    b"RIFF": (rb"(\x9d\x01\x2a).{4}", b"\xff\x3f" * 2),
+    b"II": (rb"([\0\x01]\x01[\x03\x04]\0\x01\0\0\0).{4}", b"\xff\xff\0\0")}
 
 
 def bits_flipped(data: bytes, chance: np.random.Generator) -> bytes:
@@ -589,10 +594,8 @@ def other_header(data: bytes, chance: np.random.Generator) -> bytes:
 
 
 def said_to_be_huge(data: bytes, chance: np.random.Generator) -> bytes:
-    raw = bytearray(data)
-    for magic, place, length, order in SIZES:
-        if raw.startswith(magic):
-            raw[place:place + 2 * length] = (2 ** 16 - 1).to_bytes(length, order) * 2
+    pattern, largest = next(found for magic, found in SIZES.items() if data.startswith(magic))
+    raw = bytearray(re.sub(pattern, lambda found: found[1] + largest, data, flags=re.DOTALL))
     if raw.startswith(b"\x89PNG"):
         raw[29:33] = zlib.crc32(raw[12:29]).to_bytes(4, "big")
     return bytes(raw)

@@ -282,8 +282,8 @@ def errors_of(place: Place, case: str, epochs: int = EPOCHS) -> list[float]:
 
 def in_short(place: Place) -> Text | None:
     """The errors at both ends, once all seeds are there."""
-    said = [say("{} with the recipe of 2012, {} with today's after {} epochs",
-                "{2} 轮后用 2012 年的方法为 {0}，用今天的方法为 {1}",
+    said = [say("{} with the recipe of 2012, {} with the changes that were kept after {} epochs",
+                "{2} 轮后用 2012 年的方法为 {0}，用保留下来的改动为 {1}",
                 percent(fmean(old)), percent(fmean(new)), epochs) for epochs in (EPOCHS, LONG)
             if (old := errors_of(place, OLD, epochs)) and (new := errors_of(place, NEW, epochs))]
     return say("top-1 error, {} px: {}", "{} 像素的 top-1 错误率：{}", SIZE,

@@ -317,7 +317,7 @@ SHOWN = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "logistic sigmoid"}
 
 
 def draw_effects(place: Place) -> None:
-    """The ablations by the paper's section; one in which learning hardly started stands aside."""
+    """The ablations by the paper's section; one in which learning started late stands aside."""
     found = {name: (change(name).en, 100 * one.mean, 100 * one.low, 100 * one.high)
              for name, one in effects(place)}
     failed = found.pop(FAILED_START, None)
@@ -329,7 +329,7 @@ def draw_effects(place: Place) -> None:
                       f"{ablations.EPOCHS} epochs)",
                       "percentage points, 95% intervals\n"
                       "(right, orange: the change hurts; grey: could be either)",
-                      {"Learning hardly started: not comparable": [failed]} if failed else {})
+                      {"Learning started late: not comparable": [failed]} if failed else {})
 
 
 def draw_race(place: Place) -> None:

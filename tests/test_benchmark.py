@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import re
 import shutil
 import time
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from alexnet import AlexNet
+from alexnet import AlexNet, demo
 from alexnet.files import read_json
 from results import balance, benchmark, benchmark_page, faults, fine_tuning, units
 from results.benchmark import Section, Side
@@ -111,3 +114,18 @@ def test_the_pages_come_out_of_their_command_and_the_chinese_ones_are_chinese(wr
         assert text == (folder / name).read_text("utf-8")
     prose = re.sub(r"`[^`]*`|^    .*|<!--.*?-->", "", text, flags=re.MULTILINE)
     assert not re.search(r"\b(ours|with|the|loop|epochs|classes|refused|killed)\b", prose)
+
+
+@pytest.mark.parametrize("kind", faults.KINDS)
+def test_each_damage_changes_an_image_of_each_format_and_an_announced_size_is_read_as_that(kind):
+    data = io.BytesIO()
+    demo.draw(("train", 0)).resize((160, 120)).save(data, kind)
+    whole = data.getvalue()
+    for damage in faults.IMAGE_DAMAGES:
+        assert damage(whole, np.random.default_rng(0)) != whole, damage
+    huge = io.BytesIO(faults.said_to_be_huge(whole, np.random.default_rng(0)))
+    Image.MAX_IMAGE_PIXELS, before = None, Image.MAX_IMAGE_PIXELS
+    try:
+        assert min(Image.open(huge).size) > 16_000
+    finally:
+        Image.MAX_IMAGE_PIXELS = before

@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+import shutil
 import subprocess
 import sys
 import zlib
@@ -584,6 +585,16 @@ def test_classes_that_look_like_parts_are_refused_with_a_way_out(tmp_path, names
     (tmp_path / "above/train").symlink_to(folder)
     if len(list(folder.iterdir())) > 1:
         assert find_source(str(tmp_path / "above")).classes == sorted(path.name for path in folder.iterdir())
+
+
+def test_a_class_called_train_of_photographs_that_cameras_numbered_is_refused(tmp_path):
+    folder = dots(tmp_path, "bus/", "car/", count=3)
+    (folder / "train").mkdir()
+    for name in ("DSC_0000.png", "DSC_0001.png", "IMG_0002.png", "IMG_0003.png"):
+        shutil.copy(next((folder / "bus").iterdir()), folder / "train" / name)
+    with pytest.raises(UserError, match="holds bus/, car/ beside train/, whose pictures lie in no class folders.*"
+                                        "If bus/, car/, train/ are classes: put all class folders into"):
+        find_source(str(folder))
 
 
 def test_parts_of_several_classes_side_by_side_are_refused(tmp_path):
