@@ -12,7 +12,9 @@ from results.pages import Text, fill, heading, picture, row, say, table, texts, 
 TITLE = Text("Speed", "速度")
 RATIOS = "Time of others for the same work, divided by ours"
 PLACES = {   # folders of results/benchmark/, with the machine that they are for
-    "": Text("CPU that computes in bf16", "支持 bf16 的 CPU"),
+    "": Text("CPU that computes in bf16; only ours keeps freed memory", "支持 bf16 的 CPU；只有我们保留释放的内存"),
+    "second-machine": Text("a second, slower CPU that computes in bf16; all sides keep freed memory",
+                           "另一块支持 bf16、较慢的 CPU；各方都保留释放的内存"),
     "without-bf16": Text("CPU without bf16, all sides in fp32; only ours keeps freed memory",
                          "不支持 bf16 的 CPU，各方都用 fp32；只有我们保留释放的内存"),
     "gpu": Text("GPU", "GPU")}
