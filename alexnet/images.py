@@ -146,6 +146,12 @@ def content(file: Any, count: int = -1) -> bytes:
         return stream.read(count)
 
 
+def without_frames(error: Exception) -> Exception:
+    """To be kept: the frames that it went through would keep what they hold, a picture half read."""
+    error.__traceback__ = error.__context__ = error.__cause__ = None
+    return error
+
+
 def unidentified(head: bytes) -> str:
     """Why Pillow does not know a file, from its first bytes."""
     brands = head[8:] if head[4:8] == b"ftyp" else b""

@@ -26,7 +26,7 @@ from alexnet.augment import centre
 from alexnet.cli import warn
 from alexnet.device import World, meet
 from alexnet.files import UserError, alone, brief, printable, read_json, sweep, whole_folder, write_json
-from alexnet.images import dim_text, packed_side, square
+from alexnet.images import dim_text, packed_side, square, without_frames
 from alexnet.layout import PARTS
 from alexnet.sources import Item, Source, find_source
 from alexnet.threads import cores, in_order
@@ -226,7 +226,7 @@ def open_item(source: Source, side: int, item: Item) -> Entry:
         whole = source.open(item[0], side)
         image = square(whole, side)
     except Exception as error:  # Pillow raises nearly anything for a damaged file
-        return Entry(*item, error)
+        return Entry(*item, without_frames(error))
     colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
     product = np.array([[a @ b for b in colours] for a in colours], np.float64)
     return Entry(*item, None, image, hashlib.sha256(image).digest(), product, "dim" in whole.info)

@@ -30,7 +30,8 @@ from alexnet.cli import warn
 from alexnet.device import choose_precision, precision
 from alexnet.files import UserError, read_csv
 from alexnet.folders import Folder
-from alexnet.images import dim_text, from_array, one_at_a_time, open_image, packed_side, square, to_rgb
+from alexnet.images import (dim_text, from_array, one_at_a_time, open_image, packed_side, square, to_rgb,
+                            without_frames)
 from alexnet.model import AlexNet
 from alexnet.layout import alike
 from alexnet.threads import cores, in_order
@@ -124,7 +125,7 @@ def open_picture(picture: Picture, side: int) -> Opened:
         image = as_rgb(picture, side)
         return Opened(picture, square(image, side), dim="dim" in image.info)
     except Exception as error:  # Pillow raises nearly anything for a damaged file
-        return Opened(picture, error=error)
+        return Opened(picture, error=without_frames(error))
 
 
 def open_batches(model: AlexNet | Average, pictures: Picture | Iterable[Picture], batch_size: int,

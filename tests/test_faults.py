@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import itertools
 import json
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,9 +26,9 @@ from PIL import Image
 
 import alexnet_inference
 import train_alexnet
-from alexnet import checkpoint, figures, files
+from alexnet import checkpoint, figures, files, predict
 from alexnet.images import open_image
-from alexnet.pack import open_pack, packed
+from alexnet.pack import open_item, open_pack, packed
 from alexnet.sources import find_source
 from alexnet.device import World, make_deterministic
 from alexnet.cli import shell
@@ -771,6 +773,25 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
         open_image(path)
     assert not called
     assert open_image(save_picture(tmp_path / "good.webp", 0)).size == (96, 96)
+
+
+def test_of_a_picture_that_cannot_be_read_only_the_reason_stays_in_memory(tmp_path):
+    """Its pixels would, too, as long as the error holds the frames that it went through."""
+    whole = io.BytesIO()
+    Image.effect_noise((400, 300), 99).convert("RGB").save(whole, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(whole.getvalue()[:5_000])
+    source = find_source("demo")
+    source.open = open_image
+    for opened in (open_item(source, 41, (tmp_path / "cut.jpg", 0)),
+                   predict.open_picture(tmp_path / "cut.jpg", 41)):
+        assert "truncated" in str(opened.error)
+        reached, waiting = set(), [opened.error]
+        while waiting:   # whatever the error keeps alive, but for types and modules
+            one = waiting.pop()
+            if id(one) not in reached and not isinstance(one, (type, types.ModuleType)):
+                reached.add(id(one))
+                assert not isinstance(one, (Image.Image, np.ndarray, types.FrameType))
+                waiting += gc.get_referents(one)
 
 
 def test_large_images_are_opened_one_at_a_time(tmp_path, monkeypatch):
