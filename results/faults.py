@@ -48,6 +48,7 @@ from alexnet.files import UserError, read_csv, read_json, write_csv, write_json
 from alexnet.model import AlexNet
 from alexnet.pack import Pack, open_pack, packed
 from alexnet.sources import find_source
+from alexnet.subject import MOST
 from alexnet.training import BATCH_DONE, EPOCH_BEGINS, Run
 from results.ablations import BASE
 from results.pages import Text, fill, heading, row, say, table, texts, worded
@@ -659,10 +660,10 @@ def images(trials: Trials) -> None:
 
 
 def looked_into(trials: Trials, files: list[Path], model: Path, failed: int) -> None:
-    """A hundred at once; those that inference could not read must be left out with a reason."""
+    """As many at once as a figure shows; those that inference could not read must be left out with a reason."""
     right, unread, peak = 0, 0, 0.0
-    for first in range(0, len(files), 100):
-        some, wrong = files[first:first + 100], len(trials.wrong)
+    for first in range(0, len(files), MOST):
+        some, wrong = files[first:first + MOST], len(trials.wrong)
         said, used = watched(trials, "visualisation", 0, "alexnet_visualization.py", "gradient",
                              "--images", *some, "--model", model, "--out", trials.place / "inside")
         unread += sum(any(line.startswith(f"{path}: ") and line != f"{path}: " for line in said.splitlines())
