@@ -150,9 +150,17 @@ def read(path: Path | str) -> dict[str, Any]:
     return check(content, path)
 
 
+def has_inert(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(has_inert, [*value, *value.values()]))
+    return isinstance(value, Inert) or isinstance(value, (list, tuple, set)) and any(map(has_inert, value))
+
+
 def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
     """The same dict; UserError if its tensors are not those of the network that it describes. No memory is
     taken before that is known."""
+    if has_inert(content):
+        raise UserError(f"{path} holds more than tensors and plain values, so this project did not write it")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of this project")
     try:

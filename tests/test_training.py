@@ -576,6 +576,20 @@ def test_a_foreign_pickle_is_refused_and_not_run(place, monkeypatch):
     assert not (place / "evil-was-here").exists()
 
 
+def test_a_checkpoint_of_ours_with_something_foreign_in_it_is_refused_wherever_that_is(place):
+    """Of other people's files such objects become stand-ins; we never write any."""
+    class Foreign:
+        def __reduce__(self):
+            return exec, ("raise SystemExit('was run')",)
+    checkpoint.save(place / "x.pt", AlexNet(2, SIZE, hidden=8), {}, optimizer={"param_groups": [{"params": [0]}]})
+    content = torch.load(place / "x.pt", weights_only=True)
+    content["optimizer"]["param_groups"][0]["params"][0] = Foreign()
+    torch.save(content, place / "x.pt")
+    for read in (checkpoint.read, load):
+        with pytest.raises(UserError, match="holds more than tensors.*this project did not write it"):
+            read(place / "x.pt")
+
+
 def test_damaged_missing_and_foreign_files_get_a_line(place):
     checkpoint.save(place / "x.pt", AlexNet(2, SIZE, hidden=8), {})
     (place / "cut.pt").write_bytes((place / "x.pt").read_bytes()[:5000])
