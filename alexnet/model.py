@@ -317,9 +317,9 @@ def describe(variant: str = "as-trained", **changes) -> Design:
     """The design of a variant with changes to its fields; ValueError for what does not exist.
 
     The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's
-    145-half), `lrn="none"`, `pooling="2x2 alone"` (odd sizes stay as they are), `pooling="2x2"` (the release's
-    147, with other paddings), `activation="tanh"` or `"sigmoid"`, `dropout="none"`, `without="conv3"`,
-    `conv6=256` (table 2's stars).
+    145-half), `lrn="none"`, `pooling="2x2 alone"` (odd sizes stay as they are), `pooling="2x2"` (the
+    release's 147, with other paddings), `activation="tanh"` or `"sigmoid"`, `dropout="none"`,
+    `without="conv3"`, `conv6=256` (table 2's stars).
     """
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; there is {', '.join(VARIANTS)}")

@@ -122,8 +122,8 @@ def folder_source(folder: Path, with_val: bool) -> Source:
     findings = [f"class {name} is empty: left out" for name in found if not found[name]]
     if beside := parts and unused(top, parts):
         if len(beside) > 1 and not train.folders:   # bus/, car/, and train/ with pictures of trains?
-            raise doubt_error(f"{folder} holds {folder_names(beside)} beside {train.name}/, whose pictures lie "
-                              "in no class folders", [*beside, train.name])
+            raise doubt_error(f"{folder} holds {folder_names(beside)} beside {train.name}/, whose pictures "
+                              "lie in no class folders", [*beside, train.name])
         findings.append(f"{folder_names(beside)} beside {train.name}/ are left alone")
     if stray := sorted(set(train.images).difference(*classes.values())):
         findings.append(f"{len(stray)} picture(s) in {train.path} belong to no class, such as {stray[0].name}"

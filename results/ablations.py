@@ -1,10 +1,10 @@
 """Ablations: one base network on Imagenette at 64 px, and what each change does to it.
 
 Base and changes are trained with the same seeds (the same order, crops, dropout), so that differences are
-paired; only runs in one precision are compared, since `auto` means bf16 where the processor has it. All
-settings were fixed before the first run, but for C17's second pair (fc biases 0); nothing is chosen by the
-reported errors. The learning rate of tanh, which the paper lets each side choose, is chosen on a part of the
-training images.
+paired; only runs in one precision are compared, since `auto` means bf16 where the processor has it. Which
+settings were changed after which runs stands in results/README.md (What was fixed when); nothing is chosen by
+the reported errors. The learning rate of tanh, which the paper lets each side choose, is chosen on a part of
+the training images.
 """
 
 from __future__ import annotations

@@ -589,6 +589,8 @@ def make_pictures(folder: Path, count: int, width: int, height: int, data: Path 
     like the grain of a photograph."""
     chance = np.random.default_rng(0)
     files = sorted(data.rglob("*.JPEG"))[::7] if data else []
+    if data and not files:
+        raise UserError(f"--data {data}: there is no file called *.JPEG in it")
     paths = []
     for index in range(count):
         if files:
@@ -793,12 +795,15 @@ def in_own_process(by_epoch: Callable[..., Iterator[float]],
     here, there = context.Pipe()
     process = context.Process(target=send_all, args=(there, by_epoch, arguments))
     process.start()
+    there.close()   # so that we notice if the process dies
     try:
         here.recv()   # ready for the first step
         start = time.perf_counter()
         while True:
             error = here.recv()
             yield time.perf_counter() - start, error
+    except EOFError:
+        raise UserError("the process of one side has failed: its last lines say why") from None
     finally:
         process.terminate()
         process.join()
@@ -873,6 +878,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch-size", type=int, default=128,
                         help="of step, inference-network, profile (default 128)")
     options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.batch_size < 1:
+        parser.error("--rounds and --batch-size must be 1 or more")
     if unknown := [name for name in options.sections if name not in SECTIONS]:
         parser.error(f"no section is called {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
     try:

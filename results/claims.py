@@ -369,7 +369,8 @@ def _(place: Place) -> Finding:
 @claim("C20", with_base("biases 0"))
 def _(place: Place) -> Finding:
     early, late = (differences(place, "biases 0", measure) for measure in (early_loss, val_error))
-    each = joined(f"{t_interval(differences(place, 'biases 0', loss_of(epoch))).mean:+.2f}" for epoch in range(3))
+    by_epoch = (t_interval(differences(place, "biases 0", loss_of(epoch))) for epoch in range(3))
+    each = joined(f"{interval.mean:+.2f}" for interval in by_epoch)
     return Finding(text("C20.found", t_interval(early).text(1, ""), each, points(late)), verdict(early))
 
 

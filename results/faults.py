@@ -660,7 +660,7 @@ def images(trials: Trials) -> None:
 
 
 def looked_into(trials: Trials, files: list[Path], model: Path, failed: int) -> None:
-    """As many at once as a figure shows; those that inference could not read must be left out with a reason."""
+    """As many at once as a figure shows; what inference could not read must be left out with a reason."""
     right, unread, peak = 0, 0, 0.0
     for first in range(0, len(files), MOST):
         some, wrong = files[first:first + MOST], len(trials.wrong)

@@ -1,9 +1,9 @@
 """The first steps of `as-written` and `as-trained`, with one difference after another.
 
 A run gives the standard deviation of every layer's result and of its gradient at the start, then the loss of
-each step. One in which learning has started (mean loss of the last 50 steps below 0.95 ln C) ends after 200
-steps, and so does one that has a dead layer, of which no unit fires; any other goes on (`STEPS`; some of the
-first seed for `LONGER`).
+each step. One in which learning has started (mean loss of the last 50 steps below 0.95 ln C) ends then, at
+step 200 at the earliest, and so does one that has a dead layer, of which no unit fires; any other goes on
+(`STEPS`; some of the first seed for `LONGER`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Biases of 1 make fc7 nearly the same vector h for every image at first, and what fc8 gets from it nearly the
 same logits. For softmax over C classes, batches of B images and momentum m, two things can follow.
 
-The swing (DESIGN.md's idea). Along h the loss has the curvature |h|^2 / C, and descent is stable only while
+The swing. Along h the loss has the curvature |h|^2 / C, and descent is stable only while
 rate x curvature < 2 (1 + m). Few classes lower this limit.
 
 The fade. By chance a batch has one class more often than another, and its gradient moves the logits of all
@@ -146,7 +146,7 @@ def orthonormal(pairs: list[Pair]) -> list[Pair]:
 
 
 def hessian_times(run: Steps, batch: Batch, direction: Tensor, size: float = 1e-3) -> Tensor:
-    """By a difference of two gradients (the normalisations have no second derivative) with the same dropout
+    """By a difference of two gradients, with the same dropout
     masks. Steps of 1e-3 suit the network's float32: ten times smaller ones drown in its noise."""
     return (gradient(run, batch, size * direction) - gradient(run, batch, -size * direction)) / (2 * size)
 

@@ -7,12 +7,13 @@ the curve.
 - C17, dropout: biases of 0.1 on both sides, since with 1 learning does not start without it. Judged as before
   (the gap, and the epochs to 50% training error), with the first epoch at which the side without reaches the
   best validation error of the side with.
-- C13, crops and mirror images: as before, the gap; and the validation error.
+- C13, crops and mirror images: as before, the gap; the validation error is given beside it.
 - C19, weight decay: 0 and 5e-3 beside the recipe's 5e-4; training error without less with.
 - C21, the paper's own rule: `plateau` and a constant learning rate, steered by 15% of the training images,
   held out on both sides, and measured on the validation part that neither sees. A run of `plateau` that has
   not ended after 60 epochs is measured there.
-- C15, colour noise: none; without the division by 1.1; switched off for the last third, as in the release.
+- C15, colour noise: none; without the division by 1.1; switched off for the last third (in the release the
+  last quarter).
 
 again.py judges them.
 """
