@@ -135,7 +135,7 @@ def possible(network: Network, inputs: Inputs, runs: bool) -> list[str]:
     some = inputs.has_data and len(inputs.pack.labels["val"]) > 1   # of one picture there is no plane
     there = {"": True, "pictures": True, "data": inputs.has_data,
              "run": runs or (folder / "metrics.csv").is_file(),
-             "filters": (folder / "filters").is_dir(), "named": False}
+             "filters": any((folder / "filters").glob(pictures.KEPT)), "named": False}
     return [name for name, kind in KINDS.items() if there[kind.needs] and (some or name != "embedding")]
 
 

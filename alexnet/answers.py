@@ -228,7 +228,7 @@ class Truth:
             print(f"    {wrong[index] / count[index]:6.1%} of {count[index]:5} {names[index]}"
                   + (f" (taken for {', '.join(taken)})" if taken else ""))
         if len(order) > 20:
-            print(f"    ... and {len(order) - 20} classes with smaller errors")
+            print(f"    ... and {len(order) - 20} classes with errors no larger")
 
 
 class Panel:

@@ -15,6 +15,9 @@ from typing import Callable
 import numpy as np
 from PIL import Image
 
+from alexnet.cli import shell
+from alexnet.files import writing
+
 SIDE = 96                                     # pixels
 COUNTS = {"train": 3000, "val": 500, "samples": 16}
 VERSION = 1                                   # changes when the pictures do
@@ -156,6 +159,7 @@ if __name__ == "__main__":  # python -m alexnet.demo FOLDER: the samples as file
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit("python -m alexnet.demo FOLDER: writes the samples of data/samples that are drawn")
     folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for sample, label in items("samples"):
-        draw(sample).save(folder / f"{CLASSES[label]}-{sample[1]:02}.png")
+    with shell("alexnet.demo"), writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for sample, label in items("samples"):
+            draw(sample).save(folder / f"{CLASSES[label]}-{sample[1]:02}.png")

@@ -123,8 +123,8 @@ def conv1_side() -> Answer:
         (side - 1, ("That is 1 + 53, rounded down. The code of 2012 rounds up: its last window hangs over "
                     "the edge by 3 px.",
                     "这是 1 + 53，向下取整。2012 年的代码向上取整：最后一个窗口超出边缘 3 个像素。")),
-        (side + 1, ("That is 224 / 4; but the last windows would lie mostly outside.",
-                    "这是 224 / 4；但那样最后的窗口大部分在图像之外。"))])
+        (side + 1, ("That is 224 / 4; but the 56th window would lie mostly outside.",
+                    "这是 224 / 4；但那样第 56 个窗口大部分在图像之外。"))])
 
 
 def conv1_parameters() -> Answer:

@@ -16,6 +16,7 @@ import sys
 import time
 import zlib
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Iterable, Iterator
 
@@ -203,7 +204,8 @@ def clear(path: Path, held: int) -> None:
 
 
 def left_beside(folder: Path, name: str) -> list[Path]:
-    return [path for what in ("part", "old") for path in folder.glob(f".{name}.*.{what}")]
+    return [path for what in ("part", "old") for path in folder.glob(f".{name}.*.{what}")
+            if fnmatchcase(re.sub(r"\.\d+(\.rows)?$", "", path.stem), f".{name}")]   # not answers.csv's
 
 
 def sweep(folder: Path, names: str) -> None:

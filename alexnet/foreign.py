@@ -131,7 +131,7 @@ def from_layers(layers: Layers, path: Path, hints: Hints, kind: str, changes: di
         raise UserError(f"{path} holds weights that are not plain floating-point numbers (quantised?)")
     if mean is not None and hints.variant is None:
         raise UserError(f"{path} has this project's names and does not say which variant it is: "
-                        "--variant says it")
+                        f"{converted(path)} --variant NAME makes a checkpoint that does")
     notes = []
     if len(layers[-1][0]) == 1:   # the sigmoid of z is the softmax of (0, z)
         layers = [*layers[:-1], tuple(torch.cat([torch.zeros_like(tensor), tensor]) for tensor in layers[-1])]
@@ -148,8 +148,8 @@ def from_layers(layers: Layers, path: Path, hints: Hints, kind: str, changes: di
     bgr = hints.bgr
     if bgr is None and variant != "torchvision" and mean is None:
         raise UserError(f"{path} does not say in which order its conv1 takes the colours: "
-                        f"python -m alexnet.weights {quoted(path)} NEW.pt --bgr (Caffe's order) or "
-                        "--rgb makes a checkpoint that does")
+                        f"{converted(path)}, with the options given so far and --bgr (Caffe's order) or "
+                        "--rgb, makes a checkpoint that does")
     model = {f"{name}.{what}": tensor.float() for name, layer in zip(LAYERS, layers)
              for what, tensor in zip(("weight", "bias"), layer)}
     if bgr and model["conv1.weight"].shape[1] == 3:
@@ -180,10 +180,15 @@ def whose(layers: Layers, path: Path, hints: Hints, changes: dict[str, Any]) -> 
     if variant is None or columns not in (1, 2):
         raise UserError(f"{path} has {'-'.join(map(str, widths))} feature maps, conv2 sees "
                         f"{layers[1][0].shape[1]} of conv1's: neither Caffe's nor torchvision's layers; "
-                        "--variant says which order and constants they take")
+                        f"{converted(path)} --variant NAME makes a checkpoint with its order and constants")
     found = {"widths": widths, "columns": columns, "hidden": len(layers[5][0]), **changes}
     return variant, {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()
                      if value != getattr(VARIANTS[variant], name)}
+
+
+def converted(path: Path) -> str:
+    """How the command begins that makes a checkpoint of a file that does not say all."""
+    return f"python -m alexnet.weights {quoted(path)} NEW.pt"
 
 
 def check_fc6(variant: str, changes: dict[str, Any], size: int, weight: Tensor, path: Path) -> None:
@@ -192,8 +197,8 @@ def check_fc6(variant: str, changes: dict[str, Any], size: int, weight: Tensor, 
         model = AlexNet(1, 224, variant, **changes)
     inputs = model.values_after_pool5(size)
     if inputs != weight.shape[1]:
-        fits = next((f"; --image-size {side} fits" for side in (224, 227, *range(36, 512))
-                     if model.values_after_pool5(side) == weight.shape[1]), "")
+        fits = next((f"; {converted(path)} --image-size {side} makes a checkpoint that fits"
+                     for side in (224, 227, *range(36, 512)) if model.values_after_pool5(side) == weight.shape[1]), "")
         here = f"{model.design.hidden} x {inputs}" if inputs else "nothing"
         raise UserError(f"{path}: fc6 is {shape_text(weight.shape)}, with {size} px it would be {here}{fits}")
 
@@ -208,7 +213,8 @@ def class_names(count: int, path: Path, hints: Hints, about: Any) -> list[str]:
         except OSError as error:
             raise UserError(f"{option} cannot be read ({error})") from None
         if not len(names) == len(set(names)) == count:
-            raise UserError(f"{option} has {len(set(names))} different names, {path} has {count} classes")
+            raise UserError(f"{option} has {len(names)} names, {len(set(names))} of them different; {path} "
+                            f"has {count} classes")
         return names
     for said in (about, config_beside(path)):
         for name in NAMED if isinstance(said, dict) else ():

@@ -200,6 +200,8 @@ class LocalResponseNorm(nn.Module):
     def __init__(self, k: float = 2.0, n: int = 5, alpha: float = 1e-4, beta: float = 0.75,
                  columns: int = 1, over_n: bool = False) -> None:
         super().__init__()
+        if n % 2 == 0:
+            raise ValueError(f"n is {n}: windows have a middle, so n must be odd")
         self.k, self.n, self.alpha, self.beta = k, n, alpha, beta
         self.columns, self.over_n = columns, over_n
         self.scale = alpha / n if over_n else alpha

@@ -234,9 +234,9 @@ def open_item(source: Source, side: int, item: Item) -> Entry:
 
 def check_error(opened: Entry, source: Source, strict: bool) -> None:
     """UserError for an image that cannot be read, if it is `strict`, or if the rest may fail, too: Pillow's
-    own errors have no number, the system's have."""
+    own errors have no number, the system's have, also that of an offset in a damaged file (EINVAL)."""
     number = getattr(opened.error, "errno", None)
-    if number not in (None, errno.EACCES, errno.EPERM, errno.EISDIR):
+    if number not in (None, errno.EACCES, errno.EPERM, errno.EISDIR, errno.EINVAL):
         raise UserError(f"{opened.item} was there a moment ago and cannot be read now "
                         f"({opened.error.strerror}): start again when its disk is connected and nothing "
                         f"changes the files of {source.key}")

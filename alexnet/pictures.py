@@ -24,6 +24,7 @@ LAID_OUT = 1000       # validation pictures in the plane
 EXAMINED = 256        # training pictures over which health is measured
 EXPLORED = 400        # training pictures among which explore.html's strongest are found,
 PIXELS = 20_000_000   # fewer if they are large: the page holds them
+KEPT = "epoch-[0-9][0-9][0-9].npy"   # files of `--keep-filters`
 FRAMES = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)   # epochs whose kernels are shown, and the last one
 
 
@@ -343,12 +344,17 @@ def training(network: Network, out: Path, folders: list[str] | None) -> Iterator
 
 def growing(network: Network, out: Path) -> Iterator[Shown]:
     folder = network.path.parent
-    kept = {int(path.stem[-3:]): path for path in sorted((folder / "filters").glob("epoch-???.npy"))}
+    kept = {int(path.stem[-3:]): path for path in sorted((folder / "filters").glob(KEPT))}
     if not kept:
-        raise UserError(f"{folder} has no folder filters: train with --keep-filters")
+        raise UserError(f"{folder / 'filters'} has no kernels: train with --keep-filters")
     errors = {int(row["epoch"]): row["val_top1_error"] for row in metrics(folder)}
-    kernels = {epoch: np.load(path).astype(np.float32) for epoch, path in kept.items()
-               if epoch in FRAMES or epoch == max(kept)}
+    kernels = {}
+    for epoch, path in kept.items():
+        if epoch in FRAMES or epoch == max(kept):
+            try:
+                kernels[epoch] = np.load(path).astype(np.float32)
+            except (ValueError, EOFError):
+                raise UserError(f"{path} is damaged: without it the others can be drawn") from None
     figures.growing_kernels(kernels, errors, out / "growing.webp", network.run_title)
     yield Shown("growing.webp", *captions.GROWING)
 

@@ -290,6 +290,8 @@ def to_measure(place: Path, classes: list[str], labels: str | None = None,
         raise UserError(f"the pictures in {place} have no labels: there is nothing to measure")
     source = finished(place, classes, {"train": items, "val": []}, findings, others)
     source.key += f" measured {labels or ''}"
+    if not source.parts["train"]:
+        raise UserError(f"none of the pictures in {place} can be reached (links that lead nowhere?)")
     if held_out:
         split(source, held_out)
     source.parts = {"train": [], "val": source.parts["val" if held_out else "train"]}
@@ -404,13 +406,12 @@ def examine(source: Source) -> None:
     counts = Counter(label for _, label in source.parts["train"])
     if len(source.classes) < 2:
         raise UserError(f"only one class in {source.name} ({source.classes[0]}): there is nothing to tell "
-                        f"apart{where_classes_are(source.parts['train'][0][0])}")
+                        f"apart{where_classes_are(next(iter(source.parts['train']), [None])[0])}")
     for part in PARTS:
         if not source.parts[part]:
             raise UserError(f"the {part} part of {source.name} is empty: " + (
                 "each class has one image only, so none can be held out; add images"
-                if set(counts.values()) == {1} else
-                "add images, or let a part of the training images be held out (--val-fraction)"))
+                if set(counts.values()) == {1} else "add images"))
     if few := [name for label, name in enumerate(source.classes) if counts[label] < FEW]:
         source.findings.append(
             f"{len(few)} class(es) have fewer than {FEW} training images ({', '.join(few[:3])}): "

@@ -821,3 +821,10 @@ def test_large_images_are_opened_one_at_a_time(tmp_path, monkeypatch):
 def test_writing_leaves_other_errors_alone():
     with pytest.raises(FileNotFoundError), writing("x"):
         open("/nowhere/at/all")
+
+
+def test_what_another_process_writes_to_a_longer_name_is_left_alone(tmp_path):
+    (tmp_path / ".answers.csv.1.part").write_text("of a process that lives")
+    (tmp_path / ".answers.1.part").write_text("left by one that died")
+    write_text(tmp_path / "answers", "mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".answers.csv.1.part", "answers"]

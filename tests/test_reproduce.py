@@ -565,7 +565,7 @@ def test_an_ablation_stands_under_its_section_and_a_failed_start_has_no_part_in_
     axes, = drawn["ablations.png"].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "Section 3.1 ReLU", "tanh", "Section 5 Details of learning", "learning rate 0.005",
-        "Learning hardly started: not comparable", "no dropout (against learning rate 0.005)"]
+        "Learning started late: not comparable", "no dropout (against learning rate 0.005)"]
     assert [text.get_text() for text in axes.texts] == ["+39.0 (+36.5 to +41.5): beyond this scale"]
     assert axes.get_xlim()[1] < 20
 
@@ -648,7 +648,7 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
         entered(place, unit, 0, error=0.4)
     reproduce.write_pages(place)
     text = (place.out / "README.md").read_text()
-    assert "31.00% with the recipe of 2012, 21.00% with today's after 12 epochs; 31.00%" in text
+    assert "31.00% with the recipe of 2012, 21.00% with the changes that were kept after 12 epochs; 31.00%" in text
     assert "| all changes at once | 60 | 11.00% | +20.00 (+20.00 to +20.00; 3 pairs) |" in text
     assert "| all changes at once | 12" not in text
 
@@ -688,7 +688,7 @@ def test_every_finding_is_said_in_chinese_too(place):
         write_json(place.file(unit), {**content, "curve": [
             {"epoch": epoch, "train_loss": 2.0 / epoch, "train_top1_error": 0.8 / epoch + 0.01 * unit.seed}
             for epoch in (1, 2, 3)]})
-    known = {"ReLU", "LRN", "conv1", "conv2", "conv3", "conv4", "conv5", "fc7", "top", "relu", "tanh",
+    known = {"ReLU", "LRN", "conv1", "conv2", "conv3", "conv4", "conv5", "pool5", "fc7", "top", "relu", "tanh",
              "sigmoid", "Imagenette", "ImageNet", "CIFAR", "GTX", "GPU", "GB", "px", "nan", "inf", "plateau",
              "alexnet", "inference", "panel", "CPU", "as", "written", "results", "base"}
     for name, claim in CLAIMS.items():

@@ -564,7 +564,7 @@ HOSTILE = {
                                                 _use_new_zipfile_serialization=False),
                  "torch's old form; if you trust it, this line"),
     "our names": (lambda path, caffe: torch.save(small_state(), path),
-                  "does not say which variant it is: --variant says it"),
+                  "does not say which variant it is: python -m alexnet.weights file.pth NEW.pt --variant"),
     **{name: (lambda path, caffe, name=name: torch.save({**plain(caffe), name: torch.ones(9)}, path),
               f"and {name}") for name in ("features.1.weight", "features.13.gamma", "bn.bias")},
     "bomb": (lambda path, caffe: bomb(path), "would unpack to more than its own size"),
@@ -613,9 +613,10 @@ def test_wrong_files_get_one_line_and_nothing_is_run_or_written(capsys, place, m
 
 
 @pytest.mark.parametrize("options,message", [
-    (["--classes", "names.txt"], "has 3 different names, x.pth has 2 classes"),
+    (["--classes", "names.txt"], "has 3 names, 3 of them different; x.pth has 2 classes"),
     (["--mean", "bad.npy"], "is no .npy file"), (["--mean", "small.npy"], "--mean small.npy is 3 x 9 x 9"),
-    (["--image-size", "64"], "fc6 is 8 x 9216, with 64 px it would be 8 x 256; --image-size 224 fits"),
+    (["--image-size", "64"], "fc6 is 8 x 9216, with 64 px it would be 8 x 256; python -m alexnet.weights x.pth "
+                             "NEW.pt --image-size 224 makes a checkpoint that fits"),
     (["--variant", "caffe"], "--bgr")])
 def test_options_that_do_not_fit_get_one_line(capsys, place, monkeypatch, options, message):
     monkeypatch.chdir(place)
