@@ -56,8 +56,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument_group("recipe").add_argument
     add("--epochs", type=int, metavar="N", help="default 30; demo 16; 90 from 200,000 images")
     add("--batch-size", type=int, metavar="N",
-        help="in all processes together (default 128; demo 64; with --weights, or fewer than 1,000 images, 32)")
-    add("--lr", type=float, metavar="RATE", help="default 0.01 (with --weights 0.003), less for few classes")
+        help="in all processes together (default 128; demo 64; fewer than 1,000 images 32; --weights 32)")
+    add("--lr", type=float, metavar="RATE", help="default 0.01, --weights 0.003; less for few classes")
     add("--momentum", type=float, metavar="M", help="default 0.9")
     add("--weight-decay", type=float, metavar="D", help="default 0.0005; torchvision 0.0001")
     add("--warmup", type=int, metavar="STEPS", help="in which the learning rate rises from 0 (default 0)")
