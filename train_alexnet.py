@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from alexnet.cli import LAYERS, PRETRAINED, SCHEDULES, VARIANTS, CommandLine, check_data, find, shell, warn
-from alexnet.files import UserError, alone, quoted, read_json, write_json
+from alexnet.files import UserError, alone, brief, quoted, read_json, write_json
 
 RUNS_FILES = ("config.json", "last.pt", "previous.pt", "best.pt", "metrics.csv")
 OF_TRAINING = ("resume variant epochs lr momentum weight_decay warmup schedule color_noise augmentation "
@@ -106,6 +106,7 @@ def check(options: argparse.Namespace) -> None:
             ("momentum weight_decay warmup color_noise seed", lambda value: value >= 0,
              "must not be negative"),
             ("lr head_lr momentum weight_decay color_noise", math.isfinite, "must be finite"),
+            ("image_size", lambda value: value < 10_000, "must be below 10,000"),
             ("seed", lambda value: value < 2 ** 63, "must be below 2^63")):
         for name in names.split():
             if (value := getattr(options, name)) is not None and not allowed(value):
@@ -147,6 +148,7 @@ from alexnet.device import (World, choose_device, join_world, keep_memory, make_
                             processes, surroundings)
 from alexnet.measuring import measure
 from alexnet.pack import Images, Pack, kept_in
+from alexnet.progress import checked_number
 from alexnet.recipe import default_rate, highest_rate
 from alexnet.settings import Settings, outline
 from alexnet.training import Run, Stopped
@@ -236,11 +238,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     config = read_json(path)
     try:
-        Settings(**config["settings"])
+        settings = Settings(**config["settings"])
+        for name in "image_size epochs batch_size lr momentum weight_decay warmup color_noise seed".split():
+            checked_number(getattr(settings, name))
+        if settings.variant not in VARIANTS or settings.schedule not in SCHEDULES:
+            raise ValueError(f"variant {settings.variant}, schedule {settings.schedule}")
         for name in ("resumed", "surroundings", "identity_of_data", "classes", "cache"):
             config[name]
-    except (KeyError, TypeError):
-        raise UserError(f"{path} is not the config.json of a run") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{path} is not the config.json of a run ({brief(error)})") from None
     return config
 
 
@@ -369,6 +375,7 @@ def main(arguments: list[str] | None = None) -> None:
                 write_config(run, config, images.cache, start)
             if not console.quiet:
                 introduce(run, restored, start)
+            start = None   # its weights are in the network now: room for the training
             given = {name: value for name in OF_MACHINE if (value := getattr(options, name)) is not None}
             again = "".join(f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}")
                             for name, value in given.items())

@@ -60,7 +60,7 @@ class TrainingBatches:
         return math.ceil(len(self.order) / self.settings.batch_size)
 
     def draw_order(self) -> Tensor:
-        """Every image once; or, balanced, as many images, each class equally often."""
+        """Every image once; or, balanced, as many images, each class equally often on average."""
         labels = torch.from_numpy(self.pack.labels["train"])
         chance = generator("cpu", self.settings.seed, self.epoch, ORDER)
         if not self.settings.balance:

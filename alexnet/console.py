@@ -36,7 +36,7 @@ class Console:
                 sys.exit(128 + number)
             return
         self.run.stop, self.asked, self.asked_at = True, number, time.monotonic()
-        print("\nstopping after this batch (once more: at once)", file=sys.stderr)
+        print("\nstopping soon (Ctrl-C once more: at once)", file=sys.stderr)
 
     def show(self, event: str) -> None:
         """What Run.train says."""
@@ -55,7 +55,7 @@ class Console:
 
     def batch_done(self) -> None:
         self.bar.update()
-        if time.monotonic() - self.shown_at > 2:  # the only place where the device is waited for
+        if time.monotonic() - self.shown_at > 2:  # without fp16, in one process: the only place that waits for the device
             run, loss = self.run, self.run.totals[0].item()
             run.check(loss)
             rows = run.world.rows(run.settings.batch_size)
@@ -124,7 +124,8 @@ def introduce(run: Run, restored: bool, start: dict[str, Any] | None) -> None:
         frozen = f"frozen: all up to {settings.freeze}" if settings.freeze else "no layer is frozen"
         print(f"learning rate of fc8 x {settings.head_lr:g}; {frozen}")
     if restored:
-        print(f"going on in epoch {run.progress.epoch + 1}, batch {run.progress.batch + 1}")
+        print(f"going on in epoch {run.progress.epoch + 1}, of which {run.progress.batch} of "
+              f"{run.batches_per_epoch} batches are done")
     sys.stdout.flush()
 
 
@@ -132,23 +133,25 @@ def conclude(run: Run) -> None:
     """The errors, the time, and what to do next."""
     rows, count = run.progress.rows, run.progress.skipped
     best = min(rows, key=lambda row: row["val_top1_error"])
+    files = [name for name in ("best.pt", "last.pt", "metrics.csv", "curves.png")
+             if (run.folder / name).exists()]   # all, unless one could not be written
     skipped = f"; {count:,} steps skipped, whose gradients overflowed in fp16" if count else ""
     if run.out_of_patience and run.progress.epoch < run.settings.epochs:
         print(f"\nended early: the last {run.settings.patience} epoch(s) brought no lower validation error")
     print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
           f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
           f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"
-          f"the run: {run.folder} (curves.png, metrics.csv, best.pt, last.pt)\n"
-          f"next:    python train_alexnet.py --evaluate {quoted(run.folder / 'best.pt')}")
+          f"the run: {run.folder} ({', '.join(files)})\n"
+          f"next:    python train_alexnet.py --evaluate {quoted(run.folder / files[0])}")
 
 
 def say_finished(run: Run) -> None:
     """Why a run that was to go on has nothing left to do."""
     more = "--epochs N goes on with it, the schedule stretched to N"
-    if run.out_of_patience:
+    if run.plan().finished:
+        more = "its schedule has come to its end"
+    elif run.out_of_patience:
         whole = run.progress.epoch >= run.settings.epochs
         more = (f"the last {run.settings.patience} brought no lower error; "
                 + ("larger --epochs and --patience go on" if whole else "a larger --patience goes on"))
-    elif run.plan().finished:
-        more = "its schedule has come to its end"
     print(f"{run.folder} is finished: {run.progress.epoch} epochs; {more}")

@@ -48,7 +48,7 @@ def keep_memory() -> None:
 
 
 def make_deterministic(wanted: bool) -> None:
-    """On CUDA, too, the same numbers in every run; a CPU always gives them. Before CUDA is first used."""
+    """On CUDA, too, the same numbers in every run; a CPU always gives them. Before cuBLAS is first used."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")   # what cuBLAS asks for
         torch.utils.deterministic.fill_uninitialized_memory = False   # we read none

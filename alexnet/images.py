@@ -64,9 +64,9 @@ def open_image(file: Any, side: int | None = None) -> Image.Image:
     """Any image (a path, an open file or its bytes) as `to_rgb` makes it; the first frame of several.
 
     With `side`, a JPEG far larger than that is decoded at reduced scale, never below twice the side.
-    Whatever Pillow raises comes through: among it DecompressionBombError for what takes more than 0.7
-    GiB to open. Of images with more than LARGE pixels, one at a time is opened, so that many threads
-    do not take many times the memory.
+    Whatever Pillow raises comes through: among it DecompressionBombError for what has more than 0.7 GiB
+    of pixels (of a JPEG: at reduced scale, with its coefficients). Of images with more than LARGE pixels,
+    one at a time is opened, so that many threads do not take many times the memory.
     """
     if not isinstance(file, (str, bytes, os.PathLike)) and not hasattr(file, "read"):
         raise TypeError(f"{type(file).__name__} is no image: give a path, PIL's image, an array or a tensor")

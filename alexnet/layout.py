@@ -134,14 +134,14 @@ def several_classes(folder: Folder) -> bool:
 
 
 def measured_part(place: Path, classes: list[str], part: str | None) -> Path:
-    """Where the images lie that a network is measured on: `part` of a folder; by default its validation part,
-    or test part, or the folder itself. UserError if there is no such part."""
+    """Where the images lie that a network is measured on: `part` of a folder; by default val, test, or train,
+    whichever is there first, or the folder itself. UserError if there is no such part."""
     top = look_through(Folder(place))
     parts = {name: inner for name, inner in parts_in(top).items() if inner.name not in classes}
     wanted = [part] if part else ["val", "test", "train"]
     found = next((parts[name] for name in wanted if name in parts), None)
     if part and not found:
-        raise UserError(f"--part {part}: there is no {part}/ in {place}; without --part all is measured")
+        raise UserError(f"--part {part}: there is no {part}/ in {place}")
     return (found or top).path
 
 

@@ -225,6 +225,8 @@ def open_item(source: Source, side: int, item: Item) -> Entry:
     try:
         whole = source.open(item[0], side)
         image = square(whole, side)
+    except MemoryError:   # says nothing itself
+        return Entry(*item, MemoryError("it takes too much memory"))
     except Exception as error:  # Pillow raises nearly anything for a damaged file
         return Entry(*item, without_frames(error))
     colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]

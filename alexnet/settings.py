@@ -25,7 +25,7 @@ MAY_MOVE = ("data", "labels", "weights")   # what a run that goes on may find el
 
 @dataclass(frozen=True)
 class Settings:
-    """The content of config.json."""
+    """The settings of a run, as its config.json has them."""
 
     data: str
     variant: str

@@ -347,11 +347,14 @@ def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
     elif "split" in options:
         choices = {"train": [{"split": split} for split in ("train", "trainval")],
                    "val": [{"split": split} for split in VAL_NAMES]}
-    shared: dict[str, Any] = {"root": str(root)} | ({"download": download} if "download" in options else {})
+    fetched = any("download" in inspect.signature(kind.__init__).parameters for kind in data_set.__mro__)
+    shared: dict[str, Any] = {"root": str(root)} | ({"download": download} if fetched else {})
     try:
         sets = {part: first_of(data_set, choices[part], shared) for part in choices}
     except (RuntimeError, FileNotFoundError) as error:
-        advice = "check the network" if download else "--download fetches it"
+        advice = "torchvision does not fetch it"
+        if fetched:
+            advice = "it could not be downloaded" if download else "--download fetches it"
         raise UserError(f"{name} is not in {root}: {advice} ({str(error).splitlines()[0]})") from None
     except OSError as error:
         raise UserError(f"{name} could not be downloaded to {root} ({error})") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -85,7 +85,7 @@ class Run:
     when `minutes` have passed since.
     """
 
-    stop = False   # set to True, last.pt is written after the batch at hand, and Stopped is raised
+    stop = False   # set to True, last.pt is soon written, between two batches, and Stopped is raised
 
     def __init__(self, folder: Path, settings: Settings, pack: Pack, device: torch.device,
                  world: World = World(), threads: int = 1, start: dict[str, Any] | None = None,
@@ -172,8 +172,7 @@ class Run:
     def plan(self) -> Plan:
         """What the schedule says for the next epoch."""
         schedule = SCHEDULES[self.settings.schedule]
-        plan = schedule(self.progress.epoch, self.settings.epochs, self.progress.errors())
-        return replace(plan, finished=plan.finished or self.out_of_patience)
+        return schedule(self.progress.epoch, self.settings.epochs, self.progress.errors())
 
     @property
     def out_of_patience(self) -> bool:
@@ -184,7 +183,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self.progress.epoch >= self.settings.epochs or self.plan().finished
+        return (self.progress.epoch >= self.settings.epochs or self.plan().finished
+                or self.out_of_patience)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -297,7 +297,7 @@ class Run:
             yield
         except Exception as error:   # another program has it open, no room, or what a drawing library raises
             reason = str(error) if isinstance(error, UserError) else f"cannot write {path}: {brief(error)}"
-            warn(f"{reason}; the run goes on; a later epoch (or --resume) tries again")
+            warn(f"{reason}; the run goes on without it")
 
     # --- going on
 

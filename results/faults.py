@@ -244,8 +244,8 @@ def start(trials: Trials, run: Path, new: list[Any], processes: int,
         return None
     if expected:
         going_on = next(process.stdout, "") and next(process.stdout, "").strip()
-        said = f"going on in epoch {expected[0] + 1}, batch {expected[1] + 1}"
-        trials.check(going_on == said or line.startswith(str(run)),
+        said = f"going on in epoch {expected[0] + 1}, of which {expected[1]} of "
+        trials.check(going_on.startswith(said) or line.startswith(str(run)),
                      f"{run.name}: {going_on!r} instead of {said!r}")
         seen["within"] += expected[1] > 0
     return process

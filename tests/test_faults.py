@@ -246,7 +246,7 @@ def test_a_file_that_cannot_be_written_in_the_middle_costs_no_epoch_and_is_writt
                 (folder / name).rmdir()
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 3
-    assert all(line.startswith("warning: cannot write") and "tries again" in line for line in warnings)
+    assert all(line.startswith("warning: cannot write") and "goes on without it" in line for line in warnings)
     assert checkpoint.read(folder / "last.pt")["progress"]["epoch"] == 1
     assert not (folder / "metrics.csv").exists()
     again = small(folder, pack, schedule="constant", epochs=2)
@@ -551,7 +551,8 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     finally:
         third.kill()
         third.communicate()
-    assert line == f"going on in epoch {epoch + 1}, batch {content['progress']['batch'] + 1}\n"
+    done = content["progress"]["batch"]
+    assert line.startswith(f"going on in epoch {epoch + 1}, of which {done} of ")
     assert checkpoint.read(odd / "run/last.pt")
 
 
