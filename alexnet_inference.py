@@ -176,7 +176,7 @@ def standard_input() -> list[str]:
 def what_decides(models: list[AlexNet], dtype: torch.dtype, views: int, top: int,
                  language: str | None) -> dict[str, Any]:
     """All that an answer depends on beside the picture; the first line that a process writes holds it."""
-    return {"model": " ".join(map(digest, models)), "views": views, "top": min(top, models[0].num_classes),
+    return {"model": " ".join(map(digest, models)), "views": views, "top": top,
             "names": language,
             "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
 
@@ -271,6 +271,7 @@ def main(arguments: list[str] | None = None) -> None:
         paths, device = find_all(options.model), choose_device(options.device)
         models = list(map(load, paths))
         model = models[0] if len(models) == 1 else Average(models)
+        top = min(options.top, model.num_classes)
         names = {} if options.features else names_of(model.classes, options.names)
         titles = {name: names.get(name, name) for name in model.classes}
         pictures = list_pictures(options.paths)
@@ -285,7 +286,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         decides, first, failed = {}, {}, 0
         if form == ".jsonl":
-            decides = what_decides(models, dtype, options.views, options.top, options.names)
+            decides = what_decides(models, dtype, options.views, top, options.names)
             first = {"made_with": {**decides, "folder": folder_from(output)}}
         if options.resume:
             pictures, failed = left_to_do(pictures, output, decides)
@@ -295,15 +296,15 @@ def main(arguments: list[str] | None = None) -> None:
         panel = Panel(options.panel, titles) if options.panel else None
         chosen, start = Counter(), time.perf_counter()
         few = output is None and len(pictures) <= FEW
-        wanted = max(options.top, 5) if truth or panel else options.top
+        wanted = max(top, 5) if truth or panel else top
         predictions = classify(model, pictures, wanted, options.views, options.batch_size, options.workers,
                                dtype)
         with tqdm(predictions, total=len(pictures), leave=False, unit="picture",
                   disable=few or None) as progress:
-            answers = watched(progress, chosen, truth, panel, options.top)
+            answers = watched(progress, chosen, truth, panel, top)
             if form == ".csv":
                 encoding = csv_encoding(chain(map(str, pictures), model.classes, titles.values()))
-                write_table(output, answers, titles, options.top, encoding)
+                write_table(output, answers, titles, top, encoding)
             elif form == ".json":
                 write_list(output, answers, names)
             elif form == ".jsonl":

@@ -16,6 +16,7 @@ import argparse
 import html
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from alexnet import captions
@@ -31,11 +32,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--list", action="store_true", help="say what each of them shows")
     add("--model", metavar="CHECKPOINT",
         help="a checkpoint or a run's folder (default: the newest run's best.pt)")
-    add("--images", nargs="+", metavar="PATH", help="files, all of them, and folders, eight pictures of each "
+    add("--images", nargs="+", metavar="PATH", help="files (up to 64) and folders, eight pictures of each "
         "(default: eight validation pictures of the data, else the samples in data/)")
     add("--data", metavar="WHERE", help="training and validation pictures, as in train_alexnet.py (default: "
         "those that the network was trained on, if they are there)")
-    add("--out", metavar="DIR", help="where the files go (default: inside/ beside the checkpoint)")
+    add("--out", metavar="DIR", help="where the files go (default: inside/ beside the checkpoint; steps: "
+        "results/steps)")
     add("--language", choices=("en", "zh"), default="en",
         help="of the words in the pictures and of explore.html; index.html has both and begins with this one "
         "(default en)")
@@ -46,7 +48,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--class", dest="target", metavar="NAME", help="for occlusion, gradient, gradcam, synthesis: a class "
         "by its name (default: for each picture the most probable one)")
     add("--units", nargs="+", type=int, metavar="N",
-        help=f"for patches and synthesis (default: {UNITS} evenly chosen)")
+        help=f"for patches and synthesis, but not of fc8 (default: {UNITS} evenly chosen)")
     add("--pages", metavar="N",
         help="for filters: how many pages of conv2 to conv5, or all (default: one of conv2)")
     add("--sample", type=int, default=2000, metavar="N", help="for neighbours and patches: how many training "
@@ -94,16 +96,12 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
     """index.html, with what earlier calls drew of the same network; captions.json remembers it."""
     about = f"{network.path.resolve()} {network.path.stat().st_mtime_ns}"
     memory = out / "captions.json"
-    try:
+    earlier: dict[str, list[Shown]] = {}
+    with suppress(OSError, UserError, LookupError, TypeError, AttributeError):   # none yet, or a damaged one
         before = read_json(memory)
-        old = before["looks"] if before["model"] == about else {}
-    except (OSError, UserError, KeyError, TypeError):   # none yet, or a damaged one
-        old = {}
-    shown = {}
-    for name in KINDS:
-        earlier = [Shown(*entry) for entry in old.get(name, []) if (out / entry[0]).is_file()]
-        if entries := drawn.get(name) or earlier:
-            shown[name] = entries
+        for name, entries in before["looks"].items() if before["model"] == about else ():
+            earlier[name] = [Shown(*map(str, entry)) for entry in entries if (out / entry[0]).is_file()]
+    shown = {name: entries for name in KINDS if (entries := drawn.get(name) or earlier.get(name))}
     write_json(memory, {"model": about, "looks": shown})
     sections = []
     for name, entries in shown.items():

@@ -103,10 +103,10 @@ COLOURFULNESS = Text(
     "一路几乎与颜色无关，另一路则对颜色敏感。")
 KERNEL_PAGE = Text(
     "Each block is one kernel of {layer}; in it a square of {side} x {side} weights for each of its "
-    "{inputs} input feature maps. Shown are {shown} of {count} kernels, every {step}th (--pages all shows "
-    "the rest).",
+    "{inputs} input feature maps. Shown are {shown} of {count} kernels, every {step}th{rest}.",
     "每个方块是 {layer} 的一个卷积核，其中每个小方格是它对一张输入特征图的 {side} × {side} 个权重（共 {inputs} 格）。"
-    "这里画出 {count} 个卷积核中的 {shown} 个，每 {step} 个取一个（--pages all 显示全部）。")
+    "这里画出 {count} 个卷积核中的 {shown} 个，每 {step} 个取一个{rest}。")
+ALL_PAGES = Text(" (--pages all shows the rest)", "（--pages all 显示全部）")
 
 MAPS = Text(
     "{picture}: {what} of {layer}, on one scale up to the 99.8th percentile; {colours}.{blocks}",
@@ -162,10 +162,10 @@ CUT_AT_EDGE = Text("less at an edge", "靠近边缘时更小")
 
 SYNTHESIS_CLASSES = Text(
     "Pictures made to excite {shown} of {count} classes as much as possible, by gradient ascent from the "
-    "mean image. What keeps them from being noise: gradients blurred from 4 px down to half of one, a decay "
-    "of 1% per step to the mean image, small shifts.",
+    "mean image. What keeps them from being noise: gradients blurred from up to 4 px down to half of one, "
+    "a decay of 1% per step to the mean image, small shifts.",
     "从均值图像出发，用梯度上升合成最能激活某个类别的图像（{count} 个类别中的 {shown} 个）。为了不让结果变成噪声："
-    "梯度经过模糊（由 4 像素降至半像素），每一步向均值图像衰减 1%，并做小幅平移。")
+    "梯度经过模糊（由至多 4 像素降至半像素），每一步向均值图像衰减 1%，并做小幅平移。")
 SYNTHESIS_UNITS = Text(
     "The same for units: one row per layer, what excites the unit in the middle of its feature map most, "
     "cut at its receptive field. From edges and colours to textures and parts of things.",
@@ -186,7 +186,7 @@ OWN_ANSWERS = Text("these pictures' classes are not the network's: no loss, and 
                    "这些图片的类别不是网络的类别：不计损失，梯度按网络自己的回答计算")
 NOTHING_UNUSUAL = Text("Nothing unusual", "未见异常")
 UNUSUAL_THINGS = Text("Unusual: {things}", "异常：{things}")
-UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
+UNUSUAL = {   # a kind of interpret.unusual: with {layer} and {number}
     "not finite": Text(
         "{layer} holds values that are not finite: training has diverged; a lower learning rate helps",
         "{layer} 中出现了 NaN 或无穷大：训练已经发散，应降低学习率"),
@@ -194,9 +194,9 @@ UNUSUAL = {   # a kind of interpret.health: with {layer} and {number}
         "the network gives nearly the same answer to every picture (they differ by {number:.1%})",
         "网络对每张图片的回答几乎相同（仅相差 {number:.1%}）"),
     "same features": Text(
-        "fc7 is nearly the same for every picture ({number:.0%} of its length is common): fc8 has nothing "
-        "to tell them by",
-        "fc7 对每张图片都几乎相同（长度的 {number:.0%} 是共有的）：fc8 无从区分"),
+        "fc7 is nearly the same for every picture ({number:.0%} of its squared length is common): fc8 has "
+        "nothing to tell them by",
+        "fc7 对每张图片都几乎相同（长度平方的 {number:.0%} 是共有的）：fc8 无从区分"),
     "dead": Text(
         "{number:.0%} of {layer}'s units are dead: never above 0, so nothing can change them",
         "{layer} 有 {number:.0%} 的神经元已经死亡：从不大于 0，因而不再学习"),

@@ -55,7 +55,7 @@ class Console:
 
     def batch_done(self) -> None:
         self.bar.update()
-        if time.monotonic() - self.shown_at > 2:  # without fp16, in one process: the only place that waits for the device
+        if time.monotonic() - self.shown_at > 2:  # the only wait for the device (without fp16, in one process)
             run, loss = self.run, self.run.totals[0].item()
             run.check(loss)
             rows = run.world.rows(run.settings.batch_size)

@@ -56,6 +56,7 @@ CHINESE = {
     "share of the picture's 99.5th percentile": "与该图第 99.5 百分位数之比",
     "Grad-CAM, {}: {} places ({})": "Grad-CAM，{}：{} 个位置（{}）",
     "{}: nothing speaks for this class": "{}：没有支持此类的证据",
+    "{}: no pixel changes its score": "{}：任何像素都不影响其得分",
 
     "{}: strongest of {} training pictures, cut at the receptive field, {} × {} px; value before the "
     "nonlinearity ({})":
@@ -73,7 +74,7 @@ CHINESE = {
 
     "over {} training pictures, without dropout ({})": "用 {} 张训练图像，不用丢弃法（{}）",
     "never above 0: dead after a ReLU": "从不大于 0：经 ReLU 后死亡",
-    "never below 0: the ReLU does nothing": "从不小于 0：ReLU 不起作用",
+    "never below 0: a ReLU does nothing": "从不小于 0：ReLU 不起作用",
     "% of the units": "神经元，%", "units, over all pictures and places": "神经元，对全部图像和位置",
     "values before the nonlinearity (whiskers: 1 and 99%)": "非线性之前的值（须线：1% 和 99%）",
     "linear within ±1, then logarithmic": "±1 之内为线性，之外为对数",

@@ -450,7 +450,8 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
             colours = colormaps[cmap]((heat - low) / (high - low))[..., :3]   # beyond the scale: its ends
             mixed = 0.4 * (0.3 + 0.7 * grey[..., None]) + 0.6 * colours if overlay else colours
             if not (reach or heat.any()):
-                mixed, name = np.repeat(grey[..., None], 3, 2), f"{name}: nothing speaks for this class"
+                mixed = np.repeat(grey[..., None], 3, 2)
+                name += ": nothing speaks for this class" if overlay else ": no pixel changes its score"
             sheet.put(row, column * columns + place, mixed, name)
     colour_scale(sheet.figure, cmap, -100 * reach if reach else 0, 100 * reach if reach else 1, label)
     save(sheet.figure, path)
@@ -529,7 +530,7 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
     units.bar(places[:-1] - 0.2, [100 * layer.dead for layer in hidden], 0.4, color="black",
               label="never above 0: dead after a ReLU")
     units.bar(places[:-1] + 0.2, [100 * layer.always for layer in hidden], 0.4, color="tab:green",
-              label="never below 0: the ReLU does nothing")
+              label="never below 0: a ReLU does nothing")
     units.set(ylim=(0, 100), ylabel="% of the units", title="units, over all pictures and places")
     units.legend(fontsize=8)
     draw_boxes(values, [layer.values for layer in layers])

@@ -111,7 +111,7 @@ def language_drawn(asked: str) -> str:
 
 def choose_fonts(letters: set[str]) -> tuple[list[str], set[str]]:
     """The font families that together have these letters (none, where the usual one has all), and the letters
-    that no installed font has: they would show as boxes. A warning names each of those once."""
+    that no installed font has: they would show as boxes. A warning names the first of them, once."""
     if "".join(letters).isascii() or not (missing := letters - letters_of(USUAL)):
         return [], set()
     families = ["DejaVu Sans"]

@@ -25,7 +25,7 @@ class Step:
     groups: int = 1               # columns that do not see each other
     weights: int = 0
     parameters: int = 0           # weights and biases
-    field: int = 1                # pixels that one value sees: its receptive field
+    field: int = 1                # pixels that one value sees; of fc6 to fc8, which see all, pool5's
     jump: int = 1                 # pixels between the centres of two neighbours' fields
     first: int = 0                # where the first value's field begins; below 0: in the padding
 

@@ -166,7 +166,7 @@ def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60,
     """(units, S, S, 3) uint8: the pictures that excite classes (`fc8`) or units of a layer most.
 
     Gradient ascent on the value before the softmax (of a map: the one in the middle), from the mean
-    image with a little noise. Each step adds the gradient, blurred (from 4 px down to half of one) and
+    image with a little noise. Each step adds the gradient, blurred (from up to 4 px down to half of one) and
     brought to 4 grey levels (root mean square over what the unit sees), and takes away 1% of what
     differs from the mean image; before it the picture is shifted by up to a sixteenth of what the unit
     sees. Without such restraint the result looks like noise.
@@ -272,7 +272,7 @@ class LayerHealth:
 class Health:
     layers: list[LayerHealth]
     divisors: dict[str, np.ndarray]   # norm: quantiles of what it divides by, relative to its least (k^beta)
-    same: float       # share of the length of fc7 (the last hidden layer) that all pictures have in common
+    same: float       # share of the squared length of fc7 (the last hidden layer) that all pictures share
     spread: float     # how far answers differ: mean distance of the probabilities from their mean, 0..1
     loss: float       # cross-entropy
     chance: float     # the cross-entropy of chance level
@@ -371,7 +371,7 @@ def unusual(model: AlexNet, report: Health) -> Iterator[tuple[str, str, float]]:
         yield "no gradient", ", ".join(layer.name for layer in still), max(
             layer.gradients / max(layer.weights, 1e-30) for layer in still)
     for layer in report.layers:
-        if layer.gradients > 10 * layer.weights:   # learning rate 0.01, momentum 0.9: all of it in ten steps
+        if layer.gradients > 10 * layer.weights:   # learning rate 0.01, momentum 0.9: all of it in five steps
             yield "large gradient", layer.name, layer.gradients / max(layer.weights, 1e-30)
     for name, divisors in report.divisors.items():
         if divisors[-1] < 1.01:

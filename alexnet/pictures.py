@@ -29,7 +29,7 @@ FRAMES = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55)   # epochs whose kernels are shown, 
 
 
 class Shown(NamedTuple):
-    """A file that was written, PNG or HTML, with what one sees in it."""
+    """A file that was written (PNG, WebP, HTML), with what one sees in it."""
 
     file: str
     english: str
@@ -76,7 +76,7 @@ def filters(network: Network, out: Path, most: str | None) -> Iterator[Shown]:
             figures.kernel_page(kernels[chosen].numpy(), chosen, out / file, title)
             yield Shown(file, *captions.KERNEL_PAGE.filled(
                 layer=name, side=kernels.shape[2], inputs=kernels.shape[1], shown=len(chosen),
-                count=len(kernels), step=pages))
+                count=len(kernels), step=pages, rest="" if wanted == pages else captions.ALL_PAGES))
 
 
 def first_kernels(network: Network, out: Path, name: str, kernels: Tensor) -> Iterator[Shown]:
@@ -136,7 +136,7 @@ def neighbours(network: Network, inputs: Inputs, out: Path, sample: int) -> Iter
     model, shown = network.model, inputs.pictures if inputs.places else inputs.pictures[:5]
     bank, labels = inputs.part("train", sample)
     many, truths = inputs.part("val", ASKED)
-    pixels = np.stack([picture.image for picture in shown])
+    pixels, count = np.stack([picture.image for picture in shown]), min(NEAR, len(bank))
     known = interpret.layer_values(model, bank, "fc7", "fc7 of training pictures")
     spaces = {"fc7": (interpret.layer_values(model, pixels), interpret.layer_values(model, many), known),
               "pixels": (pixels, many, bank)}
@@ -161,10 +161,10 @@ def neighbours(network: Network, inputs: Inputs, out: Path, sample: int) -> Iter
             rows.append(figures.NeighbourRow(picture.image, network.title_of(picture), near[:NEAR]))
         file = f"neighbours-{space}.png"
         title = (f"nearest in {space} among {share}, with Euclidean distance; over {len(many)} validation "
-                 f"pictures {agree[space]:.1%} of the {NEAR} nearest are of their class ({network.title})")
+                 f"pictures {agree[space]:.1%} of the {count} nearest are of their class ({network.title})")
         figures.neighbour_rows(rows, out / file, title)
         yield Shown(file, *captions.NEIGHBOURS.filled(
-            space=captions.SPACES[space].filled(values=model.design.hidden), asked=len(many), near=NEAR,
+            space=captions.SPACES[space].filled(values=model.design.hidden), asked=len(many), near=count,
             among=Text(share, str(len(bank))), frames=frames, **agree))
 
 

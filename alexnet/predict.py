@@ -60,8 +60,8 @@ class Prediction:
 # ------------------------------------------------------------------- finding pictures
 
 def find_pictures(places: Iterable[str]) -> tuple[list[Path], Counter[str]]:
-    """The files named, and the images in folders (searched through, as for training), each once, sorted as
-    people sort; and how many other files lay in the folders, by kind."""
+    """The files named, and the images in folders (searched through, as for training), each name once, sorted
+    as people sort; and how many other files lay in the folders, by kind."""
     found: dict[Path, None] = {}
     others: Counter[str] = Counter()
     for path in map(Path, places):
@@ -195,7 +195,7 @@ def classify(model: AlexNet | Average, pictures: Picture | Iterable[Picture], to
              dtype: torch.dtype | None = None) -> Iterator[Prediction]:
     """The `top` most probable classes of each picture, in order. A picture alone, too, gives an iterator.
 
-    views: 1 or 10 crops.    dtype: bf16 or fp32, by default what the device does best.
+    views: 1 or 10 crops.    dtype: of the arithmetic, by default what the device does best.
     """
     dtype = dtype or choose_precision("auto", model.mean.device)
     if model.num_classes < 2:

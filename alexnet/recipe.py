@@ -53,9 +53,8 @@ def freeze(model: AlexNet, last: str) -> None:
 def make_optimizer(model: AlexNet, recipe: Recipe, head_rate: float = 1.0) -> torch.optim.SGD:
     """SGD with the paper's rule, v := 0.9 v - 0.0005 e w - e g; w := w + v (C18).
 
-    conv1 has groups of its own because the release slows and freezes it late
-    (layer-params-145.cfg), and fc8 where its learning rate is `head_rate` times that of the others. `set_rates` sets
-    the learning rates.
+    conv1 has groups of its own because the release slows and freezes it late (layer-params-145.cfg), and fc8
+    where its learning rate is `head_rate` times that of the others. `set_rates` sets the learning rates.
     """
     groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

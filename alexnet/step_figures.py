@@ -90,17 +90,17 @@ def crops(say: Say) -> Figure:   # section 4.1
     return figure
 
 
-@step("Each of the upper three rows belongs to one principal component of RGB (explained below). Let s be a "
+@step("Each of the upper three rows belongs to one principal component of RGB (section 4.1). Let s be a "
       "tenth of the standard deviation of the pixels' colours in the direction of this component. From left "
       "to right, -2s, -s, 0, s and 2s times the component are added to every pixel. The components come from "
       "the three sample photographs. In each of these rows the five pictures look nearly alike: the noise of "
       "2012 is hardly seen. The last row is the first component again, but s is a tenth of the variance (the "
-      "eigenvalue), which is what the paper's formula (below) says: there only the middle picture, to which "
+      "eigenvalue), which is what the paper's formula there says: only the middle picture, to which "
       "nothing is added, can still be recognised.",
-      "前三行各沿 RGB 的一个主成分（见下文）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
+      "前三行各沿 RGB 的一个主成分（第 4.1 节）加噪声，从左到右依次加 -2σ、-σ、0、σ、2σ。"
       "σ 是噪声的标准差，等于像素在这个主成分上的标准差的十分之一。主成分由三张样例照片算出。"
       "这三行里，每行的五张图看上去差不多：2012 年的噪声很弱，肉眼几乎看不出。"
-      "最后一行也沿第一主成分，但照论文的公式（见下文），σ 取方差（特征值）的十分之一，而不是标准差的十分之一："
+      "最后一行也沿第一主成分，但照论文那里的公式，σ 取方差（特征值）的十分之一，而不是标准差的十分之一："
       "只有没加噪声的中间一张还认得出来。")
 def colour_noise(say: Say) -> Figure:   # section 4.1
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
