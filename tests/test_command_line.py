@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import json
 import os
 import re
@@ -27,6 +28,7 @@ import alexnet_visualization
 import train_alexnet
 from alexnet import AlexNet, checkpoint, cli, device, load, model, pack, recipe, settings, weights
 from alexnet.files import UserError, quoted
+from alexnet.training import Run
 from conftest import ROOT, make_folder, run_main
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -200,6 +202,24 @@ def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
     assert status == 0 and "after epoch 4" in out and "ended early" not in out   # that was the last one anyway
     status, out, _ = call(capsys, *resume)
     assert status == 0 and "larger --epochs and --patience go on" in out
+
+
+@pytest.mark.parametrize("name, value", [("schedule", "stairs"), ("variant", "vgg"), ("lr", "0.1"), ("epochs", None)])
+def test_a_config_that_somebody_changed_by_hand_is_refused_in_a_line(capsys, folder, place, name, value):
+    assert train(capsys, folder, place, "--epochs", 1)[0] == 0
+    path = place / "run/config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "settings": {**config["settings"], name: value}}))
+    status, _, err = call(capsys, "--resume", place / "run", "--cache", place / "cache")
+    assert status == 2 and err.count("\n") == 1 and "config.json is not the config.json of a run" in err
+
+
+def test_a_run_names_only_files_that_it_could_write(capsys, folder, place, monkeypatch):
+    def no_room(run):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Run, "save_best", no_room)
+    status, out, err = train(capsys, folder, place, "--epochs", 1)
+    assert status == 0 and "best.pt" in err and "best.pt" not in out and f"{place / 'run/last.pt'}\n" in out
 
 
 def test_a_small_set_is_learnt_in_small_batches(capsys, folder, place):

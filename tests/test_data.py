@@ -495,6 +495,10 @@ def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
         find_source("cifar10", downloads=tmp_path / "downloads")
     with pytest.raises(UserError, match="--download fetches it"):
         find_source("Flowers102", downloads=tmp_path / "downloads")
+    with pytest.raises(UserError, match="qmnist is not in .*--download fetches it"):   # takes it in **kwargs
+        find_source("qmnist", downloads=tmp_path / "downloads")
+    with pytest.raises(UserError, match="fer2013 is not in .*torchvision does not fetch it"):
+        find_source("fer2013", downloads=tmp_path / "downloads")
 
 
 def test_a_word_that_is_neither_folder_nor_set_is_refused():

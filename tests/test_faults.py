@@ -16,6 +16,7 @@ import threading
 import time
 import types
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -575,6 +576,7 @@ def test_sigterm_that_comes_twice_is_one(pack, place):
     (["--lr", "nan"], "--lr must be above 0"), (["--seed", str(2 ** 70)], "--seed must be below"),
     (["--image-size", "1000000000"], "train_alexnet.py: "), (["--resume", "n" * 300], "File name too long"),
     (["--out", "FILE"], "is a file; a run is a folder"), (["--out", "FILE/x"], "cannot write"),
+    (["--image-size", "1" + 20 * "0"], "must be below"),
     (["--resume", "RUN"], "is not the config.json"),
     (["--out", "OLD"], "holds a run already")])
 def test_odd_options_get_a_line(place, capsys, arguments, message):
@@ -703,6 +705,18 @@ def test_an_array_that_is_cut_short_while_it_is_used_gets_a_line(tmp_path):
         train(run)
     with pytest.raises(UserError, match="train.npy was cut short"):
         evaluate(run.model, pack)
+
+
+def test_an_image_that_takes_too_much_memory_is_left_out_and_named(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
+    source = find_source(str(folder))
+
+    def open_most(key, side):
+        if key.name == "3.png" and key.parent.name == "disc":
+            raise MemoryError   # as Pillow does for the size in a damaged head
+        return open_image(key, side)
+    pack = packed(replace(source, open=open_most), SIZE, tmp_path / "cache", quiet=True)
+    assert len(pack.skipped) == 1 and pack.skipped[0].endswith("3.png: it takes too much memory")
 
 
 def test_a_folder_that_vanishes_while_it_is_packed_leaves_nothing(tmp_path):

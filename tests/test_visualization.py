@@ -625,9 +625,14 @@ def test_runs_of_one_name_are_all_shown_and_a_strange_table_is_one_line(place, c
         assert status == 2 and "is not the table of a run" in text and "Traceback" not in text
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"model": 1}'])
+@pytest.mark.parametrize("content", ["[]", "{}", "no JSON", '{"model": 1}', '{"model": MODEL, "looks": []}',
+                                     '{"model": MODEL, "looks": {"maps": [["a.png"]]}}',
+                                     '{"model": MODEL, "looks": {"maps": [[1, 2, 3]]}}'])
 def test_a_damaged_memory_of_the_page_is_begun_anew(place, capsys, tmp_path, content):
-    (tmp_path / "captions.json").write_text(content)
+    network = place / "run/best.pt"
+    (tmp_path / "a.png").touch()
+    (tmp_path / "captions.json").write_text(content.replace(
+        "MODEL", json.dumps(f"{network.resolve()} {network.stat().st_mtime_ns}")))
     status, text = call(capsys, "architecture", "--model", place / "run", "--out", tmp_path)
     assert status == 0, text
     assert "architecture" in json.loads((tmp_path / "captions.json").read_text())["looks"]
