@@ -59,6 +59,8 @@ def peer(unit: Unit, place: Place) -> dict[str, Any]:
     """torchvision's alexnet, or ours, with the images of pytorch/examples; one row per epoch."""
     size, epochs, swapped = unit.config["image_size"], place.few(unit.config["epochs"]), unit.case == SWAPPED
     folder = place.folders[unit.data]
+    if not (folder / "val").is_dir():
+        raise UserError(f"{folder} has no folder val, from which torchvision's side takes its images")
     training = imagefolder(folder / "train", size, 128, workers=0)
     validation = imagefolder(folder / "val", size, 128, workers=0, train=False)
     if validation.dataset.classes != training.dataset.classes:

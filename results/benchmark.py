@@ -879,6 +879,8 @@ def main(arguments: list[str] | None = None) -> None:
                         help="of step, inference-network, profile (default 128)")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.batch_size < 1:
+        parser.error("--rounds and --batch-size must be at least 1")
+    if options.rounds < 1 or options.batch_size < 1:
         parser.error("--rounds and --batch-size must be 1 or more")
     if unknown := [name for name in options.sections if name not in SECTIONS]:
         parser.error(f"no section is called {', '.join(unknown)}; there is {', '.join(SECTIONS)}")

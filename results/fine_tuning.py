@@ -97,8 +97,8 @@ def measure(options: argparse.Namespace) -> None:
 def report(out: Path) -> None:
     """The pages and errors.png from the JSON files."""
     runs = [read_json(path) for path in sorted(out.glob("*.json")) if path.name != "first.json"]
-    if not runs:
-        raise UserError(f"there is no result in {out}: give --data")
+    if not runs or not (out / "first.json").is_file():
+        raise UserError(f"there is no result, or no first.json, in {out}: give --data")
     first = read_json(out / "first.json")
     counted = [{**run, "pictures": run["pictures"] or run["images"]["train"] // len(run["classes"])}
                for run in runs]

@@ -1,4 +1,4 @@
-"""Absent, or too small to see? Of each claim that was not reproduced: the smallest effect that its runs would
+"""Absent, or too small to see? Of each of COMPARISONS that was not reproduced: the smallest effect that its runs would
 have shown, beside the paper's.
 
 An effect is shown when the 95% interval of the paired differences lies above 0. How large it must be for that
@@ -15,7 +15,7 @@ import numpy as np
 from results import cifar_nets
 from results.ablations import CONVOLUTIONS
 from results.claims import BASE, CLAIMS, ORDER, beyond_chance, differences, lrn_on_cifar
-from results.pages import Text, named, part, row, say, term, text
+from results.pages import Text, joined, named, part, row, say, term, text
 from results.series import train_error, val_error
 from results.units import Place
 from results.verdicts import NOT_HERE, OPPOSITE, smallest_seen, t_interval
@@ -107,4 +107,5 @@ def lines(place: Place) -> list[Text | str]:
         rows.append(row(one.claim, one.what, found, in_words(smallest_seen(values), one.claim), papers,
                         answer(values, one.papers)))
     columns = ("claim", "change", "found", "smallest effect that would be seen", "the paper's", "so")
-    return part(EFFECTS, text("power.conditions"), columns, rows)
+    listed = joined(dict.fromkeys(one.claim for one in COMPARISONS))
+    return part(EFFECTS, text("power.conditions", listed), columns, rows)

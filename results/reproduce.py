@@ -364,7 +364,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     on_gpu = options.device != "cpu"
     out = (options.out or (running.RESULTS / "gpu" if on_gpu else running.RESULTS)).resolve()
-    if options.toy and out == running.RESULTS:
+    if options.toy and (not options.out or out == running.RESULTS):
         parser.error("--toy needs --out DIR: its numbers mean nothing")
     if options.command == "run" and not options.names:
         parser.error("run what? all, or some of: " + ", ".join([*CLAIMS, *STORIES]))

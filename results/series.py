@@ -27,6 +27,10 @@ def gap(content: dict[str, Any]) -> float:
     return val_error(content) - train_error(content)
 
 
+def held_out(case: Case) -> float | None:
+    return case.settings.get("val_fraction")
+
+
 @dataclass(frozen=True)
 class Series:
     """One experiment. Every case records both errors without augmentation and dropout, and the curve."""
@@ -78,8 +82,9 @@ class Series:
         """The table of what was run, for the page of all results."""
         rows = []
         for case, about in self.cases.items():
-            if about.against == case or about.against not in self.cases:
-                continue
+            other = self.cases.get(about.against)
+            if about.against == case or not other or held_out(about) != held_out(other):
+                continue   # or trained on fewer images than the other: no change alone
             found = [self.differences(place, case, measure) for measure in (val_error, train_error, gap)]
             if len(found[0]) >= 2:
                 change = text("results.against", named(case), named(about.against))
