@@ -58,10 +58,14 @@ def test_a_run_is_as_long_as_help_says(data, images, epochs, schedule):
     assert (chosen.epochs, chosen.schedule) == (epochs, schedule)
 
 
-def test_help_names_the_defaults(capsys):
-    with pytest.raises(SystemExit):
-        train_alexnet.parse(["--help"])
-    said = " ".join(capsys.readouterr().out.split())
+def test_help_fits_on_two_screens_and_names_every_option_and_the_defaults(capsys):
+    status, text, _ = call(capsys, "--help")
+    assert status == 0 and text.count("\n") < 74
+    for option in ("data variant image-size val-fraction part cache epochs batch-size lr momentum "
+                   "weight-decay warmup schedule color-noise seed out resume evaluate views weights freeze "
+                   "head-lr device precision workers quiet").split():
+        assert f"--{option}" in text
+    said = " ".join(text.split())
     assert (f"default {settings.EPOCHS}; demo {settings.DEMO_EPOCHS}; {settings.LARGE_EPOCHS} from "
             f"{settings.LARGE:,} images") in said
     assert (f"default {recipe.Recipe().batch_size}; demo {settings.DEMO_BATCH}; "
@@ -111,7 +115,6 @@ def test_train_evaluate_and_resume(capsys, folder, place):
 
     status, _, err = train(capsys, folder, place)
     assert status == 2 and "holds a run already" in err and "--resume" in err
-
 
 
 def test_a_network_that_computes_nan_is_not_measured(capsys, folder, place):
@@ -176,14 +179,25 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, p
     (["-epochs", "3"], "is --epochs meant?"),
     (["--out", ""], "--out: nothing is given"), (["--lr", "inf"], "--lr must be finite"),
     (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
-    (["--val-fraction", "2"], "must lie between 0 and 1"),
-    (["--device", "cuda:77"], "is not available here")])
+    (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not available here"),
+    (["--checkpoint-minutes", "nan"], "--checkpoint-minutes must be at least 0"),
+    (["--workers", "-1"], "--workers must be at least 1"), (["--lr", "nan"], "--lr must be above 0"),
+    (["--seed", str(2 ** 70)], "--seed must be below"), (["--image-size", "1" + 20 * "0"], "must be below"),
+    (["--image-size", "1000000000"], "train_alexnet.py: "), (["--resume", "n" * 300], "File name too long"),
+    (["--resume", "ODD"], "is not the config.json"), (["--out", "OLD"], "holds a run already"),
+    (["--out", "FILE"], "is a file; a run is a folder"), (["--out", "FILE/x"], "cannot write")])
 def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, message):
+    (place / "file").write_text("x")
+    for run, name, text in (("odd", "config.json", '{"settings": 3}'), ("old", "last.pt", "x")):
+        (place / run).mkdir()
+        (place / run / name).write_text(text)
+    names = {"FILE": place / "file", "FILE/x": place / "file/x", "ODD": place / "odd", "OLD": place / "old"}
+    arguments = [names.get(argument, argument) for argument in arguments]
     data = [] if "--data" in arguments or "--evaluate" in arguments else ["--data", folder]
     device = [] if "--device" in arguments else ["--device", "cpu"]
     size = [] if "--image-size" in arguments else ["--image-size", "36"]
-    status, _, err = call(capsys, *data, *device, *size, "--cache", place / "cache", "--out", place / "run",
-                          *arguments)
+    out = [] if "--resume" in arguments else ["--out", place / "run"]
+    status, _, err = call(capsys, *data, *device, *size, *out, "--cache", place / "cache", *arguments)
     assert status == 2 and message in err and err.count("\n") == 1 and "Traceback" not in err
 
 
@@ -220,12 +234,6 @@ def test_a_run_names_only_files_that_it_could_write(capsys, folder, place, monke
     monkeypatch.setattr(Run, "save_best", no_room)
     status, out, err = train(capsys, folder, place, "--epochs", 1)
     assert status == 0 and "best.pt" in err and "best.pt" not in out and f"{place / 'run/last.pt'}\n" in out
-
-
-def test_a_small_set_is_learnt_in_small_batches(capsys, folder, place):
-    assert call(capsys, "--data", folder, "--cache", place / "cache", "--out", place / "run",
-                "--image-size", "36", "--device", "cpu", "--epochs", "1")[0] == 0
-    assert json.loads((place / "run/config.json").read_text())["settings"]["batch_size"] == 32
 
 
 def test_a_rate_that_cannot_be_stable_is_warned_of(capsys, folder, place):
@@ -437,17 +445,6 @@ def test_a_path_in_a_command_is_quoted_as_the_systems_shell_reads_it(monkeypatch
     monkeypatch.undo()
 
 
-def test_help_fits_on_two_screens_and_names_every_option():
-    text = subprocess.run([sys.executable, ROOT / "train_alexnet.py", "--help"], capture_output=True,
-                          text=True).stdout
-    assert text.count("\n") < 74
-    options = ("data variant image-size val-fraction part cache epochs batch-size lr momentum weight-decay "
-               "warmup schedule color-noise seed out resume evaluate views weights freeze head-lr device "
-               "precision workers quiet")
-    for option in options.split():
-        assert f"--{option}" in text
-
-
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(
     not torch.cuda.is_available(), reason="needs a CUDA GPU"))])
 def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place, device):
@@ -484,9 +481,8 @@ def test_ctrl_c_writes_and_the_run_goes_on_to_the_same_end(folder, place, device
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_torchrun_trains_and_evaluates_with_two_processes(folder, place):
+def test_torchrun_trains_and_evaluates_with_two_processes(capsys, folder, place):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run = [*torchrun, str(ROOT / "train_alexnet.py")]
     data = ["--data", str(folder), "--cache", str(place / "cache")]
     then = place / "then.py"    # the script, and what still runs when it is done: it could abort Python's end
     then.write_text("import pathlib, runpy, sys\n"
@@ -501,11 +497,10 @@ def test_torchrun_trains_and_evaluates_with_two_processes(folder, place):
     assert result.returncode == 0, result.stderr
     assert "2 process(es)" in result.stdout and result.stdout.count("epoch  2/2") == 1
     assert result.stdout.count("left: []") == 2
-    both = subprocess.run([*run, *data, "--evaluate", str(place / "run/last.pt"), "--device", "cpu"],
+    evaluate = [*data, "--evaluate", str(place / "run/last.pt"), "--device", "cpu"]
+    both = subprocess.run([*torchrun, str(ROOT / "train_alexnet.py"), *evaluate],
                           capture_output=True, text=True).stdout
-    alone = subprocess.run([sys.executable, str(ROOT / "train_alexnet.py"), *data,
-                            "--evaluate", str(place / "run/last.pt"),
-                            "--device", "cpu"], capture_output=True, text=True).stdout
+    _, alone, _ = call(capsys, *evaluate)
     lines = [[line for line in text.splitlines() if "top-1 error" in line] for text in (alone, both)]
     assert "one crop: top-1 error" in alone and lines[0] == lines[1] and len(lines[0]) == 2
     assert json.loads((place / "run/evaluation.json").read_text())["results"][0]["images"] == 11
@@ -689,10 +684,11 @@ def test_strict_stops_at_an_unreadable_image(capsys, place):
     assert status == 2 and "bad.png cannot be read" in err and not (place / "run").exists()
 
 
-@pytest.mark.parametrize("given, start, expected", [
-    ({}, None, (0.0037, 128)), ({"momentum": 0.0}, None, (0.0019, 128)),
-    ({}, {"variant": "as-trained", "changes": {}, "classes": ["a", "b"]}, (0.003, 32))])
-def test_learning_rate_and_batch_are_those_of_the_recipe_page(given, start, expected):
-    pack = SimpleNamespace(labels={"train": range(5000)}, classes=["a", "b"], name="x")
+@pytest.mark.parametrize("count, given, start, expected", [
+    (5000, {}, None, (0.0037, 128)), (5000, {"momentum": 0.0}, None, (0.0019, 128)),
+    (48, {}, None, (0.0037, 32)),
+    (5000, {}, {"variant": "as-trained", "changes": {}, "classes": ["a", "b"]}, (0.003, 32))])
+def test_learning_rate_and_batch_are_those_of_the_recipe_page(count, given, start, expected):
+    pack = SimpleNamespace(labels={"train": range(count)}, classes=["a", "b"], name="x")
     chosen = settings.Settings.new({"data": "folder", **given}, pack, 64, start)
     assert (chosen.lr, chosen.batch_size) == expected

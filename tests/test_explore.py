@@ -20,7 +20,7 @@ from torch import Tensor
 
 import alexnet_visualization
 from alexnet import AlexNet, checkpoint, demo, explore, interpret
-from alexnet.augment import centre
+from alexnet.augment import as_batch, centre
 from alexnet.files import UserError
 from alexnet.geometry import step_of
 from alexnet.images import packed_side
@@ -52,10 +52,6 @@ def pictures(count: int, side: int, seed: int = 0) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 255, (count, 8, 8, 3), np.uint8)
     return np.stack([np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC))
                      for one in coarse])
-
-
-def as_tensor(images: np.ndarray) -> Tensor:
-    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2)
 
 
 def shown(model: AlexNet, count: int = 3) -> tuple[np.ndarray, dict]:
@@ -97,8 +93,8 @@ def test_numbers_are_the_networks_within_half_a_step(variant, changes):
     first = getattr(model, content["net"]["name"])
     with torch.inference_mode():
         names = [layer["name"] for layer in content["layers"]]
-        values = model.activations(as_tensor(images), names)
-        top = model(as_tensor(images)).softmax(1).sort(descending=True)
+        values = model.activations(as_batch(images), names)
+        top = model(as_batch(images)).softmax(1).sort(descending=True)
     expected = {"kernels": first.weight, "mean": model.mean[0]}
     pairs = [(content["net"][name], tensor) for name, tensor in expected.items()]
     pairs += [(layer["values"], values[layer["name"]]) for layer in content["layers"][1:]]
@@ -118,7 +114,7 @@ def test_patches_are_the_strongest_and_the_sheet_holds_their_pictures():
     content = explore.contents(model, pictures(1, 64), ["one"], training)["patches"]
     assert content["looked"] == 40
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(content["sheet"].split(",")[1]))))
-    crops = centre(as_tensor(training), 64).permute(0, 2, 3, 1).numpy()
+    crops = centre(as_batch(training), 64).permute(0, 2, 3, 1).numpy()
     convolutions = [f"conv{number}" for number in range(1, 6)]
     for name, best in interpret.strongest(model, training, convolutions, explore.PATCHES).items():
         for unit, entries in enumerate(content["strongest"][name]):
@@ -238,10 +234,10 @@ def test_the_first_layer_is_that_of_torch(variant, changes):
                    net=net, pixels=images.reshape(len(images), -1).tolist())
     found = torch.tensor(found).view(len(images), len(layer.weight), net["side"], net["side"])
     with torch.inference_mode():
-        exact = model.activations(as_tensor(images), [net["name"]])[net["name"]]
+        exact = model.activations(as_batch(images), [net["name"]])[net["name"]]
         layer.weight.copy_(torch.from_numpy(numbers(net["kernels"])).view_as(layer.weight))
         model.mean.copy_(torch.from_numpy(numbers(net["mean"])).view_as(model.mean))
-        rounded = model.activations(as_tensor(images), [net["name"]])[net["name"]]
+        rounded = model.activations(as_batch(images), [net["name"]])[net["name"]]
     assert torch.allclose(found, rounded, rtol=1e-4, atol=1e-4 * rounded.abs().max().item())
     assert (found - exact).abs().max() < 0.02 * exact.abs().max()
 
@@ -315,7 +311,7 @@ def opened(browser, tmp_path):
         images, content = shown(model)
         (tmp_path / "explore.html").write_text(explore.page(content), encoding="utf-8")
         browser.open(tmp_path / "explore.html", width, "document.querySelector('#total').textContent !== ''")
-        return model, as_tensor(images)
+        return model, as_batch(images)
     browser.complaints.clear()
     browser.addresses.clear()
     yield open_page
@@ -454,7 +450,7 @@ def test_ones_own_picture_is_cut_as_others_are_and_goes_through_the_first_layer(
     model, _ = opened()
     square = pictures(1, packed_side(64), seed=5)
     Image.fromarray(square[0]).save(tmp_path / "mine <b>.png")
-    values = first_values(model, centre(as_tensor(square), 64))
+    values = first_values(model, centre(as_batch(square), 64))
     browser.choose_file("#file", tmp_path / "mine <b>.png")
     browser.until("document.querySelectorAll('#pictures button').length === 4")
     browser.settle()

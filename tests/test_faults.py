@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from PIL import Image
 
 import alexnet_inference
 import train_alexnet
-from alexnet import checkpoint, figures, files, predict
+from alexnet import AlexNet, checkpoint, figures, files, predict
 from alexnet.images import open_image
 from alexnet.pack import open_item, open_pack, packed
 from alexnet.sources import find_source
@@ -37,7 +38,7 @@ from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, w
                            write_csv, write_json, write_text, writing)
 from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped, evaluate
 from conftest import ROOT, in_two_processes, make_folder, save_picture
-from test_training import SIZE, assert_same, settings, state_of, train
+from test_training import SIZE, SMALL, assert_same, settings, state_of, timeless, train
 
 resource = pytest.importorskip("resource")   # Windows has none of what is done here
 CPU = torch.device("cpu")
@@ -52,7 +53,7 @@ def pack(tmp_path_factory):
 
 def small(folder: Path, pack, **changes) -> Run:
     minutes = changes.pop("minutes", 5.0)
-    return Run(folder, settings(changes={"hidden": 32}, **changes), pack, CPU, minutes=minutes)
+    return Run(folder, settings(changes=SMALL, **changes), pack, CPU, minutes=minutes)
 
 
 def in_a_process_that_is_killed(work) -> None:
@@ -198,11 +199,8 @@ def test_many_at_once_are_never_two(tmp_path):
                     time.sleep(0)
                     inside.pop()
                     turns.append(1)
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: work(), range(8)))
     assert max(most) == 1 and len(turns) >= 8
 
 
@@ -291,11 +289,6 @@ def train_and_die(run: Run, step: int) -> None:
         raise MemoryError
 
 
-def timeless(run: Run) -> list[dict]:
-    """The rows of metrics.csv, but for the times."""
-    return [{key: row[key] for key in row if "second" not in key} for row in run.progress.rows]
-
-
 def test_a_run_killed_within_an_epoch_goes_on_from_the_very_batch(pack, place):
     straight = small(place / "straight", pack)
     train(straight)
@@ -335,7 +328,7 @@ def test_a_stop_during_evaluation_keeps_the_whole_epoch(pack, place):
     straight = small(place / "straight", pack)
     train(straight)
     with pytest.raises(Stopped):
-        for _ in StopsInEvaluation(place / "run", settings(changes={"hidden": 32}), pack, CPU).train():
+        for _ in StopsInEvaluation(place / "run", settings(changes=SMALL), pack, CPU).train():
             pass
     again = small(place / "run", pack)
     assert again.restore() and (again.progress.epoch, again.progress.batch) == (0, 3)
@@ -346,7 +339,7 @@ def test_a_stop_during_evaluation_keeps_the_whole_epoch(pack, place):
 def share(rank: int, folder: str, pack_folder: str, stop_at: int | None) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store{stop_at}", rank=rank, world_size=2)
-    run = Run(Path(folder) / ("run" if stop_at != -1 else "straight"), settings(changes={"hidden": 32}),
+    run = Run(Path(folder) / ("run" if stop_at != -1 else "straight"), settings(changes=SMALL),
               open_pack(Path(pack_folder)), CPU, World(rank, 2), minutes=-1)
     run.restore()
     try:
@@ -524,8 +517,9 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     folder = make_folder(odd / "set", {"train/star": 12, "train/disc": 12, "val/star": 2, "val/disc": 2})
     common = ["--cache", odd / "cache", "--device", "cpu", "--checkpoint-minutes", "0"]   # SIGTERM saves
     home = {**os.environ, "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
-    first = start("--data", folder, "--image-size", 36, "--batch-size", 2, "--epochs", 200, "--schedule",
-                  "constant", "--out", odd / "run", *common, env=home)
+    checkpoint.save(odd / "small.pt", AlexNet(2, SIZE, **SMALL), {})
+    first = start("--data", folder, "--weights", odd / "small.pt", "--batch-size", 2, "--epochs", 200,
+                  "--schedule", "constant", "--out", odd / "run", *common, env=home)
     try:
         while not first.stdout.readline().startswith("epoch"):
             assert first.poll() is None
@@ -568,33 +562,6 @@ def test_sigterm_that_comes_twice_is_one(pack, place):
     with pytest.raises(SystemExit) as end:
         console.ask_to_stop(signal.SIGINT, None)
     assert end.value.code == 130
-
-
-@pytest.mark.parametrize("arguments, message", [
-    (["--checkpoint-minutes", "nan"], "--checkpoint-minutes must be at least 0"),
-    (["--workers", "-1"], "--workers must be at least 1"),
-    (["--lr", "nan"], "--lr must be above 0"), (["--seed", str(2 ** 70)], "--seed must be below"),
-    (["--image-size", "1000000000"], "train_alexnet.py: "), (["--resume", "n" * 300], "File name too long"),
-    (["--out", "FILE"], "is a file; a run is a folder"), (["--out", "FILE/x"], "cannot write"),
-    (["--image-size", "1" + 20 * "0"], "must be below"),
-    (["--resume", "RUN"], "is not the config.json"),
-    (["--out", "OLD"], "holds a run already")])
-def test_odd_options_get_a_line(place, capsys, arguments, message):
-    (place / "file").write_text("x")
-    (place / "run").mkdir()
-    (place / "run/config.json").write_text('{"settings": 3}')
-    (place / "old").mkdir()
-    (place / "old/last.pt").write_text("x")   # even without a config.json
-    names = {"FILE": place / "file", "FILE/x": place / "file/x", "RUN": place / "run", "OLD": place / "old"}
-    source = make_folder(place / "set", {"train/star": 20, "train/disc": 20, "val/star": 1, "val/disc": 1})
-    arguments = [str(names.get(argument, argument)) for argument in arguments]
-    more = [] if "--resume" in arguments else ["--data", str(source)]
-    if more and "--image-size" not in arguments:
-        more += ["--image-size", "36"]
-    with pytest.raises(SystemExit) as end:
-        train_alexnet.main([*arguments, *more, "--device", "cpu", "--cache", str(place / "cache"), "--quiet"])
-    err = capsys.readouterr().err
-    assert end.value.code == 2 and message in err and err.count("\n") == 1
 
 
 def test_deterministic_is_kept_by_resume_and_trains(place):
@@ -739,14 +706,6 @@ def test_a_picture_that_changes_leaves_training_alone_and_is_packed_anew_next_ti
     pack.check()
 
 
-def test_links_that_lead_nowhere_are_left_out_and_said(tmp_path):
-    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
-    (folder / "train/star/gone.png").symlink_to(tmp_path / "nowhere.png")
-    source = find_source(str(folder))
-    assert len(source.parts["train"]) == 12
-    assert any("cannot be reached" in finding for finding in source.findings)
-
-
 def test_what_a_killed_packer_left_goes_with_the_next(tmp_path):
     folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
     packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
@@ -763,16 +722,12 @@ def test_what_a_killed_packer_left_goes_with_the_next(tmp_path):
 
 def test_two_packers_end_with_one_pack(tmp_path):
     folder = make_folder(tmp_path / "set", {"train/star": 30, "train/disc": 30, "val/star": 2, "val/disc": 2})
-    results = []
 
-    def work():
-        results.append(packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True))
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 3 and len(list((tmp_path / "cache").iterdir())) == 1
+    def work(_):
+        return packed(find_source(str(folder)), 64, tmp_path / "cache", quiet=True)
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(work, range(3)))
+    assert len(list((tmp_path / "cache").iterdir())) == 1
     assert all(np.array_equal(pack.images["train"], results[0].images["train"]) for pack in results)
 
 
@@ -825,11 +780,8 @@ def test_large_images_are_opened_one_at_a_time(tmp_path, monkeypatch):
             inside.pop()
         return load(self)
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", slow)
-    threads = [threading.Thread(target=open_image, args=(tmp_path / "a.png",)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(open_image, [tmp_path / "a.png"] * 4))
     assert len(most) >= 4 and max(most) == 1
 
 

@@ -17,11 +17,11 @@ from alexnet.sources import find_source
 from alexnet.layers import ColumnConv2d, SameMapNorm
 from alexnet.model import VARIANTS, LocalResponseNorm
 from alexnet.recipe import RECIPES, make_optimizer, set_rates
-from alexnet.settings import Settings
 from alexnet.training import Run, evaluate
 from conftest import make_folder
 from results import (ablations, balance, base_result, cifar_nets, growth, local_nets, longer, looks, modern,
                      stars, starting, units)
+from test_training import settings, train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GPU = torch.device("cuda", 0)
@@ -93,12 +93,10 @@ def test_a_run_on_the_gpu_learns_and_its_checkpoint_answers_on_the_cpu(place):
     counts = {"train/star": 100, "train/stripes": 100, "val/star": 25, "val/stripes": 25}
     folder = make_folder(place / "set", counts)
     pack = packed(find_source(str(folder)), 64, place / "cache", quiet=True)
-    settings = Settings("test", "as-trained", 64, None, epochs=8, batch_size=20, lr=0.0037, momentum=0.9,
-                        weight_decay=5e-4, warmup=0, schedule="constant", color_noise=0.1, seed=3,
-                        precision="auto")
-    run = Run(place / "run", settings, pack, GPU, threads=3)
-    for _ in run.train():
-        pass
+    chosen = settings(image_size=64, epochs=8, batch_size=20, lr=0.0037, schedule="constant",
+                      precision="auto")
+    run = Run(place / "run", chosen, pack, GPU, threads=3)
+    train(run)
     assert min(run.progress.errors()) <= 0.2
     network = load(place / "run/last.pt")
     assert network.mean.device.type == "cpu"

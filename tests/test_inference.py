@@ -40,14 +40,7 @@ CLASSES = ["disc", "star", "stripes", "moon", "ring", "cross"]
 
 @pytest.fixture(scope="module")
 def model_file(tmp_path_factory):
-    torch.manual_seed(0)
-    model = AlexNet(len(CLASSES), 36, hidden=16)
-    model.classes = CLASSES
-    with torch.no_grad():   # answers that differ from picture to picture
-        model.fc8.weight.mul_(300)
-    path = tmp_path_factory.mktemp("model") / "best.pt"
-    checkpoint.save(path, model, {})
-    return path
+    return saved_model(tmp_path_factory.mktemp("model") / "best.pt")
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +52,9 @@ def call(capsys, *arguments) -> tuple[int, str, str]:
     return run_main(alexnet_inference.main, capsys, *arguments)
 
 
-def second_model(path: Path, **changes) -> Path:
-    """Another network for the same classes, or for others."""
-    torch.manual_seed(1)
+def saved_model(path: Path, seed: int = 0, **changes) -> Path:
+    """A checkpoint of a network whose answers differ from picture to picture."""
+    torch.manual_seed(seed)
     classes = changes.pop("classes", CLASSES)
     model = AlexNet(len(classes), **{"image_size": 36, "hidden": 16, **changes})
     model.classes = list(classes)
@@ -93,7 +86,7 @@ def test_an_answer_is_the_softmax_of_the_central_crop(model_file, folder):
 def test_several_networks_answer_by_the_mean_of_their_probabilities(model_file, folder, tmp_path, capsys,
                                                                     views):
     """As from Python, so from the command line."""
-    files = [model_file, second_model(tmp_path / "second.pt")]
+    files = [model_file, saved_model(tmp_path / "second.pt", seed=1)]
     pictures = sorted(folder.rglob("*.png"))[:4]
     models = list(map(load, files))
     each = [list(classify(model, pictures, 6, views, dtype=torch.float32)) for model in models]
@@ -111,7 +104,7 @@ def test_several_networks_answer_by_the_mean_of_their_probabilities(model_file, 
 
 def test_networks_that_cannot_answer_together_are_one_line(model_file, folder, tmp_path, capsys):
     for changes, says in ({"classes": ["disc", "star"]}, "same classes"), ({"image_size": 40}, "same size"):
-        other = second_model(tmp_path / "other.pt", **changes)
+        other = saved_model(tmp_path / "other.pt", **changes)
         status, _, err = call(capsys, folder, "--model", model_file, "--model", other)
         assert status == 2 and says in err and len(err.splitlines()) == 1
     status, _, err = call(capsys, folder, "--model", model_file, "--model", model_file, "--features", "fc7",
@@ -332,7 +325,7 @@ def test_truth_with_other_folders_is_refused_before_any_work(capsys, model_file,
     assert status == 0 and "all pictures count as disc, the name of a folder above" in err and "cat, dog" in err
 
 
-def test_features_are_the_activations_in_order(capsys, model_file, folder, tmp_path):
+def test_features_are_written_in_order_as_python_gives_them(capsys, model_file, folder, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"nothing")
     status, out, err = call(capsys, tmp_path / "bad.png", folder, "--model", model_file, "--features", "fc7",
                             "--output", tmp_path / "f.npz", "--batch-size", 4, "--device", "cpu")
@@ -485,6 +478,8 @@ def test_wrong_calls_get_a_line(capsys, monkeypatch, model_file, folder, tmp_pat
             ((folder, "--model", model_file, "--resume"), "jsonl"),
             ((folder, "--model", model_file, "--top", 0), "--top"),
             ((folder, "--model", model_file, "--features", "fc7"), ".npz"),
+            ((folder, "--model", model_file, "--features", "fc7", "--names", "en", "--output", "x.npz"),
+             "--names has no meaning with it"),
             ((folder, "--model", model_file, "--names", "zh"), "ImageNet")):
         status, _, err = call(capsys, *arguments)
         assert status == 2 and words in err and err.count("\n") == 1, arguments
@@ -726,9 +721,7 @@ def test_names_fit_folders_english_words_and_a_thousand_numbers():
 
 
 def test_json_adds_the_readable_name_and_csv_has_it_instead(capsys, folder, tmp_path):
-    model = AlexNet(2, 36, hidden=8)
-    model.classes = ["n01440764", "n02102040"]
-    checkpoint.save(tmp_path / "m.pt", model, {})
+    saved_model(tmp_path / "m.pt", classes=["n01440764", "n02102040"])
     assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--names", "zh",
                 "--output", tmp_path / "o.json")[0] == 0
     answers = json.loads((tmp_path / "o.json").read_text())[0]["predictions"]
@@ -759,10 +752,8 @@ def test_letters_without_a_font_are_said_once(monkeypatch, capsys):
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_a_panel_of_any_class_names_is_drawn(capsys, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(fonts, "said", set())
-    model = AlexNet(3, 36, hidden=8)
     # a letter that no font has, one of 350, no formula
-    model.classes = ["\U000E0041 tag", "a name " * 50, "$x_{$"]
-    checkpoint.save(tmp_path / "m.pt", model, {})
+    saved_model(tmp_path / "m.pt", classes=["\U000E0041 tag", "a name " * 50, "$x_{$"])
     status, _, err = call(capsys, folder / "moon", "--model", tmp_path / "m.pt",
                           "--panel", tmp_path / "p.png", "--output", tmp_path / "o.csv")
     assert status == 0 and Image.open(tmp_path / "p.png").width == 3 * 520   # three pictures, no blank column
@@ -770,10 +761,8 @@ def test_a_panel_of_any_class_names_is_drawn(capsys, folder, tmp_path, monkeypat
 
 
 def test_a_table_with_names_that_are_not_ascii_opens_in_excel_and_is_read_again(capsys, folder, tmp_path):
-    model = AlexNet(2, 36, hidden=8)
     for classes, mark in ((["ant", "bee"], b""), (["猫", "狗"], codecs.BOM_UTF8)):
-        model.classes = classes
-        checkpoint.save(tmp_path / "m.pt", model, {})
+        saved_model(tmp_path / "m.pt", classes=classes)
         assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt",
                     "--output", tmp_path / "o.csv")[0] == 0
         assert (tmp_path / "o.csv").read_bytes().startswith(mark + b"path,class_1")
@@ -828,12 +817,6 @@ def test_pictures_that_are_spelt_in_another_way_are_not_classified_again(capsys,
     status, _, err = call(capsys, folder, *output, "--resume")
     assert status == 0 and "15 of 15 pictures are in" in err
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 15
-
-
-def test_names_have_no_meaning_with_features(capsys, model_file, folder, tmp_path):
-    status, _, err = call(capsys, folder, "--model", model_file, "--features", "fc7", "--names", "en",
-                          "--output", tmp_path / "fc7.npz")
-    assert status == 2 and "--names has no meaning with it" in err
 
 
 def test_features_are_those_of_the_central_crop(tmp_path):

@@ -19,7 +19,7 @@ from matplotlib.text import Text as MatplotlibText
 from PIL import Image
 from torch import nn
 
-from alexnet import codes, figure_words, figures, fonts, training
+from alexnet import augment, codes, figure_words, figures, fonts, training
 from alexnet.demo import CLASSES
 from alexnet.files import UserError, alone, read_json, write_json
 from alexnet.model import AlexNet, Dropout, LocalResponseNorm
@@ -38,7 +38,8 @@ from results.verdicts import (NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCE
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)   # where the packed images will lie
     return Place(tmp_path / "out", toy=True)
 
 
@@ -268,7 +269,6 @@ def test_a_stopped_unit_ends_like_an_unstopped_one(place, tmp_path, monkeypatch)
     """One epoch of a few batches, stopped behind the first; a small network on drawn pictures."""
     counts = {f"{part}/{name}": 6 for part in ("train", "val") for name in ("star", "ring")}
     place.folders["imagenette"] = make_folder(tmp_path / "pictures", counts)
-    monkeypatch.chdir(tmp_path)   # the packed form lies there
     monkeypatch.setattr(ablations, "BASE", replace(ablations.BASE, batch_size=4))
     tiny = ablations.Case({"hidden": 16, "widths": (8,) * 5}, mirror=False)
     monkeypatch.setitem(ablations.CASES, "no mirror images", tiny)
@@ -311,8 +311,7 @@ def test_a_run_is_alive_from_the_step_on_after_which_it_stays_so():
     assert first_steps.start_of_learning([math.nan] * 100, 1.0) is None
 
 
-def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_path):
     place.folders["imagenette"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
     run = first_steps.steps_of(first_steps.first_unit("as-trained", "as it is", 0), place)
     before = first_steps.firing(run)
@@ -327,9 +326,7 @@ def test_a_run_whose_fc7_is_dead_never_comes_off_the_ground_and_ends(place, tmp_
     assert first_steps.settled(long, math.log(2)) and not first_steps.settled(rows, math.log(2))
 
 
-def test_how_far_apart_pictures_are_is_measured_without_dropout_and_without_a_trace(place, tmp_path,
-                                                                                    monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_how_far_apart_pictures_are_is_measured_without_dropout_and_without_a_trace(place, tmp_path):
     place.folders["imagenette"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
     run = first_steps.steps_of(first_steps.first_unit("as-written", "as it is", 0), place)
     seen = growth.apart(run)
@@ -448,8 +445,7 @@ def test_even_batches_hold_each_class_equally_often(tmp_path, monkeypatch):
     assert list(batches.order) != list(first_steps.EvenBatches(pack, settings, 1, mean).order)
 
 
-def test_a_fading_run_says_what_fc7_and_fc8_saw(place, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_fading_run_says_what_fc7_and_fc8_saw(place, tmp_path):
     place.folders["tiny"] = make_folder(tmp_path / "pictures", {"a": 8, "b": 8})
     unit = head.Fade("as it is", 200, 0.01, 4, even=True).units()[0]
     assert unit.name == "fading-200/as-trained-as-it-is-rate-0.01-batch-4-even-0"
@@ -510,7 +506,6 @@ def test_a_change_is_kept_only_if_it_is_better(place):
 
 
 def test_our_network_gets_the_other_sides_pictures_as_grey_levels(place, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
     place.folders["imagenette"] = make_folder(tmp_path / "pictures", {
         f"{part}/{name}": 3 for part in ("train", "val") for name in CLASSES[:5]})
     seen, made = [], base_result.ours
@@ -524,10 +519,9 @@ def test_our_network_gets_the_other_sides_pictures_as_grey_levels(place, tmp_pat
     unit = base_result.side(base_result.SWAPPED, 64)[0]
     assert unit.config["weight_decay"] == 5e-4
     found = base_result.peer(unit, place)
-    images, edge = place.pack("imagenette", 64).images["val"], (73 - 64) // 2
-    squares = torch.from_numpy(images[:, edge:edge + 64, edge:edge + 64].copy()).permute(0, 3, 1, 2)
-    assert len(found["curve"]) == 1 and seen[-1].shape == squares.shape
-    assert (seen[-1] - squares).abs().mean() < 4   # another resize
+    crops = augment.centre(augment.as_batch(place.pack("imagenette", 64).images["val"]), 64)
+    assert len(found["curve"]) == 1 and seen[-1].shape == crops.shape
+    assert (seen[-1] - crops).abs().mean() < 4   # another resize
 
 
 def test_the_base_result_compares_seeds_that_both_sides_have(place):
@@ -781,8 +775,7 @@ def test_the_survival_curve_falls_where_a_run_starts():
     assert line == [(1, 1), (100, 1), (100, 0.75), (300, 0.75), (300, 0.5), (2000, 0.5)]
 
 
-def test_a_draw_of_classes_keeps_their_images_and_numbers_them_anew(place, monkeypatch):
-    monkeypatch.chdir(place.out.parent)
+def test_a_draw_of_classes_keeps_their_images_and_numbers_them_anew(place):
     folder = make_folder(place.out / "data", {f"{part}/c{label}": 3 for part in ("train", "val")
                                               for label in range(6)})
     whole = Place(place.out, {"imagenette": folder}).pack("imagenette", 36)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -71,6 +70,11 @@ def state_of(run: Run) -> dict[str, torch.Tensor]:
     return state
 
 
+def timeless(run: Run) -> list[dict]:
+    """The rows of metrics.csv, but for the times."""
+    return [{key: row[key] for key in row if "second" not in key} for row in run.progress.rows]
+
+
 def assert_same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
     assert one.keys() == two.keys()
     assert not [name for name in one if not torch.equal(one[name], two[name])]
@@ -110,19 +114,6 @@ def test_a_step_goes_along_the_average_gradient_of_its_batch_also_of_the_short_l
     gradient, = torch.autograd.grad(F.cross_entropy(run.model(batch.images), batch.labels), weight)
     training.train_step(run.net, run.optimizer, batch, torch.float32)
     torch.testing.assert_close(weight.detach(), before - 0.01 * (gradient + 5e-4 * before), rtol=1e-5, atol=1e-8)
-
-
-def test_a_frozen_conv1_does_not_move():
-    model = AlexNet(3, SIZE, hidden=16)
-    optimizer = make_optimizer(model, Recipe())
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    for conv1 in (0.0, 0.0):
-        set_rates(optimizer, 0.01, conv1)
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
-    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
-    assert moved == {name for name in before if not name.startswith("conv1.")}
 
 
 # ------------------------------------------------------------------- the rate
@@ -262,7 +253,7 @@ def network(pack):
 @pytest.mark.parametrize("views", [1, 10])
 def test_errors_are_exact_for_any_batch_size_and_sharing(pack, network, views):
     labels = np.arange(11) % 7
-    whole = torch.from_numpy(np.array(pack.images["val"])).permute(0, 3, 1, 2)
+    whole = augment.as_batch(pack.images["val"])
     crops = augment.ten_crops(whole, SIZE) if views == 10 else [augment.centre(whole, SIZE)]
     with torch.no_grad():
         mean = torch.stack([network(crop).softmax(1) for crop in crops]).mean(0)
@@ -324,9 +315,7 @@ def test_stopped_after_any_step_and_resumed_is_never_stopped(pack, place):
         assert again.restore()
         train(again)
         assert_same(state_of(again), state_of(straight))
-        for one, two in zip(again.progress.rows, straight.progress.rows, strict=True):
-            assert {key: one[key] for key in one if "second" not in key} == {
-                key: two[key] for key in two if "second" not in key}
+        assert timeless(again) == timeless(straight)
         shutil.rmtree(folder)
 
 
@@ -369,9 +358,10 @@ def test_an_empty_share_of_a_batch_does_no_harm():
     assert all((parameter.grad == 0).all() for parameter in model.parameters())
 
 
-def test_another_seed_is_another_run(pack, place):
-    one, two = (Run(place / str(seed), settings(seed=seed, epochs=1), pack, CPU) for seed in (0, 1))
+def test_another_seed_gives_other_weights_and_another_order(pack):
+    one, two = (Run(None, settings(seed=seed, changes=SMALL), pack, CPU) for seed in (3, 4))
     assert not torch.equal(one.model.conv1.weight, two.model.conv1.weight)
+    assert (one.batches(Plan()).order != two.batches(Plan()).order).any()
 
 
 @pytest.mark.skipif(torch.__version__ < (2, 11), reason="an older PyTorch asks for a driver even here")
@@ -563,19 +553,6 @@ def test_a_checkpoint_gives_the_same_network_back(place):
     assert again.design == model.design
 
 
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("evil-was-here",)
-
-
-def test_a_foreign_pickle_is_refused_and_not_run(place, monkeypatch):
-    monkeypatch.chdir(place)
-    torch.save({"format": "alexnet", "model": Evil()}, place / "evil.pt")
-    with pytest.raises(UserError, match="was not opened"):
-        load(place / "evil.pt")
-    assert not (place / "evil-was-here").exists()
-
-
 def test_a_checkpoint_of_ours_with_something_foreign_in_it_is_refused_wherever_that_is(place):
     """Of other people's files such objects become stand-ins; we never write any."""
     class Foreign:
@@ -588,17 +565,6 @@ def test_a_checkpoint_of_ours_with_something_foreign_in_it_is_refused_wherever_t
     for read in (checkpoint.read, load):
         with pytest.raises(UserError, match="holds more than tensors.*this project did not write it"):
             read(place / "x.pt")
-
-
-def test_damaged_missing_and_foreign_files_get_a_line(place):
-    checkpoint.save(place / "x.pt", AlexNet(2, SIZE, hidden=8), {})
-    (place / "cut.pt").write_bytes((place / "x.pt").read_bytes()[:5000])
-    (place / "text.pt").write_text("hello")
-    torch.save({"state_dict": {}}, place / "other.pt")
-    for name, word in (("cut.pt", "damaged"), ("text.pt", "text.pt"), ("other.pt", "not a checkpoint of"),
-                       ("none.pt", "there is no")):
-        with pytest.raises(UserError, match=word):
-            load(place / name)
 
 
 def test_bf16_is_chosen_only_where_the_processor_computes_in_it(monkeypatch):
@@ -672,7 +638,7 @@ def test_a_run_follows_its_schedule(pack, place):
         if event == BATCH_DONE:
             rates.append({group["first"]: group["lr"] / group["factor"] / run.settings.lr
                           for group in run.optimizer.param_groups})
-            filters.append(run.model.conv1.weight.detach().clone())
+            filters.append(torch.cat([part.detach().flatten() for part in run.model.conv1.parameters()]))
     assert [row["lr"] / run.settings.lr for row in run.progress.rows] == pytest.approx(
         [1] * 3 + [0.1] * 3 + [0.01] * 3 + [0.001])
     assert [rate[True] for rate in rates] == pytest.approx([1] * 3 + [0.1] * 3 + [0.01, 0.001, 0, 0])
@@ -696,10 +662,6 @@ def test_crops_are_drawn_anew_in_each_batch_epoch_and_run_over_all_places(pack):
     for other in (crops(3, 0, 1), crops(3, 1, 0), crops(4, 0, 0)):
         assert not torch.equal(one, other)
     assert len(one.unique(dim=0)) > 8   # of 6 x 6 places and two mirror images
-
-
-def test_another_seed_is_another_order(pack):
-    assert (batches_of(pack, seed=3).order != batches_of(pack, seed=4).order).any()
 
 
 def test_each_dropout_layer_has_masks_of_its_own_in_each_step(pack, place):
@@ -742,12 +704,6 @@ def test_best_pt_is_the_first_network_with_the_lowest_error(pack, place, monkeyp
     train(Run(place / "run", settings(epochs=4, changes=SMALL), pack, CPU))
     assert checkpoint.read(place / "run/best.pt")["facts"]["epoch"] == 2
     assert checkpoint.read(place / "run/last.pt")["facts"]["epoch"] == 4
-
-
-def test_momentum_and_weight_decay_are_those_of_the_settings(pack):
-    groups = Run(None, settings(momentum=0.5, weight_decay=0.25, changes=SMALL), pack, CPU).optimizer.param_groups
-    assert {group["momentum"] for group in groups} == {0.5}
-    assert {group["weight_decay"] for group in groups} == {0, 0.25}   # biases have none
 
 
 @pytest.mark.parametrize("variant, bias_rate, bias_decay, decay, noise, colour", [

@@ -27,6 +27,7 @@ from PIL import Image
 import alexnet_inference
 import train_alexnet
 from alexnet import AlexNet, checkpoint, foreign, load, onnx_files, weights
+from alexnet.augment import as_batch, centre
 from alexnet.pack import packed
 from alexnet.sources import find_source
 from alexnet.files import UserError, read_json, write_json
@@ -34,11 +35,12 @@ from alexnet.layers import Dropout
 from alexnet.model import VARIANTS
 from alexnet.predict import CLASS_NAMES
 from alexnet.recipe import Recipe, freeze, highest_head_rate, make_optimizer
-from alexnet.settings import Settings, default_head
+from alexnet.settings import default_head
 from alexnet.training import Run
 from alexnet.foreign import CAFFE_MEAN, Hints
 from conftest import make_folder, run_main, save_picture
 from results import fine_tuning
+from test_training import settings
 
 HIDDEN = 48     # units of fc6 and fc7 where sixty million parameters prove nothing more
 SHAPES = {"conv1": (96, 3, 11, 11), "conv2": (256, 48, 5, 5), "conv3": (384, 256, 3, 3),
@@ -367,7 +369,7 @@ def ours(size: int, variant: str, **changes) -> AlexNet:
         for name, parameter in model.named_parameters():
             std = (2 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.5
             parameter.copy_(torch.randn_like(parameter) * std)
-        model.conv1.weight *= 0.7 / (1 if variant == "torchvision" else 1.0)
+        model.conv1.weight *= 0.7
         model.mean += torch.rand_like(model.mean) * 20 + 90
     model.classes = [f"class {index}" for index in range(7)]
     return model
@@ -422,11 +424,9 @@ def test_torchvisions_layout_and_safetensors_come_back_bitwise(place):
         again = load(place / name)
         assert again.design == model.design
         assert all(torch.equal(value, again.state_dict()[key]) for key, value in model.state_dict().items())
-    state = torch.load(place / "x.pth", weights_only=True)
     with torch.device("meta"):
-        state = torchvision.models.alexnet(num_classes=3).state_dict()
-        shapes = {name: value.shape for name, value in state.items()}
-    assert {name: value.shape for name, value in state.items()} == shapes
+        theirs = torchvision.models.alexnet(num_classes=3)
+    theirs.load_state_dict(torch.load(place / "x.pth", weights_only=True), assign=True)
 
 
 def test_the_torchvision_layout_is_refused_where_it_does_not_fit(place):
@@ -578,6 +578,8 @@ HOSTILE = {
     "cut safetensors": (lambda path, caffe: cut(lambda p: safetensors.torch.save_file(plain(caffe), p), path),
                         "is damaged"),
     "cut onnx": (lambda path, caffe: cut(lambda p: zoo_file(p, caffe), path), "is damaged or no checkpoint"),
+    "nothing": (lambda path, caffe: torch.save({"state_dict": {}}, path), "is not a checkpoint of this"),
+    "code in ours": (lambda path, caffe: our_file(path, model=Evil()), "holds more than tensors"),
     "resnet": (lambda path, caffe: resnet(path), "holds no AlexNet: 20 convolution"),
     "a list": (lambda path, caffe: torch.save([1, 2], path), "holds no state dict, but a list"),
     "wrong classes": (lambda path, caffe: our_file(path, classes=["a", "b", "c"]),
@@ -744,9 +746,9 @@ def test_fine_tuning_keeps_all_but_fc8_and_a_frozen_part_bitwise(capsys, data, p
     assert same == {"mean"} | {name for name in new.state_dict() if name.startswith("conv")}
     content = torch.load(place / "run/last.pt", weights_only=True)
     assert len(content["optimizer"]["state"]) == 6      # momentum for fc6, fc7, fc8 only
-    settings = read_json(place / "run/config.json")["settings"]
-    assert settings["freeze"] == "conv5" and settings["changes"] == {"hidden": 64}
-    assert settings["image_size"] == SIZE
+    chosen = read_json(place / "run/config.json")["settings"]
+    assert chosen["freeze"] == "conv5" and chosen["changes"] == {"hidden": 64}
+    assert chosen["image_size"] == SIZE
 
 
 def test_a_frozen_part_costs_no_gradients():
@@ -773,14 +775,10 @@ def test_the_head_has_a_rate_of_its_own():
 def test_the_same_classes_keep_fc8(data):
     pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
     start = weights.read(data / "old.pt")
-    settings = dict(data="x", variant="as-trained", image_size=SIZE, val_fraction=None, epochs=1,
-                    batch_size=16, lr=0.001, momentum=0.9, weight_decay=0, warmup=0, schedule="steps",
-                    color_noise=0.1, seed=0, precision="fp32",
-                    changes={"hidden": 64})
     model = AlexNet(3, SIZE, hidden=64)
     for classes in (pack.classes, ["other", "names", "here"]):
         content = {**start, "classes": classes, "model": model.state_dict()}
-        run = Run(None, Settings(**settings), pack, torch.device("cpu"), start=content)
+        run = Run(None, settings(changes={"hidden": 64}), pack, torch.device("cpu"), start=content)
         assert torch.equal(run.model.fc8.weight, model.fc8.weight) == (classes == pack.classes)
         assert torch.equal(run.model.fc7.weight, model.fc7.weight)
 
@@ -822,10 +820,8 @@ def test_the_heads_limit_is_where_its_descent_turns_unstable(data):
     pack = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True)
     model = load(data / "old.pt")
     limit = highest_head_rate(model, pack, Recipe(bias_rate=0.0))
-    squares = torch.from_numpy(np.array(pack.images["train"])).permute(0, 3, 1, 2)
-    edge = (squares.shape[-1] - SIZE) // 2
+    crops = centre(as_batch(pack.images["train"]), SIZE)
     with torch.no_grad():
-        crops = squares[..., edge:edge + SIZE, edge:edge + SIZE]
         h = model.activations(crops, ["fc7"])["fc7"].double() * Dropout.keep
     labels = torch.from_numpy(pack.labels["train"])
 
