@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
+from contextlib import ExitStack, nullcontext, redirect_stdout
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -153,13 +153,16 @@ def list_pictures(paths: list[str]) -> list[Path]:
 
 
 def names_of(classes: list[str], language: str | None) -> dict[str, str]:
-    """Readable names of the classes, for those that have one."""
-    if language:
-        return readable_names(classes, language)
-    with suppress(UserError):   # other sets have such ids, too
-        readable_names(classes, "en")
-        say("the classes are ImageNet's, by their WordNet ids: --names en (or zh) shows names")
-    return {}
+    """Readable names of the classes, for those that have one; none if no language is asked for."""
+    names = readable_names(classes, language or "en")
+    if not language:
+        if names:   # other sets have such ids, too
+            say("the classes are ImageNet's, by their WordNet ids: --names en (or zh) shows names")
+        return {}
+    if not names:
+        raise UserError(f"--names {language}: the model's classes ({', '.join(classes[:3])} ...) are not "
+                        "those of ImageNet; leave --names out to see their own names")
+    return names
 
 
 def standard_input() -> list[str]:
@@ -176,8 +179,7 @@ def standard_input() -> list[str]:
 def what_decides(models: list[AlexNet], dtype: torch.dtype, views: int, top: int,
                  language: str | None) -> dict[str, Any]:
     """All that an answer depends on beside the picture; the first line that a process writes holds it."""
-    return {"model": " ".join(map(digest, models)), "views": views, "top": top,
-            "names": language,
+    return {"model": " ".join(map(digest, models)), "views": views, "top": top, "names": language,
             "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
 
 
@@ -190,8 +192,8 @@ def folder_from(output: str) -> str:
 
 
 def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
-    """The pictures in a .jsonl file, each with whether it could be read; a last line that was cut off is
-    removed. UserError if they were made with anything else."""
+    """The pictures in a .jsonl file by their whole paths, each with whether it could be read; a last line
+    that was cut off is removed. UserError if they were made with anything else."""
     done: dict[str, bool] = {}
     known, whole, folder = False, 0, os.getcwd()
     home = os.path.dirname(os.path.abspath(path))
@@ -206,7 +208,7 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
                 known |= "made_with" in entry
                 before = entry.get("made_with", made_with)
                 folder = os.path.join(home, before["folder"]) if "folder" in before else folder
-                done[os.path.join(folder, entry["path"])] = not entry["error"]
+                done[os.path.abspath(os.path.join(folder, entry["path"]))] = not entry["error"]
                 other = [f"{what} {before.get(what)} (now {now})" for what, now in made_with.items()
                          if before.get(what) != now]
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -224,7 +226,7 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
 
 def left_to_do(pictures: list[Path], path: str, made_with: dict[str, Any]) -> tuple[list[Path], int]:
     """The pictures that are not in the .jsonl file yet, and how many of those in it could not be read."""
-    done = {os.path.abspath(picture): read for picture, read in done_before(path, made_with).items()}
+    done = done_before(path, made_with)
     left = [picture for picture in pictures if os.path.abspath(picture) not in done]
     failed = sum(not done.get(os.path.abspath(picture), True) for picture in pictures)
     say(f"{len(pictures) - len(left)} of {len(pictures)} pictures are in {path} already"

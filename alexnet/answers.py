@@ -159,7 +159,7 @@ def coded(values_file: Path, bits: int | Coder) -> dict[str, np.ndarray]:
 def learnt(values: Tensor, bits: int) -> Coder:
     """A coder of (N, values), learnt from at most LEARN_FROM of them; UserError where they say nothing."""
     some = values[::max(1, -(-values.numel() // LEARN_FROM))]
-    if len(some) < 2 or bool((some == some[0]).all()):
+    if len(some) < 2 or (some == some[0]).all():
         raise UserError("--bits learns its codes from the pictures: two at least have to differ")
     if len(some) < bits:
         warn(f"{len(some)} pictures are few to learn {bits} bits from; FILE.npz of more pictures can "

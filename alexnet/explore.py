@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import demo, interpret
-from alexnet.augment import as_batch
+from alexnet.augment import as_batch, centre
 from alexnet.files import UserError
 from alexnet.geometry import Step, sizes
 from alexnet.images import packed_side
@@ -79,10 +79,9 @@ def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: An
 
 def names(classes: list[str], wanted: set[str]) -> dict[str, tuple[str, ...]]:
     """What some classes of ImageNet or of the built-in set are called in English and in Chinese."""
-    try:
-        both = [readable_names(classes, language) for language in ("en", "zh")]
-    except UserError:   # they are not ImageNet's
-        return BUILT_IN if list(classes) == list(demo.CLASSES) else {}
+    if list(classes) == list(demo.CLASSES):
+        return BUILT_IN
+    both = [readable_names(classes, language) for language in ("en", "zh")]
     known = [name for name in sorted(wanted) if name in both[0]]
     return {name: tuple(re.split("[,，]", of[name])[0] for of in both) for name in known}
 
@@ -133,10 +132,9 @@ def patches(model: AlexNet, training: Any, layers: list[Step]) -> dict[str, Any]
     used = np.unique(np.concatenate([best.image.ravel() for best in found.values()]))
     side, lines = model.image_size, -(-len(used) // ACROSS)
     sheet = np.zeros((lines * side, ACROSS * side, 3), np.uint8)
-    for part, crops in interpret.batches(model, training[used]):
-        for place, crop in zip(range(part.start, part.stop), crops.permute(0, 2, 3, 1).cpu().numpy()):
-            top, left = place // ACROSS * side, place % ACROSS * side
-            sheet[top:top + side, left:left + side] = crop
+    for place, crop in enumerate(centre(as_batch(training[used]), side).permute(0, 2, 3, 1).numpy()):
+        top, left = place // ACROSS * side, place % ACROSS * side
+        sheet[top:top + side, left:left + side] = crop
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "JPEG", quality=QUALITY, optimize=True)
     strongest = {name: [[[int(np.searchsorted(used, image)), int(row), int(column), float(f"{value:.3g}")]

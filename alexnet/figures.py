@@ -118,9 +118,7 @@ def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
             bars.barh(line, probability, color="tab:red" if right else "tab:blue", alpha=0.55, height=0.8)
             bars.text(0.02, line, clipped(name), va="center", fontsize=9)
             bars.text(0.98, line, f"{probability:.0%}", va="center", ha="right", fontsize=8, color="grey")
-        bars.set(xlim=(0, 1), ylim=(max(len(entry.answers), 5) - 0.5, -0.5))
-        bars.set_xticks([])
-        bars.set_yticks([])
+        bars.set(xlim=(0, 1), ylim=(max(len(entry.answers), 5) - 0.5, -0.5), xticks=[], yticks=[])
     save(figure, path)
 
 
@@ -231,8 +229,7 @@ class Box(NamedTuple):
 def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> None:
     """Figure 2: the first block is the picture; below it three bars per layer."""
     figure = Figure(figsize=(14, 8.4), layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=[2.2, 1])
-    axes = figure.add_subplot(grid[0, :])
+    axes, *bars = figure.subplot_mosaic("aaa;pnm", height_ratios=[2.2, 1]).values()
     axes.set_axis_off()
     axes.set_aspect("equal")
     drawn: list[list[Box]] = []
@@ -267,7 +264,7 @@ def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> N
         connect(axes, before, after, layer)
     axes.autoscale_view()
     headline(figure, title)
-    layer_bars(figure, grid, layers)
+    layer_bars(bars, layers)
     save(figure, path)
 
 
@@ -302,12 +299,11 @@ def connect(axes: Axes, before: list[Box], after: list[Box], layer: Step) -> Non
                   fontsize=8, color="tab:orange")
 
 
-def layer_bars(figure: Figure, grid: Any, layers: list[Step]) -> None:
+def layer_bars(panels: list[Axes], layers: list[Step]) -> None:
     """Parameters, neurons and multiply-adds of each layer, with their sums."""
-    for column, (name, label) in enumerate((("parameters", "parameters"), ("neurons", "neurons"),
-                                            ("multiply_adds", "multiply-adds for one picture"))):
+    for axes, name, label in zip(panels, ("parameters", "neurons", "multiply_adds"),
+                                 ("parameters", "neurons", "multiply-adds for one picture")):
         values = [getattr(layer, name) for layer in layers]
-        axes = figure.add_subplot(grid[1, column])
         axes.bar([layer.name for layer in layers], values, color="tab:blue", alpha=0.75)
         for place, value in enumerate(values):
             axes.text(place, value, f"{value / sum(values):.1%}", ha="center", va="bottom", fontsize=7.5)
@@ -375,7 +371,7 @@ def growing_kernels(kept: dict[int, np.ndarray], errors: dict[int, float], path:
         prepare_texts(figure)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
     with whole_file(path) as temporary:
         frames[0].save(temporary, "WEBP", save_all=True, append_images=frames[1:], quality=70, loop=0,
                        duration=[800] * (len(frames) - 1) + [3000])
@@ -388,10 +384,10 @@ def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str)
     inner = int(np.ceil(inputs ** 0.5))
     scale = max(1, round(150 / (inner * (height + 1))))
     colours = colormaps["RdBu_r"](0.5 + 0.5 * kernels / own_largest(kernels))[..., :3]
-    blocks = [mosaic(tile, inner, 1, scale) for tile in colours]
     across = 8
     sheet = Sheet(-(-count // across), across, 1.65, title)
-    for place, (block, number) in enumerate(zip(blocks, numbers)):
+    for place, (tile, number) in enumerate(zip(colours, numbers)):
+        block = mosaic(tile, inner, scale=scale)
         sheet.put(*divmod(place, across), block, f"kernel {number}", interpolation="nearest")
     save(sheet.figure, path)
 
@@ -523,9 +519,8 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
            title: str) -> None:
     """Dead units, values, weights and gradients by layer, what the norms divide by; then what is unusual."""
     figure = Figure(figsize=(14, 8.2 + 0.2 * len(words)), layout="constrained")
-    grid = figure.add_gridspec(3, 6, height_ratios=[1, 1, 0.06 + 0.055 * len(words)])
-    units, values, sizes, ratio, norms = (figure.add_subplot(grid[place]) for place in (
-        (0, slice(0, 3)), (0, slice(3, 6)), (1, slice(0, 2)), (1, slice(2, 4)), (1, slice(4, 6))))
+    units, values, sizes, ratio, norms, text = figure.subplot_mosaic(
+        "uuuvvv;ssrrnn;tttttt", height_ratios=[1, 1, 0.06 + 0.055 * len(words)]).values()
     places, hidden = np.arange(len(layers)), layers[:-1]   # no ReLU follows fc8
     units.bar(places[:-1] - 0.2, [100 * layer.dead for layer in hidden], 0.4, color="black",
               label="never above 0: dead after a ReLU")
@@ -548,9 +543,8 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
     ratio.legend(fontsize=8)
     if divisors:
         draw_boxes(norms, list(divisors.values()))
-        norms.set_xticklabels(list(divisors))
         norms.axhline(1, color="grey", linewidth=0.8, linestyle=":")
-        norms.set(title="what the norms divide by (1: their least)")
+        norms.set(xticklabels=list(divisors), title="what the norms divide by (1: their least)")
     else:
         norms.set_axis_off()
         norms.text(0.5, 0.5, "no normalisation in this network", ha="center", va="center",
@@ -561,7 +555,6 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
         axes.tick_params(labelsize=8)
         axes.title.set_fontsize(10)
         axes.grid(axis="y", alpha=0.3)
-    text = figure.add_subplot(grid[2, :])
     text.set_axis_off()
     text.text(0, 1, "\n".join(words), va="top", fontsize=10, transform=text.transAxes)
     headline(figure, title)
@@ -582,7 +575,7 @@ def draw_boxes(axes: Axes, quantiles: list[np.ndarray]) -> None:
     axes.bxp(boxes, positions=range(len(boxes)), showfliers=False, widths=0.5)
 
 
-def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path, title: str) -> None:
+def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Loss and top-1 error by epoch of several runs, one colour per run: solid on val, dashed on train."""
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -595,5 +588,5 @@ def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path, title: 
     for axes, name in ((left, "cross-entropy"), (right, "top-1 error, %")):
         by_epoch(axes, name)
     right.legend(fontsize=8)
-    headline(figure, f"{title} (solid: val; dashed: train, with dropout and augmentation)")
+    headline(figure, f"{len(runs)} runs (solid: val; dashed: train, with dropout and augmentation)")
     save(figure, path)

@@ -74,9 +74,7 @@ def gradient(model: AlexNet, images: Tensor, targets: Tensor, noise: float = 0.0
     chance = torch.Generator().manual_seed(seed)
     total = torch.zeros_like(images, dtype=torch.float32)
     for _ in range(samples):
-        copy = images.float().detach()
-        if noise:
-            copy = copy + noise * torch.randn(images.shape, generator=chance).to(copy)
+        copy = images.float() + noise * torch.randn(images.shape, generator=chance).to(images.device)
         copy.requires_grad_()
         logits = model(copy).gather(1, targets[:, None])
         total += torch.autograd.grad(logits.sum(), copy)[0] / samples

@@ -337,7 +337,7 @@ def training(network: Network, out: Path, folders: list[str] | None) -> Iterator
         (name, rows), = runs.items()
         figures.training_curves(rows, out / "training.png", name)
     else:
-        figures.runs_side_by_side(runs, out / "training.png", f"{len(runs)} runs")
+        figures.runs_side_by_side(runs, out / "training.png")
     ends = [f"{name}: {rows[-1]['val_top1_error']:.1%}" for name, rows in runs.items()]
     yield Shown("training.png", *captions.TRAINING.filled(ends=joined(ends, SEMICOLONS)))
 

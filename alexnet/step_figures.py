@@ -105,7 +105,7 @@ def crops(say: Say) -> Figure:   # section 4.1
 def colour_noise(say: Say) -> Figure:   # section 4.1
     draws, image = [-2.0, -1.0, 0.0, 1.0, 2.0], photograph(PHOTOS[1], 120)
     pixels = np.concatenate([photograph(path).reshape(-1, 3) for path in PHOTOS])
-    covariance = np.cov(pixels.T.astype(np.float64))
+    covariance = np.cov(pixels, rowvar=False)
     used = steps.colour_noise(image, covariance, draws)
     read = steps.colour_noise(image, covariance, draws, eigenvalues=True)
     figure = Figure(figsize=(8, 6.8), layout="constrained")
@@ -130,18 +130,15 @@ def windows(say: Say) -> Figure:   # section 3.5
     axes = figure.subplots()
     axes.axvspan(180, steps.SIZE, color=BLUE, alpha=0.12)
     axes.axvspan(steps.SIZE, places[-1][1], color=ORANGE, alpha=0.25)
-    shown = [number for number in range(len(places)) if places[number][0] >= 184]
-    for height, number in enumerate(shown):
-        begin, end = places[number]
+    shown = [(number, begin, end) for number, (begin, end) in enumerate(places, 1) if begin >= 184]
+    for height, (number, begin, end) in enumerate(shown):
         colour = ORANGE if end > steps.SIZE else BLUE
         axes.barh(height, end - begin, left=begin, height=0.6, color=colour)
-        axes.text(begin - 0.6, height, str(number + 1), ha="right", va="center", fontsize=9)
+        axes.text(begin - 0.6, height, str(number), ha="right", va="center", fontsize=9)
     axes.text(181, len(shown) - 1, say("image", "图像"), color=BLUE, va="center")
     axes.text(steps.SIZE + 0.2, -0.1, say("zeros", "补零"), color=ORANGE, va="center")
-    axes.set_xticks(range(180, 229, 4))
-    axes.set_xlim(180, 228.5)
-    axes.set_yticks([])
-    axes.set_xlabel(say("pixel along one side (the image ends at 224); a bar is a window, with its number",
+    axes.set(xticks=range(180, 229, 4), xlim=(180, 228.5), yticks=[],
+             xlabel=say("pixel along one side (the image ends at 224); a bar is a window, with its number",
                         "沿图像一边的像素（图像到 224 为止）；每一条是一个窗口，左边是它的编号"))
     return figure
 
@@ -188,8 +185,7 @@ def columns(say: Say) -> Figure:   # section 3.2
                         color=GREY, shrinkA=0, shrinkB=0))
     axes.text(-0.4, 1.55, "GPU 1", color=BLUE)
     axes.text(-0.4, -1.7, "GPU 2", color=ORANGE)
-    axes.set_xlim(-0.5, len(layers) - 0.5)
-    axes.set_ylim(-1.8, 1.8)
+    axes.set(xlim=(-0.5, len(layers) - 0.5), ylim=(-1.8, 1.8))
     without_axes(axes)
     return figure
 
@@ -207,11 +203,9 @@ def normalisation(say: Say) -> Figure:   # section 3.3
     for axes, (heights, colour, decimals, name) in zip(panels, shown):
         bars = axes.bar(range(1, len(values) + 1), heights, color=colour)
         axes.bar_label(bars, [f"{height:.{decimals}f}" for height in heights], fontsize=8)
-        axes.set_ylabel(name)
         axes.margins(y=0.25)
-        axes.set_yticks([])
-    panels[-1].set_xticks(range(1, len(values) + 1))
-    panels[-1].set_xlabel(say("feature map", "特征图"))
+        axes.set(yticks=[], ylabel=name)
+    panels[-1].set(xticks=range(1, len(values) + 1), xlabel=say("feature map", "特征图"))
     return figure
 
 
@@ -243,9 +237,7 @@ def pooling(say: Say) -> Figure:   # section 3.4
 
 
 def numbers(axes: Axes, values: np.ndarray) -> None:
-    axes.set_xlim(-0.6, values.shape[1] - 0.4)
-    axes.set_ylim(values.shape[0] - 0.4, -0.6)
-    axes.set_aspect("equal")
+    axes.set(xlim=(-0.6, values.shape[1] - 0.4), ylim=(values.shape[0] - 0.4, -0.6), aspect="equal")
     for (row, column), value in np.ndenumerate(values):
         axes.text(column, row, f"{value:g}", ha="center", va="center", fontsize=11)
     without_axes(axes)
@@ -267,8 +259,7 @@ def fields(say: Say) -> Figure:   # section 3.5
         side = field.end - field.begin
         label = say(f"{field.name}: {side} px", f"{field.name}：{side} 像素")
         frame(axes, (field.begin - 0.5, field.begin - 0.5), side, colour, label)
-    axes.set_xlim(-0.5, 223.5)
-    axes.set_ylim(223.5, -0.5)
+    axes.set(xlim=(-0.5, 223.5), ylim=(223.5, -0.5))
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     without_axes(axes)
     return figure
@@ -321,8 +312,7 @@ def momentum(say: Say) -> Figure:   # section 5
             diverges = np.abs(way[-1]).max() > np.abs(way[0]).max()
             axes.set_title(say(f"{name}, learning rate {rate:g}", f"{name}，学习率 {rate:g}")
                            + (say(": diverges", "：发散") if diverges else ""), fontsize=10)
-    grid[0, 0].set_xlim(-6, 10)
-    grid[0, 0].set_ylim(-2.4, 2.4)
+    grid[0, 0].set(xlim=(-6, 10), ylim=(-2.4, 2.4))
     without_axes(*grid.flat)
     return figure
 
@@ -338,8 +328,7 @@ def schedule(say: Say) -> Figure:   # section 5
     above.plot(epochs, [100 * row["val_top1_error"] for row in rows], color=BLUE, linewidth=2)
     above.set_ylabel(say("validation error, %", "验证错误率，%"))
     below.step(epochs, [row["lr"] for row in rows], where="mid", color=ORANGE, linewidth=2)
-    below.set_yscale("log")
-    below.set(xlabel=say("epoch", "轮次"), ylabel=say("learning rate", "学习率"))
+    below.set(yscale="log", xlabel=say("epoch", "轮次"), ylabel=say("learning rate", "学习率"))
     for axes in (above, below):
         axes.grid(alpha=0.3)
     return figure

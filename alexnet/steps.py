@@ -34,8 +34,7 @@ def crops(image: np.ndarray, count: int, seed: int = 0) -> list[Crop]:
     """Section 4.1: random crops of a stored image (SIDE, SIDE, 3), as training draws them."""
     choice = augment.choose(count, SIDE - SIZE, torch.Generator().manual_seed(seed))
     cut = augment.crop(image[None], np.zeros(count, int), choice, SIZE).permute(0, 2, 3, 1).numpy()
-    return [Crop(*where, pixels) for *where, pixels in
-            zip(choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist(), cut)]
+    return list(map(Crop, choice.top.tolist(), choice.left.tolist(), choice.mirror.tolist(), cut))
 
 
 def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float],

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from alexnet import checkpoint, weights
 from alexnet.augment import as_batch, middle
-from alexnet.cli import PRETRAINED, find, say
+from alexnet.cli import find, say
 from alexnet.device import choose_device
 from alexnet.figures import Attribution
 from alexnet.files import UserError
@@ -22,7 +22,6 @@ from alexnet.predict import SAMPLES, class_above, find_pictures, open_picture, r
 from alexnet.settings import facts_now, whole_path
 from alexnet.sources import find_source
 
-AT_ONCE = 64
 FEW = 8   # pictures where many could be taken, as in figure 4
 MOST = 64   # pictures in a figure, also of those that are named
 
@@ -31,7 +30,7 @@ class Network:
     """The network that is looked at, and what is known about it."""
 
     def __init__(self, given: str | None, device: str) -> None:
-        self.path = weights.file_of(PRETRAINED if given == PRETRAINED else find(given))
+        self.path = weights.file_of(find(given))
         content = weights.read(self.path)
         self.facts: dict[str, Any] = facts_now(content["facts"], self.path)
         self.model = checkpoint.build(content)
@@ -39,11 +38,8 @@ class Network:
         self.model.to(self.device, memory_format=torch.channels_last)
         self.size, self.columns = self.model.image_size, self.model.design.columns
         self.convs = [name for name in self.model.steps if name.startswith("conv")]
-        try:
-            names = readable_names(self.model.classes, "en")
-        except UserError:   # they are not ImageNet's
-            names = {}
-        self.names = {name: text.split(",")[0] for name, text in names.items()}
+        english = readable_names(self.model.classes, "en")
+        self.names = {name: text.split(",")[0] for name, text in english.items()}
         self.classes = self.readable(self.model.classes)
         self.run_title = f"{self.model.variant}, {self.size} px"   # at whatever epoch
         if self.facts.get("data"):
@@ -174,7 +170,7 @@ class Inputs:
     @cached_property
     def probabilities(self) -> Tensor:
         with torch.inference_mode():
-            return torch.cat([self.model(some).softmax(1).cpu() for some in self.crops.split(AT_ONCE)])
+            return self.model(self.crops).softmax(1).cpu()
 
     @cached_property
     def targets(self) -> Tensor:
@@ -207,4 +203,4 @@ def some_of(places: list[str]) -> list[Path]:
 
 def evenly(count: int, most: int) -> list[int]:
     """At most `most` of the numbers from 0 to count - 1, from the first to the last."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
