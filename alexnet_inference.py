@@ -18,7 +18,6 @@ import time
 from collections import Counter, deque
 from contextlib import ExitStack, nullcontext, redirect_stdout
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -305,7 +304,7 @@ def main(arguments: list[str] | None = None) -> None:
                   disable=few or None) as progress:
             answers = watched(progress, chosen, truth, panel, top)
             if form == ".csv":
-                encoding = csv_encoding(chain(map(str, pictures), model.classes, titles.values()))
+                encoding = csv_encoding(*map(str, pictures), *model.classes, *titles.values())
                 write_table(output, answers, titles, top, encoding)
             elif form == ".json":
                 write_list(output, answers, names)

@@ -46,8 +46,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--image-size", type=int, metavar="PX", help=f"side of the input (default {SIZE}; demo {DEMO_SIZE})")
     add("--val-fraction", type=float, metavar="F",
         help="hold out this part of the training images (default 0.2 where there is no val/)")
-    add("--out", metavar="DIR", help="the run's folder (default a new one in results/runs)")
-    add("--resume", metavar="RUN", help="go on with a run; --epochs and --patience may grow")
+    add("--out", type=Path, metavar="DIR", help="the run's folder (default a new one in results/runs)")
+    add("--resume", type=Path, metavar="RUN", help="go on with a run; --epochs and --patience may grow")
     add("--evaluate", metavar="CHECKPOINT", help="only measure (all images of another --data, or of its "
         "val or test part); --out FILE.json takes the numbers")
     add("--part", choices=("train", "val", "test"), help="with --evaluate: this part of the data")
@@ -85,13 +85,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--checkpoint-minutes", type=float, metavar="M",
         help="write last.pt within an epoch, too (default 5; 0: only at its end)")
     add("--workers", type=int, metavar="N", help="threads that prepare batches (default 1; CUDA 4)")
-    add("--cache", metavar="DIR", help="where packed images lie (default data/packed)")
-    add("--download", action="store_true", default=None, help="let torchvision fetch its data set")
-    add("--strict", action="store_true", default=None, help="stop at an unreadable image")
+    add("--cache", type=Path, metavar="DIR", help="where packed images lie (default data/packed)")
+    add("--download", action="store_true", help="let torchvision fetch its data set")
+    add("--strict", action="store_true", help="stop at an unreadable image")
     add("--keep-filters", action="store_true", default=None,
         help="keep conv1's kernels of each epoch (picture growing)")
     add("--tensorboard", action="store_true", default=None, help="log for TensorBoard, too")
-    add("--quiet", action="store_true", default=None, help="only warnings and the result")
+    add("--quiet", action="store_true", help="only warnings and the result")
     options = parser.parse_args(arguments)
     check(options)
     return options
@@ -119,15 +119,15 @@ def check(options: argparse.Namespace) -> None:
         raise UserError("--views belongs to --evaluate")
     if options.tensorboard and not find_spec("tensorboard"):
         raise UserError("--tensorboard needs one more package: pip install tensorboard")
-    if options.out and not options.evaluate and Path(options.out).is_file():
+    if options.out and not options.evaluate and options.out.is_file():
         raise UserError(f"--out {options.out} is a file; a run is a folder")
     if (options.freeze or options.head_lr) and not (options.weights or options.resume):
         raise UserError("--freeze and --head-lr need --weights FILE: they are for fine-tuning")
     for given in filter(None, (options.evaluate, options.weights)):
         find(given)
     check_data(options.data)
-    if options.resume and not (Path(options.resume) / "config.json").is_file():
-        folder = Path(options.resume).parent   # of last.pt, if that was given
+    if options.resume and not (options.resume / "config.json").is_file():
+        folder = options.resume.parent   # of last.pt, if that was given
         advice = f"; --resume takes the folder, {quoted(folder)}"
         raise UserError(f"{options.resume} is not a run: it has no config.json"
                         + (advice if (folder / "config.json").is_file() else ""))
@@ -139,7 +139,6 @@ if __name__ == "__main__" and "RANK" not in os.environ:   # torchrun's first hav
     with shell("train_alexnet.py"):   # a mistake is answered before torch is imported, which takes seconds
         parse()
 
-import torch
 import torch.distributed as dist
 
 from alexnet import checkpoint, weights
@@ -179,7 +178,7 @@ def starting_point(where: str | None, given: dict[str, Any], world: World) -> di
     return start
 
 
-def begin(given: dict[str, Any], out: str | None,
+def begin(given: dict[str, Any], out: Path | None,
           images: Images) -> tuple[Path, Settings, Pack, dict[str, Any] | None]:
     """A new run: its folder, its settings, its images, and the checkpoint with whose network it begins."""
     make_deterministic("deterministic" in given)
@@ -301,9 +300,6 @@ def follow(run: Run, console: Console, keep_filters: bool, again: str) -> None:
             print(f"stopped in epoch {run.progress.epoch + 1}; {start} train_alexnet.py --resume "
                   f"{quoted(run.folder)}{again} goes on exactly there")
         sys.exit(128 + (console.asked or signal.SIGTERM))   # another process was asked
-    except torch.OutOfMemoryError:
-        raise UserError(f"out of memory: a smaller --batch-size than {run.settings.batch_size} or a "
-                        f"smaller --image-size than {run.settings.image_size} takes less") from None
 
 
 # ------------------------------------------------------------------- config.json
@@ -344,17 +340,17 @@ def main(arguments: list[str] | None = None) -> None:
         world = join_world(device)
         given = {field.name: value for field in fields(Settings)
                  if (value := getattr(options, field.name, None)) is not None}
-        config = read_config(Path(options.resume)) if options.resume else None
-        quiet, cache = bool(options.quiet), options.cache or kept_in(config and config["cache"])
-        if options.evaluate:
-            cache = options.cache   # or the run's, which its checkpoint will tell
-        images = Images(world, cache and Path(cache), bool(options.download), bool(options.strict), quiet,
-                        announce=not quiet and not options.evaluate)
+        config = read_config(options.resume) if options.resume else None
+        cache = options.cache
+        if not cache and not options.evaluate:   # there the checkpoint will tell
+            cache = kept_in(config and config["cache"])
+        images = Images(world, cache, options.download, options.strict, options.quiet,
+                        announce=not options.quiet and not options.evaluate)
         if options.evaluate:
             measure(Path(options.evaluate), given, options.part, options.views, options.out, images, device)
             return
         if options.resume:
-            folder = Path(options.resume)
+            folder = options.resume
             settings, pack, start = go_on(folder, config, given, images)
         else:
             folder, settings, pack, start = begin(given, options.out, images)
@@ -370,15 +366,14 @@ def main(arguments: list[str] | None = None) -> None:
                         write_config(run, config, images.cache, start)
                     say_finished(run)
                 return
-            console = Console(run, quiet, bool(options.tensorboard))
+            console = Console(run, options.quiet, bool(options.tensorboard))
             if world.rank == 0:
                 write_config(run, config, images.cache, start)
             if not console.quiet:
                 introduce(run, restored, start)
             start = None   # its weights are in the network now: room for the training
-            given = {name: value for name in OF_MACHINE if (value := getattr(options, name)) is not None}
             again = "".join(f" --{name.replace('_', '-')}" + ("" if value is True else f" {value}")
-                            for name, value in given.items())
+                            for name in OF_MACHINE if (value := getattr(options, name)) is not None)
             follow(run, console, bool(options.keep_filters), again)
             if world.rank == 0:
                 conclude(run)

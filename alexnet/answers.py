@@ -20,7 +20,7 @@ from alexnet.cli import say, warn
 from alexnet.codes import Coder, arrays_of, trained_coder
 from alexnet.files import UserError, cell, printable, whole_file, write_csv, write_json
 from alexnet.images import open_image
-from alexnet.pack import RowFile
+from alexnet.pack import npy_file
 from alexnet.predict import Prediction, class_above, reason
 
 PANEL_PAGE = 8    # as in figure 4
@@ -123,13 +123,13 @@ def write_features(path: str, rows: Iterable[tuple[Path, Tensor | Exception]], s
     with whole_file(path) as temporary:
         values_file = temporary.with_suffix(".rows.part")   # which `files.clear` knows, too
         try:
-            with RowFile(values_file, shape, "<f4") as file:
+            with npy_file(values_file, shape, "<f4") as file:
                 for picture, values in tqdm(rows, total=count, leave=False, unit="picture", disable=None):
                     if isinstance(values, Exception):
                         errors.append(f"{picture}: {reason(values)}")
                         say(errors[-1])
                     else:
-                        file.append(values.numpy())
+                        file.write(values.numpy().tobytes())
                         paths.append(str(picture))
             arrays = {"paths": np.array(paths, np.str_), "errors": np.array(errors, np.str_)}
             if bits:

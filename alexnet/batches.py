@@ -90,12 +90,9 @@ class TrainingBatches:
         return Batch(images, torch.from_numpy(self.pack.labels["train"][chosen[rows]]), total, index), choice
 
     def to_device(self, batch: Batch, choice: Choice) -> Batch:
-        images, labels = batch.images, batch.labels
         pinned = self.device.type == "cuda"   # only such memory outlives a copy that nobody waits for
-        if pinned:
-            images, labels = images.pin_memory(), labels.pin_memory()
-        images = images.to(self.device, non_blocking=pinned)
-        labels = labels.to(self.device, non_blocking=pinned)
+        images, labels = ((values.pin_memory() if pinned else values).to(self.device, non_blocking=pinned)
+                          for values in (batch.images, batch.labels))
         if self.noise:
             images = augment.colour_noise(images, choice, self.deviations, self.noise, self.mean)
         return Batch(images, labels, batch.total, batch.index)
@@ -103,12 +100,9 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[Batch]:
         here = self.device.type == "mps"   # which aborts when two threads compute (pytorch issue 197805)
         work, numbers = self.cut if here else self.prepare, range(self.first, len(self))
-        coming = in_order(work, numbers, self.threads, self.threads + 1)
-        while True:
-            start = time.perf_counter()
-            batch = next(coming, None)
-            batch = self.to_device(*batch) if here and batch else batch
+        start = time.perf_counter()
+        for batch in in_order(work, numbers, self.threads, self.threads + 1):
+            batch = self.to_device(*batch) if here else batch
             self.waited += time.perf_counter() - start
-            if batch is None:
-                return
             yield batch
+            start = time.perf_counter()

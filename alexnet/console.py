@@ -40,12 +40,8 @@ class Console:
 
     def show(self, event: str) -> None:
         """What Run.train says."""
-        if event == EPOCH_BEGINS:
-            self.epoch_begins()
-        elif event == BATCH_DONE:
-            self.batch_done()
-        elif event == EPOCH_DONE:
-            self.epoch_done()
+        shown = {EPOCH_BEGINS: self.epoch_begins, BATCH_DONE: self.batch_done, EPOCH_DONE: self.epoch_done}
+        shown[event]()
 
     def epoch_begins(self) -> None:
         run = self.run
@@ -55,7 +51,7 @@ class Console:
 
     def batch_done(self) -> None:
         self.bar.update()
-        if time.monotonic() - self.shown_at > 2:  # the only wait for the device (without fp16, in one process)
+        if time.monotonic() - self.shown_at > 2:  # the only wait for the device (but in fp16, or for others)
             run, loss = self.run, self.run.totals[0].item()
             run.check(loss)
             rows = run.world.rows(run.settings.batch_size)

@@ -18,7 +18,7 @@ import zlib
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any, Iterator
 
 try:
     import fcntl
@@ -33,14 +33,12 @@ CANNOT_WRITE = {None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errn
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}   # the longer ones first
-
-
 NO_TEXTS = b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"PK\3\4", b"II*\0", b"MM\0*", b"\xd0\xcf\x11\xe0"
 
 
 def quoted(path: Path | str) -> str:
     """A path as one word of a command: of a shell, or of Windows' cmd, which knows double quotes only."""
-    return f'"{path}"' if os.name == "nt" else shlex.quote(str(path))
+    return f'"{path}"' if WINDOWS else shlex.quote(str(path))
 
 
 class UserError(Exception):
@@ -58,9 +56,6 @@ def brief(error: Exception) -> str:
 
 
 # ------------------------------------------------------------------- whole or not at all
-
-BUSY, UNKNOWN, HELD = range(3)   # a lock: another process has it; there are no locks here; we have it
-
 
 def short(name: str) -> str:
     """A name with room for what we add to it: file systems take 255 bytes."""
@@ -86,32 +81,33 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def alone(path: Path | str, wait: str = "") -> Iterator[int]:
-    """HELD if no other process is at work on `path`, and none will be while the block runs; else BUSY,
-    which is false. UNKNOWN, as true as HELD, where the system or the file system has no locks.
+def alone(path: Path | str, wait: str = "") -> Iterator[bool]:
+    """Whether no other process is at work on `path`; then none will be while the block runs, and what
+    processes that died left beside it is cleared. Where there are no locks: true, and nothing is cleared.
 
-    wait: printed before waiting for the other process, instead of giving BUSY. The lock is on a file beside
+    wait: printed before waiting for the other process, instead of giving False. The lock is on a file beside
     `path`; the system gives it back when its process ends, however that ends.
     """
     path = Path(path)
     with writing(path):
         made = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
-        found, file = locked(beside(path, "lock"), wait) if fcntl else (UNKNOWN, None)
+        mine, file = locked(beside(path, "lock"), wait) if fcntl else (True, None)
     try:
-        yield found
-    finally:
-        if found == HELD:
-            beside(path, "lock").unlink(missing_ok=True)
         if file:
+            clear(path)
+        yield mine
+    finally:
+        if file:
+            beside(path, "lock").unlink(missing_ok=True)
             file.close()
         if made:
             with suppress(OSError):   # the folder goes again if nothing came into it
                 path.parent.rmdir()
 
 
-def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
-    """What became of the lock, and the file, made and locked."""
+def locked(path: Path, wait: str) -> tuple[bool, io.IOBase | None]:
+    """Whether no other process has the lock; and the file, made and locked, if the file system has locks."""
     while True:
         file = open(path, "ab")
         try:
@@ -119,14 +115,15 @@ def locked(path: Path, wait: str) -> tuple[int, io.IOBase | None]:
         except BlockingIOError:
             if not wait:
                 file.close()
-                return BUSY, None
+                return False, None
             print(printable(wait), file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError:   # a file system that has no locks
-            return UNKNOWN, file
+            file.close()
+            return True, None
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return HELD, file
+                return True, file
         file.close()   # whoever had it before removed it: once more
 
 
@@ -146,16 +143,15 @@ def move(source: Path, target: Path) -> None:
 def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the place of `path` when all went well.
 
-    Whoever reads `path` sees the old content or the new, never a part. What a process that died had begun is
-    removed; UserError if another is writing the same. keep: where the old content goes.
+    Whoever reads `path` sees the old content or the new, never a part. UserError if another process is
+    writing the same. keep: where the old content goes.
     """
     path = Path(os.path.realpath(path) if os.path.islink(path) else path)   # the link itself stays
     temporary = beside(path, f"{os.getpid()}.part")
-    with writing(path), alone(path) as held:
-        if not held:
+    with writing(path), alone(path) as mine:
+        if not mine:
             raise UserError(f"another process is writing {path} at this moment: let it finish, or name "
                             "another file")
-        clear(path, held)
         if WINDOWS and path.is_file():
             open(path, "rb+").close()   # Excel keeps an open table to itself: said before the work, not after
         try:
@@ -169,11 +165,10 @@ def whole_file(path: Path | str, keep: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path, held: int) -> Iterator[Path]:
-    """The same for a folder that is held `alone`: a temporary one to fill, which then takes its place."""
+def whole_folder(path: Path) -> Iterator[Path]:
+    """The same for a folder that we have `alone`: a temporary one to fill, which then takes its place."""
     temporary, old = (beside(path, f"{os.getpid()}.{what}") for what in ("part", "old"))
     with writing(path):
-        clear(path, held)
         temporary.mkdir()
         try:
             yield temporary
@@ -189,11 +184,9 @@ def whole_folder(path: Path, held: int) -> Iterator[Path]:
                 shutil.rmtree(rest, ignore_errors=True)
 
 
-def clear(path: Path, held: int) -> None:
-    """Removes what processes that died left beside a path that is HELD. A folder that was moved aside
+def clear(path: Path) -> None:
+    """Removes what processes that died left beside a path that we have `alone`. A folder that was moved aside
     comes back if there is none in its place."""
-    if held != HELD:
-        return
     for rest in left_beside(path.parent, glob.escape(short(path.name))):
         if rest.suffix == ".old" and not path.exists():
             os.rename(rest, path)
@@ -214,8 +207,8 @@ def sweep(folder: Path, names: str) -> None:
     left = {rest.stem.rpartition(".")[0][1:] for rest in left_beside(folder, names)}
     left |= {rest.stem[1:] for rest in folder.glob(f".{names}.lock")}
     for name in sorted(left):
-        with suppress(UserError, OSError), alone(folder / name) as held:   # they may be another person's
-            clear(folder / name, held)
+        with suppress(UserError, OSError), alone(folder / name):   # they may be another person's
+            pass
 
 
 def sync(path: Path) -> None:
@@ -254,10 +247,10 @@ def write_csv(path: Path | str, rows: list[dict[str, Any]]) -> None:
     text, names = io.StringIO(), list(rows[0]) if rows else []
     lines = [names, *([row.get(name, "") for name in names] for row in rows)]
     csv.writer(text, lineterminator="\n").writerows(map(cell, line) for line in lines)
-    write_text(path, text.getvalue(), csv_encoding([text.getvalue()]))
+    write_text(path, text.getvalue(), csv_encoding(text.getvalue()))
 
 
-def csv_encoding(texts: Iterable[str]) -> str:
+def csv_encoding(*texts: str) -> str:
     """UTF-8, with a mark at the beginning if a text is not ASCII: else Excel takes another encoding."""
     return "utf-8" if all(text.isascii() for text in texts) else "utf-8-sig"
 

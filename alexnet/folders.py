@@ -51,10 +51,8 @@ class Folder:
                 if is_folder(entry) and not holds_ours(entry.path) and not self.leads_back(entry)}
 
     def leads_back(self, entry: os.DirEntry[str]) -> bool:
-        if not entry.is_symlink():
-            return False
-        target = os.path.join(os.path.realpath(entry.path), "")
-        return any(os.path.join(one, "").startswith(target) for one in self.real)
+        return entry.is_symlink() and any(
+            Path(one).is_relative_to(os.path.realpath(entry)) for one in self.real)
 
     @cached_property
     def files(self) -> list[Path]:

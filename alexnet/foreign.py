@@ -197,10 +197,9 @@ def check_fc6(variant: str, changes: dict[str, Any], size: int, weight: Tensor, 
         model = AlexNet(1, 224, variant, **changes)
     inputs = model.values_after_pool5(size)
     if inputs != weight.shape[1]:
-        fitting = (side for side in (224, 227, *range(36, 512))
-                   if model.values_after_pool5(side) == weight.shape[1])
         fits = next((f"; {converted(path)} --image-size {side} makes a checkpoint that fits"
-                     for side in fitting), "")
+                     for side in (224, 227, *range(36, 512))
+                     if model.values_after_pool5(side) == weight.shape[1]), "")
         here = f"{model.design.hidden} x {inputs}" if inputs else "nothing"
         raise UserError(f"{path}: fc6 is {shape_text(weight.shape)}, with {size} px it would be {here}{fits}")
 

@@ -235,8 +235,7 @@ def from_array(pixels: np.ndarray | Tensor) -> Image.Image:
     order. bool, uint8, uint16, or floating point with white at 1 or 255; ValueError or TypeError else."""
     axes = (0, 2) if isinstance(pixels, Tensor) else (2, 0)   # of the channels, the likelier one first
     if isinstance(pixels, Tensor):
-        pixels = pixels.detach().cpu()
-        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy()
+        pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy(force=True)
     shape, dtype, high = pixels.shape, pixels.dtype, pixels.max(initial=0)
     axis = next((axis for axis in axes if len(shape) == 3 and shape[axis] in (1, 3, 4)), None)
     if not pixels.size or len(shape) != 2 and axis is None:

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Iterator
 
@@ -111,15 +112,6 @@ class Finder:
         return [], 0
 
 
-def is_another(named: Path, file: Path) -> bool:
-    """Whether a list, read from its own folder, names an image that is there and is not this one."""
-    return named.is_file() and not named.samefile(file)
-
-
-def folder_of(cell: str) -> str:
-    return cell.replace("\\", "/").removeprefix("./").rpartition("/")[0]
-
-
 def ends(path: str) -> list[str]:
     """a/b/c, b/c and c for a/b/c."""
     parts = path.split("/")
@@ -147,27 +139,29 @@ def tables(text: str) -> Iterator[list[Row]]:
 def read_table(rows: list[Row], finder: Finder, classes: list[str] | None, path: Path) -> Listed:
     """What the list says if these are its cells."""
     listed, twice = Listed(), set()
-    width = max((len(cells) for _, cells in rows), default=0)
-    columns = list(zip(*(cells + [""] * (width - len(cells)) for _, cells in rows)))
+    columns = list(zip_longest(*(cells for _, cells in rows), fillvalue=""))
     titles = [re.sub(r"[\W_]", "", column[0].lower()) for column in columns]
     some = slice(None, None, len(rows) // 1000 + 1)
     found = [sum(bool(finder.find(cell)[0]) for cell in column[some]) for column in columns]
     if not any(found):
         return listed
-    image = max(range(width), key=lambda column: (found[column], titles[column] in IMAGE))
+    image = max(range(len(columns)), key=lambda column: (found[column], titles[column] in IMAGE))
     label, names = label_column(columns, titles, image, classes, path)
     part = next(iter(part_columns(titles, columns)), None)
     places = list(map(finder.find, columns[image]))
+    folders = [cell.replace("\\", "/").removeprefix("./").rpartition("/")[0] for cell in columns[image]]
     least: dict[str, int] = {}   # of a folder in the list: how much has to be cut off, the same for all in it
-    for cell, (files, cut) in zip(columns[image], places):   # (else a missing file is found elsewhere)
+    for folder, (files, cut) in zip(folders, places):   # (else a missing file is found elsewhere)
         if files:
-            least[folder_of(cell)] = min(cut, least.get(folder_of(cell), cut))
+            least[folder] = min(cut, least.get(folder, cut))
     for row, (number, _) in enumerate(rows if names else ()):
         cell, name = columns[image][row], names[row]
         (files, cut), why = places[row], ""
-        if cut and is_another(path.parent / cell.replace("\\", "/"), files[0]):
-            continue
-        files = files if cut == least.get(folder_of(cell)) else []
+        if cut:   # read from the list's own folder, the cell may name another image, which is there
+            named = path.parent / cell.replace("\\", "/")
+            if named.is_file() and not named.samefile(files[0]):
+                continue
+        files = files if cut == least.get(folders[row]) else []
         listed.named += len(files) == 1
         if len(files) != 1:
             why = f"{len(files) or 'no'} such image{'s' * (len(files) > 1)}"

@@ -15,11 +15,7 @@ class SameMapNorm(nn.Module):
     """The release's cnorm2, which the paper does not mention (layers-145.cfg): response normalisation over
     the n x n neighbours in the same feature map, with k = 1 and alpha / n^2."""
 
-    k, n, beta = 1.0, 5, 0.75
-
-    def __init__(self, alpha: float = 1e-3) -> None:
-        super().__init__()
-        self.alpha = alpha
+    k, n, alpha, beta = 1.0, 5, 1e-3, 0.75
 
     def plain(self, a: Tensor) -> Tensor:
         """A mean over n x n values, in which those outside the map are 0, has alpha / n^2 in it."""
@@ -55,14 +51,14 @@ class Dropout(nn.Module):
     def __init__(self, inverted: bool = False) -> None:
         super().__init__()
         self.inverted = inverted
-        self.masks: Masks | None = None   # without it, torch's own generator draws
+        self.masks = Masks()
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return x if self.inverted else x * self.keep
-        masks = self.masks or Masks()
-        mask = torch.empty((masks.total or len(x), *x.shape[1:]), dtype=x.dtype, device=x.device)
-        mask = mask.bernoulli_(self.keep, generator=masks.generator)[masks.rows]
+        generator, rows, total = self.masks
+        mask = torch.empty((total or len(x), *x.shape[1:]), dtype=x.dtype, device=x.device)
+        mask = mask.bernoulli_(self.keep, generator=generator)[rows]
         return x * (mask / self.keep if self.inverted else mask)
 
     def extra_repr(self) -> str:

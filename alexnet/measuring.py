@@ -21,10 +21,10 @@ from alexnet.sources import to_measure
 from alexnet.training import evaluate
 
 
-def measure(path: Path, given: dict[str, Any], part: str | None, views: int | None, out: str | None,
+def measure(path: Path, given: dict[str, Any], part: str | None, views: int | None, out: Path | None,
             images: Images, device: torch.device) -> None:
     """The errors of a checkpoint: a line for one crop and for ten-crop, and JSON."""
-    content, world = weights.read(str(path)), images.world
+    content, world = weights.read(path), images.world
     content["facts"] = facts = facts_now(content["facts"], path)
     model = checkpoint.build(content)
     if given.get("image_size", model.image_size) != model.image_size:
@@ -32,9 +32,8 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
     where = given.get("data") or facts.get("data")
     if not where:
         raise UserError(f"{path} does not say what it was trained on: --data FOLDER says what to measure on")
-    if out and Path(out).is_dir():
-        raise UserError(f"--out {out} is a folder; the numbers go into a file, such as "
-                        f"{Path(out) / 'x.json'}")
+    if out and out.is_dir():
+        raise UserError(f"--out {out} is a folder; the numbers go into a file, such as {out / 'x.json'}")
     if not images.cache:
         images = replace(images, cache=kept_in(facts.get("cache")))
     pack, measured, said = images_to_measure(path, content, where, part, given, images)
@@ -59,7 +58,7 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
     if world.rank == 0:
         other = [] if whole_path(where) == facts.get("data") else [Path(where).resolve().name]
         name = "-".join(["evaluation", *other, *([part] if part in ("train", "test") else [])]) + ".json"
-        target = Path(out or (path if path.is_dir() else path.parent) / name)
+        target = out or (path if path.is_dir() else path.parent) / name
         trained = {name: fact for name, fact in facts.items() if name not in ("sample", "cache")}
         write_json(target, {"checkpoint": path.name, "data": where, "measured": said, "results": results,
                             "trained": trained, "surroundings": surroundings(device, world, dtype)})

@@ -102,9 +102,9 @@ def nodes_of(step: Step, x: str, model: AlexNet) -> list[Any]:
                 *(make("LRN", [f"{column}.in"], [column], **attributes) for column in columns),
                 make("Concat", columns, [name], axis=1)]
     if operator == "SameMapNorm":   # AveragePool divides by n x n at the border, too
-        return [make("Constant", [], [f"{name}.alpha"], value_float=module.alpha),
-                make("Constant", [], [f"{name}.k"], value_float=module.k),
-                make("Constant", [], [f"{name}.beta"], value_float=module.beta),
+        constants = [make("Constant", [], [f"{name}.{what}"], value_float=getattr(module, what))
+                     for what in ("alpha", "k", "beta")]
+        return [*constants,
                 make("Mul", [x, x], [f"{name}.square"]),
                 make("AveragePool", [f"{name}.square"], [f"{name}.mean"], count_include_pad=1, **attributes),
                 make("Mul", [f"{name}.mean", f"{name}.alpha"], [f"{name}.scaled"]),

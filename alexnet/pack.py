@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Callable
+from typing import Any, BinaryIO, Callable, Iterator
 
 import numpy as np
 import torch
@@ -87,8 +89,7 @@ def packed(source: Source, image_size: int, cache: Path = CACHE, strict: bool = 
     side = packed_side(image_size)
     digest = hashlib.sha256(source.key.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     folder = cache / f"{source.name}-{side}px-{digest}"
-    if os.access(cache, os.W_OK):
-        sweep(cache, "*px-????????")
+    sweep(cache, "*px-????????")
     for place in (folder, *sorted(cache.glob(f"*-{side}px-????????"))):   # the images may have been moved
         if pack := usable(place, source, strict):
             return pack
@@ -103,10 +104,10 @@ def packed(source: Source, image_size: int, cache: Path = CACHE, strict: bool = 
         raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "
                         f"{free / 2**30:.1f} GiB free; --cache names another folder")
     wait = f"another process is packing {source.name} into {folder}: waiting for it"
-    with alone(folder, wait) as held:
+    with alone(folder, wait):
         if pack := usable(folder, source, strict, aloud=True):   # the other has just made it
             return pack
-        with whole_folder(folder, held) as temporary:
+        with whole_folder(folder) as temporary:
             write_pack(source, temporary, side, strict, threads or cores(), quiet)
         return open_pack(folder)
 
@@ -170,14 +171,14 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
                     disable=True if quiet else None, leave=False)
     for part in PARTS:
-        with RowFile(folder / f"{part}.npy", (side, side, 3)) as file:
+        with npy_file(folder / f"{part}.npy", (side, side, 3)) as file:
             for opened in in_order(read, source.parts[part], threads, 4 * threads):
                 progress.update()
                 if opened.error:
                     check_error(opened, source, strict)
                     skipped.append(f"{opened.item}: {opened.error}")
                     continue
-                file.append(opened.image)
+                file.write(opened.image.tobytes())
                 if part == "train":
                     total += opened.image
                     product += opened.product
@@ -246,29 +247,20 @@ def check_error(opened: Entry, source: Source, strict: bool) -> None:
         raise UserError(f"{opened.item} cannot be read ({opened.error}); without --strict it is left out")
 
 
-class RowFile:
-    """A .npy file of rows whose number is not known beforehand: rows, then the header."""
+@contextmanager
+def npy_file(path: Path, shape: tuple[int, ...], dtype: str = "|u1") -> Iterator[BinaryIO]:
+    """A .npy file to write the bytes of rows to, of this shape, whose number is not known beforehand."""
+    def write_header(rows: int) -> None:
+        np.lib.format.write_array_header_1_0(file, {
+            "descr": dtype, "fortran_order": False, "shape": (rows, *shape)})
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: str = "|u1") -> None:
-        self.shape, self.dtype, self.count = shape, dtype, 0
-        self.file = open(path, "wb")
-
-    def __enter__(self) -> RowFile:
-        self.write_header()
-        return self
-
-    def append(self, row: np.ndarray) -> None:
-        self.file.write(row.tobytes())
-        self.count += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self.file.seek(0)
-        self.write_header()  # numpy leaves room for the first axis to grow
-        self.file.close()
-
-    def write_header(self) -> None:
-        np.lib.format.write_array_header_1_0(self.file, {
-            "descr": self.dtype, "fortran_order": False, "shape": (self.count, *self.shape)})
+    with open(path, "wb") as file:
+        write_header(0)
+        start = file.tell()
+        yield file
+        rows = (file.tell() - start) // (math.prod(shape) * np.dtype(dtype).itemsize)
+        file.seek(0)
+        write_header(rows)   # numpy leaves room for the first axis to grow
 
 
 # ------------------------------------------------------------------- for one process or several

@@ -120,10 +120,9 @@ def highest_head_rate(model: AlexNet, pack: Pack, recipe: Recipe) -> float:
     labels = pack.labels["train"]
     chosen = np.unique(np.linspace(0, len(labels) - 1, 128).astype(int))
     images = augment.as_batch(pack.images["train"][chosen])
-    h = model.prepare(augment.centre(images, model.image_size))
-    for name in model.steps[:-1]:
-        h = getattr(model, name)(h)
-    largest = torch.linalg.eigvalsh(h.float() @ h.float().T / len(h))[-1].item()
+    before = model.steps[-2]   # fc8
+    h = model.activations(augment.centre(images, model.image_size), [before])[before]
+    largest = torch.linalg.eigvalsh(h @ h.T / len(h))[-1].item()
     return 2 * (1 + recipe.momentum) * len(pack.classes) / (largest + recipe.bias_rate)
 
 

@@ -55,7 +55,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     """
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise UserError(f"--val-fraction must lie between 0 and 1, not {val_fraction:g}")
-    folder, with_val = Path(where).expanduser(), val_fraction is None
+    folder, with_val = Path(where), val_fraction is None
     if labels and (where == "demo" or not folder.is_dir()):
         raise UserError("--labels needs --data FOLDER; " + (
             "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else
@@ -65,12 +65,11 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
                         lambda key, side: demo.draw(key), "demo", f"version {demo.VERSION}")
     elif folder.is_dir():
         source = listed_source(folder, Path(labels)) if labels else folder_source(folder, with_val)
-    elif Path(where).exists():
+    elif folder.exists():
         more = f", or for a list of labels --data FOLDER --labels {where}" if folder.suffix in LISTS else ""
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders{more}")
     else:
-        name = where.lower()
-        source = from_datasets(name, open_sets(where, download, downloads), f"torchvision {name}")
+        source = from_datasets(where.lower(), open_sets(where, download, downloads))
     if val_fraction is not None or not source.parts["val"]:
         split(source, val_fraction or VAL_FRACTION)
     examine(source)
@@ -377,8 +376,8 @@ def first_of(data_set: type, choices: list[dict[str, Any]], shared: dict[str, An
     return None
 
 
-def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
-    """A source from map-style data sets that give (image, class number)."""
+def from_datasets(name: str, sets: dict[str, Any]) -> Source:
+    """A source from torchvision's data sets that give (image, class number)."""
     parts: dict[str, list[Item]] = {"train": [], "val": []}
     for part, data in sets.items():
         if data is None:
@@ -399,7 +398,7 @@ def from_datasets(name: str, sets: dict[str, Any], place: str) -> Source:
         return to_rgb(sets[key[0]][key[1]][0])
 
     sizes = " ".join(f"{part} {len(items)}" for part, items in parts.items())
-    return Source(name, classes, parts, open_one, place, f"{place}: {sizes}")
+    return Source(name, classes, parts, open_one, f"torchvision {name}", f"torchvision {name}: {sizes}")
 
 
 # ------------------------------------------------------------------- a look before hours are spent

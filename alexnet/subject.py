@@ -13,14 +13,13 @@ from torch import Tensor
 from alexnet import checkpoint, weights
 from alexnet.augment import as_batch, middle
 from alexnet.cli import find, say
-from alexnet.device import choose_device
+from alexnet.device import World, choose_device
 from alexnet.figures import Attribution
 from alexnet.files import UserError
 from alexnet.images import packed_side
-from alexnet.pack import Pack, kept_in, packed
+from alexnet.pack import Images, Pack, kept_in
 from alexnet.predict import SAMPLES, class_above, find_pictures, open_picture, readable_names, reason
 from alexnet.settings import facts_now, whole_path
-from alexnet.sources import find_source
 
 FEW = 8   # pictures where many could be taken, as in figure 4
 MOST = 64   # pictures in a figure, also of those that are named
@@ -95,8 +94,7 @@ class Inputs:
                  cache: str | None = None, download: bool = False) -> None:
         self.network, self.model, self.size = network, network.model, network.size
         self.places, self.data, self.target = images, data, target
-        self.cache = Path(cache or kept_in(network.facts.get("cache")))   # of the packed form
-        self.download = download
+        self.packs = Images(World(), Path(cache or kept_in(network.facts.get("cache"))), download)
 
     @cached_property
     def pack(self) -> Pack:
@@ -115,8 +113,7 @@ class Inputs:
         return self.packed(str(where))
 
     def packed(self, where: str, fraction: float | None = None, labels: str | None = None) -> Pack:
-        source = find_source(where, fraction, self.download, self.cache.parent / "downloads", labels)
-        return packed(source, self.size, self.cache)
+        return self.packs.packed(self.size, self.packs.find, where, fraction, labels)
 
     @cached_property
     def has_data(self) -> bool:

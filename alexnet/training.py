@@ -48,7 +48,7 @@ def masks(model: nn.Module, *key: int, rows: slice = slice(0, None),
         yield
     finally:
         for dropout in dropouts:
-            dropout.masks = None
+            dropout.masks = Masks()
 
 
 def train_step(net: nn.Module, optimizer: torch.optim.SGD, batch: Batch, dtype: torch.dtype,
@@ -286,9 +286,8 @@ class Run:
         """conv1's kernels, (96, 3, 11, 11) in 16 bits: filters/epoch-003.npy after three epochs."""
         path = self.folder / "filters" / f"epoch-{self.progress.epoch:03}.npy"
         if self.world.rank == 0 and not path.exists():
-            with self.tolerating(path), whole_file(path) as temporary:
-                with temporary.open("wb") as file:
-                    np.save(file, self.model.conv1.weight.detach().half().cpu().numpy())
+            with self.tolerating(path), whole_file(path) as temporary, temporary.open("wb") as file:
+                np.save(file, self.model.conv1.weight.detach().half().cpu().numpy())
 
     @contextmanager
     def tolerating(self, path: Path) -> Iterator[None]:
@@ -306,9 +305,7 @@ class Run:
         stopped before the first one."""
         warnings: list[str] = []
         source = None
-        for path in (self.folder / "last.pt", self.folder / "previous.pt"):
-            if not path.exists():
-                continue
+        for path in filter(Path.exists, (self.folder / "last.pt", self.folder / "previous.pt")):
             try:
                 content = checkpoint.read(path)
                 self.take_up(content, path)

@@ -105,17 +105,18 @@ def pretrained() -> Path:
     from torchvision.models import AlexNet_Weights
     url = AlexNet_Weights.DEFAULT.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    known = path.stem.split("-")[-1]   # its SHA-256 begins so
     if not path.exists():
         try:
-            torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), known)
         except Exception as error:  # no network, no room, another hash
-            path.unlink(missing_ok=True)
             raise UserError(f"{path.name} cannot be fetched ({str(error).splitlines()[0][:80]}): get {url} "
                             f"another way and put it at {path}, or give its path instead of "
                             f"{PRETRAINED}") from None
     with open(path, "rb") as file:  # one that a person put there, too
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(path.stem.split("-")[-1]):
+    if not digest.startswith(known):
         raise UserError(f"{path} is not torchvision's file: its SHA-256 begins with {digest[:8]}; remove it")
     return path
 
@@ -132,8 +133,7 @@ def save_torchvision(path: Path, model: AlexNet, facts: dict[str, Any]) -> None:
     if model.fc6.in_features != 256 * 6 * 6:
         raise UserError(f"{path}: fc6 is 4096 x {model.fc6.in_features} at {model.image_size} px, "
                         f"torchvision's is 4096 x 9216: {instead}")
-    usual = torch.tensor(model.design.pixel_mean).view(3, 1, 1)
-    if not torch.equal(model.mean[0], usual.expand_as(model.mean[0])):
+    if (model.mean != torch.tensor(model.design.pixel_mean).view(3, 1, 1)).any():
         raise UserError(f"{path}: torchvision's layout has no place for a mean of one's own: {instead}")
     state = {f"{theirs}.{what}": getattr(getattr(model, ours), what).detach().contiguous()
              for ours, theirs in zip(LAYERS, TORCHVISION) for what in ("weight", "bias")}

@@ -21,7 +21,6 @@ from alexnet import augment, interpret
 from alexnet.batches import TrainingBatches
 from alexnet.pack import Pack
 from alexnet.model import AlexNet
-from alexnet.predict import probabilities
 from alexnet.recipe import Plan
 from alexnet.settings import Settings
 from alexnet.training import Run, evaluate
@@ -190,14 +189,9 @@ def more_of(model: AlexNet, pack: Pack) -> dict[str, Any]:
             **neighbours(model, pack)}
 
 
-@torch.inference_mode()
-def all_probabilities(model: AlexNet, pack: Pack, at_once: int = 128) -> np.ndarray:
+def all_probabilities(model: AlexNet, pack: Pack) -> np.ndarray:
     """(N, classes) of the validation part, one crop."""
-    images = pack.images["val"]
-    return np.concatenate([
-        probabilities(model, augment.as_batch(images[first:first + at_once]).to(model.mean.device), 1,
-                      torch.float32).cpu().numpy()
-        for first in range(0, len(images), at_once)])
+    return interpret.layer_values(model, pack.images["val"], "fc8").softmax(1).numpy()
 
 
 def as_text(values: np.ndarray) -> str:

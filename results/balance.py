@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from dataclasses import replace
 from statistics import mean
 from typing import Any
@@ -30,7 +29,7 @@ import torch
 import torch.nn.functional as F
 
 from alexnet.batches import TrainingBatches
-from alexnet.cli import typed_path
+from alexnet.cli import shell, typed_path
 from alexnet.device import World, choose_precision, compute_ready, keep_memory, precision
 from alexnet.files import UserError
 from alexnet.images import packed_side
@@ -152,14 +151,11 @@ def main() -> None:
     if place.toy and place.out == running.RESULTS:
         parser.error("--toy needs --out DIR: its numbers mean nothing")
     keep_memory()
-    try:
+    with shell("results.balance"):
         for unit in units() if options.imagenette else ():
             if running.run(unit, place):
                 print(unit.name, percent(place.found(unit)["result"]["error"]), flush=True)
         report(place)
-    except UserError as error:
-        print(f"results.balance: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from torchvision import transforms
 
 from alexnet import checkpoint, demo
 from alexnet.batches import Batch, TrainingBatches
-from alexnet.cli import typed_path
+from alexnet.cli import shell, typed_path
 from alexnet.device import World, choose_device, choose_precision, compute_ready, keep_memory, precision
 from alexnet.files import UserError, write_json
 from alexnet.geometry import sizes
@@ -174,7 +174,7 @@ def computes_in_bf16(device: torch.device) -> bool:
 
 # ------------------------------------------------------------------- the peers
 
-def textbook(num_classes: int = 1000) -> nn.Module:
+def textbook() -> nn.Module:
     """AlexNet as it is usually written down: two columns, nn.LocalResponseNorm, nn.Dropout."""
     norm = partial(nn.LocalResponseNorm, 5, alpha=1e-4, beta=0.75, k=2)
     relu = partial(nn.ReLU, inplace=True)
@@ -185,7 +185,7 @@ def textbook(num_classes: int = 1000) -> nn.Module:
         nn.Conv2d(384, 384, 3, padding=1, groups=2), relu(),
         nn.Conv2d(384, 256, 3, padding=1, groups=2), relu(), nn.MaxPool2d(3, 2),
         nn.Flatten(), nn.Linear(9216, 4096), relu(), nn.Dropout(),
-        nn.Linear(4096, 4096), relu(), nn.Dropout(), nn.Linear(4096, num_classes))
+        nn.Linear(4096, 4096), relu(), nn.Dropout(), nn.Linear(4096, 1000))
 
 
 @dataclass(frozen=True)
@@ -227,11 +227,19 @@ def compare_forms(section: Section, make: Callable[..., Callable[[], Any]], opti
     Gives the group in which it is treated as in our scripts."""
     groups = (KEPT, GIVEN_BACK) if device.type == "cpu" else ("",)
     for about in groups:
-        with Processes(forms(device), make, about == KEPT, options.batch_size, size, device) as processes:
+        with Processes(forms(device), of_form, make, about == KEPT, options.batch_size, size,
+                       device) as processes:
             section.compare(processes.sides(options.batch_size), device, options.rounds, about)
             for row in section.rows[-len(processes.pipes):]:
                 row["peak_gib"] = processes.ask(row["name"], "peak")
     return groups[0]
+
+
+def of_form(name: str, make: Callable[..., Callable[[], Any]], keep: bool, batch: int, size: int,
+            device: torch.device) -> Callable[[], Any]:
+    if keep:
+        keep_memory()
+    return make(forms(device)[name], batch, size, device)
 
 
 def short(dtype: torch.dtype) -> str:
@@ -332,7 +340,7 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
     batch, size = options.batch_size, 224
     section = Section(f"Training step, {size} px, batch {batch}, 1,000 classes", "images/s")
     best = choose_precision("auto", device)
-    about = compare_forms(section, named_step, options, size, device)
+    about = compare_forms(section, training_step, options, size, device)
     product = matmul_rate(device, best)
     operations = training_operations(AlexNet())
     reached = section.rows[0]["median"] * operations / product
@@ -346,12 +354,6 @@ def step(options: argparse.Namespace, device: torch.device) -> Section:
                  section.rows[0]["peak_gib"] / memory["torchvision, fp32"], 1, at_most=True)
     which_arithmetic(device, section)
     return section
-
-
-def named_step(name: str, keep: bool, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
-    if keep:
-        keep_memory()
-    return training_step(forms(device)[name], batch, size, device)
 
 
 class Processes:
@@ -487,10 +489,7 @@ def inference_network(options: argparse.Namespace, device: torch.device) -> Sect
     return section
 
 
-def inference(name: str, keep: bool, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
-    if keep:
-        keep_memory()
-    form = forms(device)[name]
+def inference(form: Form, batch: int, size: int, device: torch.device) -> Callable[[], Any]:
     network = form.build().eval()
     network.to(device, memory_format=form.memory_format)
     images = pixels(form, batch, size, device)
@@ -879,12 +878,10 @@ def main(arguments: list[str] | None = None) -> None:
                         help="of step, inference-network, profile (default 128)")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.batch_size < 1:
-        parser.error("--rounds and --batch-size must be at least 1")
-    if options.rounds < 1 or options.batch_size < 1:
         parser.error("--rounds and --batch-size must be 1 or more")
     if unknown := [name for name in options.sections if name not in SECTIONS]:
         parser.error(f"no section is called {', '.join(unknown)}; there is {', '.join(SECTIONS)}")
-    try:
+    with shell("results.benchmark"):
         device = choose_device(options.device)
         for name in options.sections or [name for name in SECTIONS if name != "accuracy" or options.data]:
             print(f"{name} ...", file=sys.stderr, flush=True)
@@ -892,9 +889,6 @@ def main(arguments: list[str] | None = None) -> None:
             content = options.keep(SECTIONS[name](options, device))
             lines = benchmark_page.section_lines(content)
             print("\n".join(in_language(line, "en") for line in lines), flush=True)
-    except UserError as error:
-        print(f"results.benchmark: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,10 @@ PLACES = {   # folders of results/benchmark/, with the machine that they are for
     "without-bf16": Text("CPU without bf16, all sides in fp32; only ours keeps freed memory",
                          "不支持 bf16 的 CPU，各方都用 fp32；只有我们保留释放的内存"),
     "gpu": Text("GPU", "GPU")}
+NETWORKS = ["torchvision, fp32", "torchvision, fp32, channels_last", "torchvision, bf16, channels_last",
+            "textbook, fp32"]
 SHOWN = {   # in the summary: peers of a section
-    "step": ["torchvision, fp32", "torchvision, fp32, channels_last", "torchvision, bf16, channels_last",
-             "textbook, fp32"],
-    "inference-network": ["torchvision, fp32", "torchvision, fp32, channels_last",
-                          "torchvision, bf16, channels_last", "textbook, fp32"],
+    "step": NETWORKS, "inference-network": NETWORKS,
     "inference": ["a loop: PIL, transforms, textbook network",
                   "DataLoader, 2 workers, batch 64, torchvision"],
     "input": ["ImageFolder + DataLoader"], "packing": ["a loop over PIL, one process"],

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet.cli import typed_path
+from alexnet.cli import shell, typed_path
 from alexnet.files import UserError, read_csv, read_json, write_json
 from alexnet.folders import Folder
 from results import plots
@@ -142,15 +142,13 @@ def main() -> None:
     add("--seeds", type=int, default=3, metavar="N", help="default 3")
     options = parser.parse_args()
     options.out, options.work = options.out.resolve(), options.work.resolve()
-    try:
-        if options.data:
-            measure(options)
+    with shell("results.fine_tuning"):
+        try:
+            if options.data:
+                measure(options)
+        except subprocess.CalledProcessError as error:
+            sys.exit(error.returncode)   # it has said why
         report(options.out)
-    except UserError as error:
-        print(f"results.fine_tuning: {error}", file=sys.stderr)
-        sys.exit(2)
-    except subprocess.CalledProcessError as error:
-        sys.exit(error.returncode)   # it has said why
 
 
 if __name__ == "__main__":

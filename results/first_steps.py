@@ -27,10 +27,10 @@ from alexnet.recipe import RECIPES, Recipe, make_optimizer, set_rates
 from alexnet.training import masks, train_step
 from results.ablations import BASE
 from results.pages import Text, joined, term, named, row, say, text
+from results.plots import Line
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 BATCH, RATE = 128, 0.01
-Line = list[tuple[float, float]]   # of a figure
 STARTS, WATCHED, PIECE = 0.95, 200, 50
 
 BEFORE = {name: design.order.replace("flatten  fc6 relu6 drop6  fc7 relu7 drop7  fc8",
@@ -158,9 +158,9 @@ class Steps:
     def losses(self, first: int, count: int) -> list[float]:
         return [self.take(step, batch) for step, batch in islice(self.batches(first), count)]
 
-    def follow(self, unit: Unit, place: Place, enough: Callable[[list[dict[str, Any]]], bool],
+    def follow(self, unit: Unit, place: Place, steps: int, enough: Callable[[list[dict[str, Any]]], bool],
                see: Callable[[Steps], dict[str, Any]] = lambda run: {}) -> list[dict[str, Any]]:
-        """Fifty steps after fifty, to the unit's last or until the rows are `enough`: in each row the losses,
+        """Fifty steps after fifty, `steps` of them or until the rows are `enough`: in each row the losses,
         which units fire after them, and what `see` finds."""
         size = place.few(PIECE, TOY_STEPS)
 
@@ -169,7 +169,7 @@ class Steps:
             return {"step": (len(rows) + 1) * size, "losses": losses, "firing": firing(self), **see(self)}
 
         parts = {"model": self.model, "optimizer": self.optimizer}
-        return pieces(unit, place, place.few(unit.config["steps"] // PIECE), parts, a_piece, enough)
+        return pieces(unit, place, place.few(steps // PIECE), parts, a_piece, enough)
 
 
 def steps_of(unit: Unit, place: Place, rate: float | None = None) -> Steps:
@@ -201,7 +201,7 @@ def first_steps(unit: Unit, place: Place) -> dict[str, Any]:
     run = steps_of(unit, place)
     start = deviations(run)
     chance_loss = math.log(run.model.num_classes)
-    rows = run.follow(unit, place, lambda rows: settled(rows, chance_loss))
+    rows = run.follow(unit, place, unit.config["steps"], lambda rows: settled(rows, chance_loss))
     losses = [loss for row in rows for loss in row["losses"]]
     curve = [{"step": row["step"], "loss": sum(row["losses"]) / len(row["losses"]),
               "firing": row["firing"], "seconds": row["seconds"]} for row in rows]

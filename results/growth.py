@@ -18,6 +18,7 @@ import torch
 from results.first_steps import Steps, start_of_learning, layers_seen, settled, steps_of
 from results.head import AT_RANDOM, EVENLY, unit_of
 from results.pages import Text, joined, named, row, text
+from results.plots import Panels
 from results.units import Place, Unit
 
 CLASSES, BATCH, STEPS = 200, 200, 2500   # a batch with one image of each class
@@ -49,7 +50,7 @@ def growth(unit: Unit, place: Place) -> dict[str, Any]:
     """The mean loss of each fifty steps, and what `apart` and `firing` see after them."""
     run = steps_of(unit, place)
     chance_loss, start = math.log(run.model.num_classes), apart(run)
-    rows = run.follow(unit, place, lambda rows: settled(rows, chance_loss), apart)
+    rows = run.follow(unit, place, STEPS, lambda rows: settled(rows, chance_loss), apart)
     alive = start_of_learning([loss for row in rows for loss in row["losses"]], chance_loss)
     return {"result": {"alive_at": alive, "guessing": chance_loss, "start": start},
             "curve": [{"step": row.pop("step"), "loss": sum(row["losses"]) / len(row.pop("losses")), **row}
@@ -101,7 +102,7 @@ def seen_by(curve: list[dict[str, Any]]) -> Text | str:
     return text("growth.not by", curve[-1]["step"]) if step is None else str(step)
 
 
-def growth_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+def growth_lines(place: Place) -> Panels:
     """By step, how far apart images are in fc8."""
     lines = {one.title: [[(0, content["result"]["start"]["apart"]["fc8"]),
                           *((row["step"], row["apart"]["fc8"]) for row in content["curve"])]

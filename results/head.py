@@ -41,6 +41,7 @@ from alexnet.layers import Dropout
 from alexnet.training import masks
 from results.first_steps import BATCH, Steps, data_for, firing, steps_of
 from results.pages import Text, joined, term, named, row
+from results.plots import Panels
 from results.units import TOY_STEPS, Place, Unit, pieces
 
 MOMENTUM = 0.9
@@ -79,17 +80,14 @@ def curvature(unit: Unit, place: Place) -> dict[str, Any]:
 @torch.no_grad()
 def head(run: Steps, batch: Batch) -> dict[str, float]:
     """What fc8 sees, and the curvature that its mean predicts."""
-    seen: list[Tensor] = []
-    hook = run.model.fc8.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     with masks(run.model, run.seed, 0):
-        logits = run.model(batch.images)
-    hook.remove()
-    mean, p = seen[0].mean(0), logits.softmax(1)
+        seen, logits = run.model.activations(batch.images, run.model.steps[-2:]).values()
+    mean, p = seen.mean(0), logits.softmax(1)
     spread = torch.diag(p.mean(0)) - p.T @ p / len(p)   # 1 / C times a projection while p is flat
     square = mean.pow(2).sum().item() + run.recipe.bias_rate
     return {"loss": F.cross_entropy(logits, batch.labels).item(), "logits_std": logits.std().item(),
-            "mean_of_fc7": seen[0].mean().item(), "square_of_mean": mean.pow(2).sum().item(),
-            "mean_square": seen[0].pow(2).sum(1).mean().item(),
+            "mean_of_fc7": seen.mean().item(), "square_of_mean": mean.pow(2).sum().item(),
+            "mean_square": seen.pow(2).sum(1).mean().item(),
             "head_curvature": square / run.model.num_classes,
             "head_curvature_of_p": square * torch.linalg.eigvalsh(spread)[-1].item()}
 
@@ -359,9 +357,10 @@ def start_of(place: Place, name: str) -> Start | None:
     """From the runs with 200 classes: fc6 and fc7 hardly depend on the images yet."""
     found = [one for fade in FADES if (fade.difference, fade.batch) == (name, BATCH)
              for one in place.results(fade.units())]
-    squares = [sum(one[what] for one in found) / len(found) for what in ("square_of_h", "square_of_h6")
-               if found]
-    return Start(*squares, keep=Dropout.keep if name == "as it is" else 1.0) if found else None
+    if not found:
+        return None
+    squares = (sum(one[what] for one in found) / len(found) for what in ("square_of_h", "square_of_h6"))
+    return Start(*squares, keep=Dropout.keep if name == "as it is" else 1.0)
 
 
 def survived(place: Place, name: str, classes: int, batch: int, even: bool) -> list[float | None]:
@@ -392,7 +391,7 @@ def limit_rows(place: Place) -> list[Text]:
 PREDICTED = ("predicted by the swing", "predicted by the fade", "predicted by both: two layers alone")
 
 
-def limit_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+def limit_lines(place: Place) -> Panels:
     """Predicted and survived rates over the number of classes, a panel for each network."""
     panels = {}
     for name in NAMES:
@@ -422,9 +421,9 @@ def fading_rows(place: Place) -> list[Text]:
     return rows
 
 
-def fading_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+def fading_lines(place: Place) -> Panels:
     """For what was run with batches of both kinds, |h|^2 as a part of the first."""
-    panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
+    panels: Panels = {}
     for fade in FADES:
         contents = place.found_all(fade.units())
         if contents and fade._replace(even=True) in FADES:

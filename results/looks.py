@@ -91,17 +91,9 @@ def codes(model: AlexNet, pack: Pack, seed: int, place: Place) -> dict[str, Any]
 
 # ------------------------------------------------------------------- halving
 
-class AfterFlatten(nn.Module):
+def after_flatten(model: AlexNet) -> nn.Sequential:
     """fc6 to fc8 with their dropout: where masks are drawn."""
-
-    def __init__(self, model: AlexNet) -> None:
-        super().__init__()
-        names = model.steps[model.steps.index("flatten") + 1:]
-        self.steps = nn.Sequential(*(getattr(model, name) for name in names))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logarithms of probabilities, (N, classes), float64."""
-        return self.steps(x).double().log_softmax(1)
+    return nn.Sequential(*(getattr(model, name) for name in model.steps[model.steps.index("flatten") + 1:]))
 
 
 @torch.inference_mode()
@@ -111,13 +103,13 @@ def against_masks(layers: nn.Module, x: Tensor, labels: Tensor, counts: tuple[in
     def error(scores: Tensor) -> float:
         return (scores.argmax(1) != labels).double().mean().item()
 
-    halved = layers.eval()(x)
+    halved = layers.eval()(x).double().log_softmax(1)
     found: dict[str, Any] = {"images": len(labels), "error_halved": error(halved)}
     torch.manual_seed(seed)
     layers.train()
     logs, sums = torch.zeros_like(halved), torch.zeros_like(halved)
     for count in range(1, max(counts) + 1):
-        drawn = layers(x)
+        drawn = layers(x).double().log_softmax(1)
         logs += drawn
         sums += drawn.exp()
         if count in counts:
@@ -136,11 +128,10 @@ def apart(one: Tensor, other: Tensor) -> float:
 
 def halving(model: AlexNet, pack: Pack, seed: int) -> dict[str, Any]:
     stride = max(1, len(pack.labels["val"]) // MASKED)
-    inside = middle(pack.side, model.image_size)
-    flat = interpret.layer_values(model, pack.images["val"][::stride, inside, inside], "flatten")
+    flat = interpret.layer_values(model, pack.images["val"][::stride], "flatten")
     labels = torch.from_numpy(pack.labels["val"][::stride].astype(np.int64))
     flat, labels = flat.to(model.mean.device), labels.to(model.mean.device)
-    return against_masks(AfterFlatten(model), flat, labels, MASKS, seed)
+    return against_masks(after_flatten(model), flat, labels, MASKS, seed)
 
 
 # ------------------------------------------------------------------- the units

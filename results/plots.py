@@ -134,11 +134,12 @@ def effects(groups: dict[str, list[Effect]], path: Path, title: str, axis: str,
 
 
 Line = list[tuple[float, float]]
+Panels = dict[str, dict[str, list[Line]]]   # {panel: {name: a line of (x, y) for each seed}}
 
 
-def curves(panels: dict[str, dict[str, list[Line]]], path: Path, title: str, x: str, y: str,
-           level: tuple[float, str], log: tuple[bool, bool], dashed: Collection[str] = (),
-           columns: int = 2, spans: dict[str, tuple[float, float]] | None = None) -> None:
+def curves(panels: Panels, path: Path, title: str, x: str, y: str, level: tuple[float, str],
+           log: tuple[bool, bool], dashed: Collection[str] = (), columns: int = 2,
+           spans: dict[str, tuple[float, float]] | None = None) -> None:
     """Panels of lines: {panel: {name: [a line of (x, y) for each seed]}}; a name has the same colour in all,
     and one legend explains them. A dotted line at the `level`, which has a name; `log` says which axes are
     logarithmic; lines that only predict are `dashed`, and the others then have their points marked, with

@@ -1,5 +1,5 @@
-"""Absent, or too small to see? Of each of COMPARISONS that was not reproduced: the smallest effect that its runs would
-have shown, beside the paper's.
+"""Absent, or too small to see? Of each of COMPARISONS that was not reproduced: the smallest effect that its
+runs would have shown, beside the paper's.
 
 An effect is shown when the 95% interval of the paired differences lies above 0. How large it must be for that
 to happen in about four of five repetitions follows from the spread of the seeds (verdicts.smallest_seen).

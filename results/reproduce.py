@@ -16,7 +16,6 @@ OMP_NUM_THREADS=1, and they share the list. The claims and their rules stand in 
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -26,7 +25,7 @@ from typing import Any, Iterable
 
 import torch
 
-from alexnet.cli import typed_path
+from alexnet.cli import on_signals, shell, typed_path
 from alexnet.device import choose_device, keep_memory
 from alexnet.files import UserError
 from alexnet.training import Stopped
@@ -368,10 +367,9 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--toy needs --out DIR: its numbers mean nothing")
     if options.command == "run" and not options.names:
         parser.error("run what? all, or some of: " + ", ".join([*CLAIMS, *STORIES]))
-    folders = {name: where for name in running.DATA
-               if (where := getattr(options, name))}
+    folders = {name: where for name in running.DATA if (where := getattr(options, name))}
     place = Place(out, folders, options.toy)
-    try:
+    with shell("results.reproduce"):
         if on_gpu and options.command == "run":
             place = replace(place, device=choose_device(options.device))
             torch.backends.cudnn.allow_tf32 = False   # fp32 is fp32
@@ -386,13 +384,6 @@ def main(arguments: list[str] | None = None) -> None:
             stop_gently(place)
             if not run(chosen(options.names), place, options.minutes):
                 sys.exit(1)
-    except UserError as error:
-        print(f"results.reproduce: {error}", file=sys.stderr)
-        sys.exit(2)
-    except BrokenPipeError:   # whoever read the list has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def stop_gently(place: Place) -> None:
@@ -402,8 +393,7 @@ def stop_gently(place: Place) -> None:
             raise KeyboardInterrupt
         place.stop.set()
         print("\nstopping soon (once more: at once)", file=sys.stderr)
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, ask)
+    on_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM), ask))
 
 
 if __name__ == "__main__":

@@ -82,8 +82,7 @@ class Series:
         """The table of what was run, for the page of all results."""
         rows = []
         for case, about in self.cases.items():
-            other = self.cases.get(about.against)
-            if about.against == case or not other or held_out(about) != held_out(other):
+            if about.against == case or held_out(about) != held_out(self.cases[about.against]):
                 continue   # or trained on fewer images than the other: no change alone
             found = [self.differences(place, case, measure) for measure in (val_error, train_error, gap)]
             if len(found[0]) >= 2:

@@ -43,6 +43,7 @@ from results import ablations
 from results.first_steps import (BATCH, DECISIVE, DIFFERENCES, RATE, Difference, Steps, start_of_learning,
                                  dead, some_classes)
 from results.pages import Text, joined, named, row, text
+from results.plots import Panels
 from results.units import Place, Unit
 from results.verdicts import wilson
 
@@ -100,12 +101,12 @@ def pack_of(unit: Unit, place: Place) -> Pack:
 def starting(unit: Unit, place: Place) -> dict[str, Any]:
     """The loss of each step, and what fires after each fifty."""
     config, steps = unit.config, unit.config["steps"]
-    at_most = replace(unit, config={**config, "steps": steps + BEYOND})   # for a start that comes late
     pack, difference = pack_of(unit, place), ALL[config["variant"]][config["difference"]]
     run = Steps(pack, config["image_size"], config["variant"], difference, unit.seed, RATE, torch.float32,
                 place.device, config["batch"], WholeBatches)
     chance_loss = math.log(len(pack.classes))
-    rows = run.follow(at_most, place, lambda rows: over(rows, chance_loss, steps))
+    # a start that comes late is watched, too
+    rows = run.follow(unit, place, steps + BEYOND, lambda rows: over(rows, chance_loss, steps))
     every = losses_of(rows)
     losses = list(takewhile(math.isfinite, every))
     finite = len(losses) == len(every)
@@ -168,31 +169,26 @@ def end_unit(variant: str, difference: str, seed: int) -> Unit:
 
 
 CELLS = [(variant, difference) for difference in DECISIVE for variant in DIFFERENCES]
-HEADLINE = ("Imagenette", "Tiny-ImageNet, 10 classes", "Tiny-ImageNet")   # with ten seeds, as they are
-CONTROLS = ("Tiny-ImageNet, 10 classes", "Imagenette through 64 px")
+SEEDS_OF = {   # how many seeds at 64 px: of the networks as they are, and of each practice
+    "Imagenette": (SEEDS, FEW_SEEDS), "Imagenette through 64 px": (FEW_SEEDS, FEW_SEEDS),
+    "Tiny-ImageNet, 10 classes": (SEEDS, 3 * DRAWS), "Tiny-ImageNet, 50 classes": (FEW_SEEDS, 0),
+    "Tiny-ImageNet": (SEEDS, 0)}
 SWAPPED = [(variant, difference) for variant in DIFFERENCES for difference in DIFFERENCES[variant]
            if difference.startswith("std")]
-LARGER = {size: [*CELLS[:2], *SWAPPED] for size in (128, 224)}   # px, of 200 classes
+RUNS = [   # data set, network, difference, px, seeds
+    *((name, *cell, 64, SEEDS_OF[name][cell[1] != "as it is"]) for name in SETS for cell in CELLS),
+    *((name, "caffe", "CaffeNet", size, FEW_SEEDS) for size in (64, 128)
+      for name in ("Imagenette", "Tiny-ImageNet")),
+    *(("Tiny-ImageNet", *cell, size, FEW_SEEDS) for size in (128, 224) for cell in [*CELLS[:2], *SWAPPED])]
 
 
 def units() -> list[Unit]:
-    """The networks as they are, then what becomes of them, then the practices; what takes long comes last."""
-    few, more = range(FEW_SEEDS), range(FEW_SEEDS, SEEDS)
-    found = [start_unit(name, variant, "as it is", seed) for seed in few for name in CONTROLS
-             for variant in DIFFERENCES]
-    found += [start_unit("Tiny-ImageNet, 50 classes", variant, "as it is", seed) for seed in few
-              for variant in DIFFERENCES]
-    found += [start_unit(name, variant, "as it is", seed) for seed in range(SEEDS) for name in HEADLINE
-              for variant in DIFFERENCES if seed not in few or name not in CONTROLS]
-    found += [end_unit(*cell, seed) for seed in few for cell in CELLS]
-    found += [start_unit(name, *cell, seed) for seed in few for name in ("Imagenette", *CONTROLS)
-              for cell in CELLS if cell[1] != "as it is"]
-    found += [start_unit(name, "caffe", "CaffeNet", seed, size) for size in (64, 128)
-              for name in ("Imagenette", "Tiny-ImageNet") for seed in few]
-    found += [start_unit("Tiny-ImageNet, 10 classes", *cell, seed) for seed in more if seed < 3 * DRAWS
-              for cell in CELLS if cell[1] != "as it is"]
-    return found + [start_unit("Tiny-ImageNet", *cell, seed, size) for size, cells in LARGER.items()
-                    for seed in few for cell in cells]
+    """The networks as they are first, larger images last."""
+    found = [start_unit(name, variant, difference, seed, size) for seed in range(SEEDS)
+             for name, variant, difference, size, seeds in RUNS if seed < seeds]
+    found += [end_unit(*cell, seed) for seed in range(FEW_SEEDS) for cell in CELLS]
+    return sorted(found, key=lambda unit: (unit.config["image_size"],
+                                           unit.config["difference"] != "as it is"))
 
 
 # ------------------------------------------------------------------- for the page
@@ -204,10 +200,7 @@ def found_of(place: Place, name: str, variant: str, difference: str, size: int =
 def start_rows(place: Place) -> list[Text]:
     """Of each cell: how many runs start within 2,000 steps, the share's interval, when, and fc7."""
     rows = []
-    cells = [(name, *cell, 64) for name in SETS for cell in CELLS]
-    cells += [(name, "caffe", "CaffeNet", size) for size in (64, 128) for name in SETS]
-    cells += [("Tiny-ImageNet", *cell, size) for size, some in LARGER.items() for cell in some]
-    for name, variant, difference, size in cells:
+    for name, variant, difference, size, _ in RUNS:
         contents = found_of(place, name, variant, difference, size)
         if not contents:
             continue
@@ -230,18 +223,18 @@ def late_rows(place: Place) -> list[Text]:
             for content in contents if content["config"]["steps"] > STEPS]
 
 
-def survival(steps: list[int | None], end: int = STEPS) -> list[tuple[float, float]]:
+def survival(steps: list[int | None]) -> list[tuple[float, float]]:
     """(step, share of the runs in which learning has not started by then), as stairs."""
     line, left = [(1.0, 1.0)], len(steps)
-    for at in sorted(at for at in steps if at and at <= end):
+    for at in sorted(at for at in steps if at and at <= STEPS):
         line += [(at, left / len(steps)), (at, (left - 1) / len(steps))]
         left -= 1
-    return [*line, (end, left / len(steps))]
+    return [*line, (STEPS, left / len(steps))]
 
 
-def survival_lines(place: Place) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+def survival_lines(place: Place) -> Panels:
     """For each data set: the networks as they are."""
-    panels: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
+    panels: Panels = {}
     for name in SETS:
         for variant in DIFFERENCES:
             if contents := found_of(place, name, variant, "as it is"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Sequence
 
 import numpy as np
@@ -43,13 +44,11 @@ class Interval:
 
 def t_interval(values: Sequence[float]) -> Interval:
     """The mean of at least two values, with its 95% interval; ends are infinite for fewer."""
-    count = len(values)
-    mean = sum(values) / count
+    count, mean = len(values), fmean(values)
     if count < 2:
         return Interval(mean, -math.inf, math.inf, count)
-    variance = sum((value - mean) ** 2 for value in values) / (count - 1)
     quantile = T975[count - 1] if count - 1 < len(T975) else 1.96 + 2.5 / (count - 1)
-    half = quantile * math.sqrt(variance / count)
+    half = quantile * stdev(values) / math.sqrt(count)
     return Interval(mean, mean - half, mean + half, count)
 
 
@@ -92,11 +91,10 @@ def combine(verdicts: dict[Text | str, Text]) -> Text:
 
 def p_value(values: Sequence[float]) -> float:
     """Two-sided, of paired differences: how often Student's t is as far from 0 by chance."""
-    interval, freedom = t_interval(values), len(values) - 1
-    spread = math.sqrt(sum((value - interval.mean) ** 2 for value in values) / freedom / len(values))
+    mean, spread, freedom = fmean(values), stdev(values) / math.sqrt(len(values)), len(values) - 1
     if not spread:
-        return 0.0 if interval.mean else 1.0
-    ends = np.linspace(0.0, abs(interval.mean) / spread, 100_001)
+        return 0.0 if mean else 1.0
+    ends = np.linspace(0.0, abs(mean) / spread, 100_001)
     density = (1 + ends ** 2 / freedom) ** (-(freedom + 1) / 2)
     gammas = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)
     height = math.exp(gammas) / math.sqrt(freedom * math.pi)

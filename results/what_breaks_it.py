@@ -1,6 +1,6 @@
 """What breaks AlexNet: the list of its runs, the page about them, and the page that explains them (why.md).
 What a run does stands in first_steps.py (the loss while one difference after another is made), head.py (why,
-and from which rate on) and growth.py (why the text does not come with many classes)."""
+and from which rate on) and growth.py (why `as-written` does not start learning with many classes)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Sequence
 
-from results import growth, head, plots, starting
+from results import growth, head, pages, plots, starting
 from results.first_steps import (DECISIVE, DIFFERENCES, LAYERS, first_unit, found_of, loss_lines, span,
                                  start_rows, starts)
-from results import pages
 from results.pages import (PAGES, WHY, Text, fill, heading, joined, listed, named, picture, row, say, table,
                            term, text)
 from results.units import Place, Unit

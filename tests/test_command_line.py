@@ -440,7 +440,7 @@ def test_too_little_memory_is_one_line_everywhere(capsys, error):
 
 def test_a_path_in_a_command_is_quoted_as_the_systems_shell_reads_it(monkeypatch):
     assert quoted("my run") == "'my run'" and quoted("run") == "run"
-    monkeypatch.setattr("alexnet.files.os.name", "nt")
+    monkeypatch.setattr("alexnet.files.WINDOWS", True)
     assert quoted("results\\my run") == '"results\\my run"'
     monkeypatch.undo()
 

@@ -466,7 +466,7 @@ def test_the_contests_own_numbers_are_not_taken_for_folders(tmp_path):
 def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
     sets = {part: [(demo.draw((part, index)), index % 4) for index in range(count)]
             for part, count in (("train", 100), ("val", 8))}
-    source = from_datasets("fake", sets, "fake")
+    source = from_datasets("fake", sets)
     sources.examine(source)
     result = packed(source, 36, tmp_path, quiet=True)
     assert len(result.labels["train"]) == 100 and result.classes == ["0", "1", "2", "3"]

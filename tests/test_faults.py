@@ -108,7 +108,7 @@ def test_a_folder_is_the_old_one_or_the_new_one(tmp_path, moment, monkeypatch):
         if moment == "moved aside":
             replace = os.replace
             monkeypatch.setattr(os, "replace", lambda *names: (replace(*names), killed()))
-        with alone(folder) as held, whole_folder(folder, held) as temporary:
+        with alone(folder), whole_folder(folder) as temporary:
             (temporary / "x").write_text("new")
             if moment == "filling":
                 killed()
@@ -138,9 +138,9 @@ def test_where_there_are_no_locks_nobody_clears_up_after_others(tmp_path, monkey
     (tmp_path / ".a.txt.1.part").write_text("half of")
     sweep(tmp_path, "pack")
     write_text(tmp_path / "a.txt", "mine")
-    with alone(tmp_path / "pack") as held, whole_folder(tmp_path / "pack", held) as temporary:
+    with alone(tmp_path / "pack") as mine, whole_folder(tmp_path / "pack") as temporary:
         (temporary / "x").write_text("x")
-    assert held == files.UNKNOWN and foreign.exists() and (tmp_path / ".a.txt.1.part").exists()
+    assert mine and foreign.exists() and (tmp_path / ".a.txt.1.part").exists()
     assert (tmp_path / "a.txt").read_text() == "mine" and (tmp_path / "pack/x").exists()
     monkeypatch.setattr(files, "fcntl", None)
     write_text(tmp_path / "a.txt", "again")
@@ -165,7 +165,7 @@ def test_a_file_that_a_scanner_holds_for_a_moment_is_moved_later(tmp_path, monke
         return
     write_text(tmp_path / "x", "new")
     times = itertools.count()
-    with whole_folder(tmp_path / "folder", files.HELD) as temporary:
+    with whole_folder(tmp_path / "folder") as temporary:
         (temporary / "y").write_text("new")
     assert (tmp_path / "x").read_text() == (tmp_path / "folder/y").read_text() == "new"
 
@@ -497,7 +497,7 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, noted)
     write_text(tmp_path / "a.txt", "text")
     assert done == ["fsync", "replace"]
-    with alone(tmp_path / "b") as held, whole_folder(tmp_path / "b", held) as temporary:
+    with alone(tmp_path / "b"), whole_folder(tmp_path / "b") as temporary:
         (temporary / "1").write_text("1")
         (temporary / "2").write_text("2")
         done.clear()

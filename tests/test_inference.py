@@ -141,7 +141,7 @@ def test_a_turned_photograph_is_the_same_for_every_way_in(model_file, folder, tm
     for way in (str(path), path, path.read_bytes(), open(path, "rb"), Image.open(path)):
         np.testing.assert_array_equal(open_picture(way, side).square, expected)
     sets = {"train": [(Image.open(path), 0), (Image.open(path).convert("RGB"), 1)] * 3, "val": None}
-    source = from_datasets("fake", sets, "fake")   # and for torchvision's data sets
+    source = from_datasets("fake", sets)   # and for torchvision's data sets
     for item, _ in source.parts["train"]:
         np.testing.assert_array_equal(square(source.open(item, side), side), expected)
 

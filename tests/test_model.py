@@ -20,6 +20,12 @@ from alexnet.recipe import freeze
 from conftest import ROOT
 
 
+def strong() -> SameMapNorm:
+    norm = SameMapNorm()
+    norm.alpha = 2.0
+    return norm
+
+
 # ------------------------------------------------------------------- counts
 
 def measured(variant: str = "as-trained", size: int = 224) -> list[Step]:
@@ -201,7 +207,7 @@ def test_norm_per_column_does_not_look_across():
 
 
 @pytest.mark.parametrize("norm", [
-    LocalResponseNorm(alpha=0.3, columns=2), LocalResponseNorm(beta=0.6, alpha=0.2), SameMapNorm(alpha=2.0)],
+    LocalResponseNorm(alpha=0.3, columns=2), LocalResponseNorm(beta=0.6, alpha=0.2), strong()],
     ids=["lrn", "lrn, other beta", "same map"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_norms_have_the_right_gradient(norm, layout):
@@ -393,7 +399,7 @@ def test_transforms_of_functions_give_the_same_logits_and_gradients(variant, cha
         assert_same(along.detach(), torch.autograd.forward_ad.unpack_dual(dual).tangent.detach())
 
 
-@pytest.mark.parametrize("norm", [LocalResponseNorm(alpha=0.3, columns=2), SameMapNorm(alpha=2.0)],
+@pytest.mark.parametrize("norm", [LocalResponseNorm(alpha=0.3, columns=2), strong()],
                          ids=["lrn", "same map"])
 def test_norms_have_the_right_second_derivatives_and_gradients_in_batches(norm):
     torch.manual_seed(0)

@@ -872,16 +872,7 @@ def test_halving_is_the_geometric_mean_over_masks_where_the_layers_are_linear():
     every = torch.stack([layer(x * mask).log_softmax(1) for mask in masks]).mean(0).softmax(1)
     halves = nn.Sequential(Dropout(), layer)
     torch.testing.assert_close(halves.eval()(x).softmax(1), every)
-
-    class Logs(nn.Module):
-        def forward(self, x):
-            return halves(x).double().log_softmax(1)
-
-        def train(self, mode=True):
-            halves.train(mode)
-            return self
-
-    found = looks.against_masks(Logs(), x, every.argmax(1), (1, 4000), seed=0)
+    found = looks.against_masks(halves, x, every.argmax(1), (1, 4000), seed=0)
     assert found["error_halved"] == found["error_geometric_4000"] == 0
     assert found["apart_geometric_4000"] < 0.02 < found["apart_geometric_1"]
     assert found["apart_arithmetic_4000"] > found["apart_geometric_4000"]
@@ -891,7 +882,7 @@ def test_the_layers_behind_flatten_are_the_networks_own():
     model = AlexNet(4, 64).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     flat = model.activations(images, ["flatten"])["flatten"]
-    torch.testing.assert_close(looks.AfterFlatten(model)(flat), model(images).double().log_softmax(1))
+    torch.testing.assert_close(looks.after_flatten(model)(flat), model(images))
 
 
 def test_the_looks_are_taken_and_shown(place, tmp_path, monkeypatch):
