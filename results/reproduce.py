@@ -32,8 +32,8 @@ from alexnet.training import Stopped
 from results import (ablations, again, base_result, cifar_nets, counting, larger, local_nets, longer, looks,
                      modern, plots, power, stars, units as running, what_breaks_it)
 from results.claims import CLAIMS, Finding, differences, errors_by_number
-from results.pages import (Text, anchor, fill, heading, joined, listed, named, part, percent, picture, row,
-                           say, table, term, text)
+from results.pages import (TEXTS, Text, anchor, fill, heading, joined, listed, named, part, percent, picture,
+                           row, say, table, term, text)
 from results.series import val_error
 from results.units import Place, Unit
 from results.verdicts import (BY_CONSTRUCTION, NOT_HERE, NOT_RUN, NOT_TESTED, OPPOSITE, REPRODUCED, Interval,
@@ -150,7 +150,8 @@ def write_pages(place: Place) -> None:
     fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *power.lines(place),
                                *again.lines(place, findings), *average_lines(place), *looks.lines(place),
                                *longer.SIXTY.lines(place), *larger.lines(place), *local_nets.lines(place),
-                               *stars.lines(place), *rule_lines(), *hours(place)], title)
+                               *stars.lines(place), *rule_lines(), *missing_lines(place), *hours(place)],
+         title)
     if place.out == running.RESULTS:
         fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])
         for name in CLAIMS:
@@ -277,6 +278,22 @@ def average_lines(place: Place) -> list[Text | str]:
 def rule_lines() -> list[Text | str]:
     return part("How each verdict follows", "", ("claim", "rule"),
                 [row(name, CLAIMS[name].rule) for name in ORDER])
+
+
+def missing_lines(place: Place) -> list[Text | str]:
+    """What has rules and settings and was not run, by experiment."""
+    experiments: dict[str, list[Unit]] = {}
+    for unit in all_units():
+        experiments.setdefault(unit.experiment, []).append(unit)
+    rows = []
+    for name, planned in experiments.items():
+        left = [unit for unit in planned if not place.file(unit).exists()]
+        if left:
+            asks = Text(*TEXTS["asks"].get(name, ("", "")))
+            rows.append(row(f"`{name}`", asks, len(planned), len(planned) - len(left),
+                            f"{sum(unit.minutes for unit in left) / 60:.0f}"))
+    return part("What was not run", text("results.missing"),
+                ("experiment", "what it asks", "runs planned", "runs there", "hours left"), rows)
 
 
 def hours(place: Place) -> list[Text]:

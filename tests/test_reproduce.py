@@ -7,6 +7,7 @@ import multiprocessing
 import re
 import shutil
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -645,6 +646,15 @@ def test_the_table_is_made_from_whatever_was_run(place, capsys):
     assert "31.00% with the recipe of 2012, 21.00% with the changes that were kept after 12 epochs; 31.00%" in text
     assert "| all changes at once | 60 | 11.00% | +20.00 (+20.00 to +20.00; 3 pairs) |" in text
     assert "| all changes at once | 12" not in text
+
+
+def test_the_page_names_every_run_that_is_missing():
+    for page in ("README.md", "README.zh-CN.md"):
+        rows = re.findall(r"^\| `([\w-]+)` \| ([^|]+?) \| (\d+) \| (\d+) \| \d+ \|$",
+                          (units.RESULTS / page).read_text("utf-8"), re.M)
+        missing = {name: int(planned) - int(there) for name, asks, planned, there in rows}
+        assert missing == Counter(unit.experiment for unit in reproduce.all_units()
+                                  if not Place().file(unit).exists())
 
 
 def test_classes_are_made_unequal_and_the_page_shows_whole_seeds_only(place):
