@@ -1,7 +1,7 @@
 """Sixty epochs instead of twelve, for claims with small effects. Rules fixed before the first run.
 
-Imagenette at 64 px as in ablations.py, five seeds a side, but 60 epochs, and drops of the learning rate at 60
-and 84% of them. In bf16, as the runs of 12 epochs. Every case records both errors without augmentation and
+Imagenette at 64 px as in ablations.py, three seeds a side, but 60 epochs, and drops of the learning rate at
+60 and 84% of them. In bf16, as the runs of 12 epochs. Every case records both errors without augmentation and
 dropout (`train_`, `val_`), and the curve.
 
 - C17, dropout: biases of 0.1 on both sides, since with 1 learning does not start without it. Judged as before
@@ -62,5 +62,5 @@ class LongRun(CaseRun):
         return batches
 
 
-SIXTY = Series("imagenette-64-long", replace(BASE, epochs=60, precision="bf16"), CASES, range(5), 25,
+SIXTY = Series("imagenette-64-long", replace(BASE, epochs=60, precision="bf16"), CASES, range(3), 30,
                "imagenette", "Sixty epochs", "longer.conditions", lambda name: partial(LongRun, name))

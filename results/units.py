@@ -28,7 +28,7 @@ from alexnet.checkpoint import save_torch
 from alexnet.device import choose_precision
 from alexnet.pack import Pack, packed
 from alexnet.sources import find_source
-from alexnet.files import UserError, alone, read_json, whole_file, write_text
+from alexnet.files import UserError, alone, read_json, whole_file, write_json, write_text
 from alexnet.images import square
 from alexnet.training import Stopped
 
@@ -160,14 +160,19 @@ def run(unit: Unit, place: Place) -> bool:
         for data in unit.data.split():
             if data not in place.folders:
                 raise UserError(f"{unit.name} needs --{data} DIR")
+        kind, begun = unit.config.get("precision"), place.work(unit) / "unit.json"
+        precision = {"precision": str(choose_precision(kind, place.device))} if kind else {}
+        now = json.loads(json.dumps({"config": unit.config, "device": place.device.type, **precision}))
+        if begun.exists() and (changed := differing(read_json(begun), now)):
+            raise UserError(f"{begun.parent} was begun with {changed}: delete it, and run it again")
+        write_json(begun, now)
         start = time.perf_counter()
         found = unit.compute(unit, place)
         curve = found.get("curve", [])
         seconds = sum(row.pop("seconds", 0.0) for row in curve) or time.perf_counter() - start
-        kind = unit.config.get("precision")
         write_text(place.file(unit), readable({
             "experiment": unit.experiment, "case": unit.case, "seed": unit.seed, "data": unit.data,
-            **({"precision": str(choose_precision(kind, place.device))} if kind else {}),
+            **precision,
             **({} if place.device == CPU else {"device": place.device.type}), "config": unit.config,
             "result": found["result"], "curve": curve, "seconds": round(seconds, 1),
             "date": date.today().isoformat(), "toy": place.toy, "machine": machine(place.device)}))

@@ -44,7 +44,10 @@ class Interval:
 
 def t_interval(values: Sequence[float]) -> Interval:
     """The mean of at least two values, with its 95% interval; ends are infinite for fewer."""
-    count, mean = len(values), fmean(values)
+    count = len(values)
+    if not all(map(math.isfinite, values)):   # some loss was no number
+        return Interval(sum(values) / count, math.nan, math.nan, count)
+    mean = fmean(values)
     if count < 2:
         return Interval(mean, -math.inf, math.inf, count)
     quantile = T975[count - 1] if count - 1 < len(T975) else 1.96 + 2.5 / (count - 1)

@@ -58,7 +58,8 @@ def test_a_run_is_as_long_as_help_says(data, images, epochs, schedule):
     assert (chosen.epochs, chosen.schedule) == (epochs, schedule)
 
 
-def test_help_fits_on_two_screens_and_names_every_option_and_the_defaults(capsys):
+def test_help_fits_on_two_screens_and_names_every_option_and_the_defaults(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")   # else the terminal in which the tests run decides
     status, text, _ = call(capsys, "--help")
     assert status == 0 and text.count("\n") < 74
     for option in ("data variant image-size val-fraction part cache epochs batch-size lr momentum "

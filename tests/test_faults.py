@@ -518,7 +518,7 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     common = ["--cache", odd / "cache", "--device", "cpu", "--checkpoint-minutes", "0"]   # SIGTERM saves
     home = {**os.environ, "HOME": "/proc/nowhere", "OMP_NUM_THREADS": "1"}
     checkpoint.save(odd / "small.pt", AlexNet(2, SIZE, **SMALL), {})
-    first = start("--data", folder, "--weights", odd / "small.pt", "--batch-size", 2, "--epochs", 200,
+    first = start("--data", folder, "--weights", odd / "small.pt", "--batch-size", 2, "--epochs", 5000,
                   "--schedule", "constant", "--out", odd / "run", *common, env=home)
     try:
         while not first.stdout.readline().startswith("epoch"):
@@ -538,7 +538,7 @@ def test_sigterm_leaves_a_checkpoint_a_second_process_is_refused_and_home_is_not
     content = torch.load(odd / "run/last.pt", weights_only=True)
     epoch = content["progress"]["epoch"]
     rows = read_csv(odd / "run/metrics.csv")
-    assert 0 < epoch < 200 and [int(row["epoch"]) for row in rows] == list(range(1, epoch + 1))
+    assert 0 < epoch < 5000 and [int(row["epoch"]) for row in rows] == list(range(1, epoch + 1))
     third = start("--resume", odd / "run", *common, env=home)
     try:
         while not (line := third.stdout.readline()).startswith("going on"):

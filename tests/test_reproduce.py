@@ -92,6 +92,11 @@ def test_the_t_interval_is_the_one_computed_by_hand():
     assert many.high - many.mean == pytest.approx(1.962 * 0.50025 / 1000 ** 0.5, rel=1e-3)
 
 
+@pytest.mark.parametrize("values", [[math.inf, 0.1, 0.2], [math.inf, -math.inf, 0.1], [math.nan, 0.1, 0.2]])
+def test_where_a_loss_was_no_number_there_is_no_interval_and_pages_are_written_all_the_same(values):
+    assert math.isnan(t_interval(values).low) and verdict(values) == NOT_HERE
+
+
 def test_wilsons_interval_is_the_one_computed_by_hand():
     low, high = wilson(5, 10)   # (0.5 + 0.19208 -+ 1.96 sqrt(0.025 + 0.009604)) / 1.38416
     assert low == pytest.approx(0.23659, abs=1e-5) and high == pytest.approx(0.76341, abs=1e-5)
@@ -185,7 +190,7 @@ def test_c17_in_sixty_epochs_needs_the_gap_and_the_epochs_and_says_when_both_are
     found = dropout.finding(place)
     assert found.verdict == REPRODUCED
     assert "with it over without: +0.47" in found.found.en   # ln(4 / 2.5): one side ends before it has 50%
-    assert "reaches the other's lowest error, by seed: 4, 4, 4, 4, 4" in found.found.en
+    assert "reaches the other's lowest error, by seed: 4, 4, 4" in found.found.en
 
 
 def test_a_file_of_another_config_is_refused(place):
@@ -284,6 +289,9 @@ def test_a_stopped_unit_ends_like_an_unstopped_one(place, tmp_path, monkeypatch)
         units.run(unit, again)
     assert not again.file(unit).exists() and (again.work(unit) / "last.pt").exists()
     again.stop.clear()
+    other = replace(unit, config={**unit.config, "lr": 0.5})
+    with pytest.raises(UserError, match="was begun with lr 0.01, which is 0.5 now: delete it"):
+        units.run(other, again)
     assert units.run(unit, again) and len(steps) == 3 + 3   # the first step is not done again
     assert timeless(read_json(again.file(unit))) == timeless(whole)
     assert whole["curve"][0]["train_loss"] > 0 and not again.work(unit).exists()
@@ -874,7 +882,7 @@ def test_a_coder_keeps_the_groups_that_its_values_form():
     assert 0.2 < np.unpackbits(coder.codes(values), 1).mean() < 0.8
 
 
-def test_halving_is_the_geometric_mean_over_masks_where_the_layers_are_linear():
+def test_halving_is_the_geometric_mean_over_masks_where_the_layers_are_linear(monkeypatch):
     """There it is exact; against all 16 masks of four values, and against many drawn ones."""
     torch.manual_seed(0)
     layer, x = nn.Linear(4, 3), torch.randn(5, 4)
@@ -882,7 +890,10 @@ def test_halving_is_the_geometric_mean_over_masks_where_the_layers_are_linear():
     every = torch.stack([layer(x * mask).log_softmax(1) for mask in masks]).mean(0).softmax(1)
     halves = nn.Sequential(Dropout(), layer)
     torch.testing.assert_close(halves.eval()(x).softmax(1), every)
+    kinds, apart = set(), looks.apart
+    monkeypatch.setattr(looks, "apart", lambda *two: (kinds.update(one.dtype for one in two), apart(*two))[1])
     found = looks.against_masks(halves, x, every.argmax(1), (1, 4000), seed=0)
+    assert kinds == {torch.float64}   # thousands of masks are added up
     assert found["error_halved"] == found["error_geometric_4000"] == 0
     assert found["apart_geometric_4000"] < 0.02 < found["apart_geometric_1"]
     assert found["apart_arithmetic_4000"] > found["apart_geometric_4000"]
