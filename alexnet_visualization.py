@@ -97,10 +97,12 @@ def write_page(network: Network, out: Path, language: str, drawn: dict[str, list
     about = f"{network.path.resolve()} {network.path.stat().st_mtime_ns}"
     memory = out / "captions.json"
     earlier: dict[str, list[Shown]] = {}
-    with suppress(OSError, UserError, LookupError, TypeError, AttributeError):   # none yet, or a damaged one
+    damaged = OSError, UserError, LookupError, TypeError, AttributeError   # or there is none yet
+    with suppress(*damaged):
         before = read_json(memory)
         for name, entries in before["looks"].items() if before["model"] == about else ():
-            earlier[name] = [Shown(*map(str, entry)) for entry in entries if (out / entry[0]).is_file()]
+            with suppress(*damaged):   # in one kind of picture: the others stay
+                earlier[name] = [Shown(*map(str, entry)) for entry in entries if (out / entry[0]).is_file()]
     shown = {name: entries for name in KINDS if (entries := drawn.get(name) or earlier.get(name))}
     write_json(memory, {"model": about, "looks": shown})
     sections = []

@@ -14,6 +14,7 @@ import argparse
 import itertools
 import math
 import os
+import re
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
@@ -31,6 +32,8 @@ OF_TRAINING = ("resume variant epochs lr momentum weight_decay warmup schedule c
                "balance patience seed weights freeze head_lr deterministic checkpoint_minutes workers "
                "keep_filters tensorboard").split()
 OF_MACHINE = ("device", "checkpoint_minutes", "workers", "keep_filters", "tensorboard")   # not in config.json
+CHOICES = {"schedule": SCHEDULES, "augmentation": ("shifts", "resized"), "freeze": (None, *LAYERS[:-1]),
+           "precision": ("auto", "bf16", "fp16", "fp32")}
 DEMO_SIZE, SIZE = 64, 224
 
 
@@ -61,9 +64,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--momentum", type=float, metavar="M", help="default 0.9")
     add("--weight-decay", type=float, metavar="D", help="default 0.0005; torchvision 0.0001")
     add("--warmup", type=int, metavar="STEPS", help="in which the learning rate rises from 0 (default 0)")
-    add("--schedule", choices=list(SCHEDULES), help="default steps; release for large sets")
+    add("--schedule", choices=CHOICES["schedule"], help="default steps; release for large sets")
     add("--color-noise", type=float, metavar="C", help="default 0.1; caffe, torchvision 0: none")
-    add("--augmentation", choices=("shifts", "resized"),
+    add("--augmentation", choices=CHOICES["augmentation"],
         help="crops: shifts of 2012 (default), or resized, which cost in short runs")
     add("--balance", action="store_true", default=None, help="each class equally often, whatever its size")
     add("--patience", type=int, metavar="N",
@@ -78,7 +81,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--precision", choices=("auto", "bf16", "fp16", "fp32"),
+    add("--precision", choices=CHOICES["precision"],
         help="default auto; fp16 skips steps that overflow")
     add("--deterministic", action="store_true", default=None,
         help="the same bits on CUDA, too, which costs time")
@@ -146,8 +149,8 @@ from alexnet.console import Console, conclude, introduce, say_finished
 from alexnet.device import (World, choose_device, join_world, keep_memory, make_deterministic, meet,
                             processes, surroundings)
 from alexnet.measuring import measure
+from alexnet.model import describe
 from alexnet.pack import Images, Pack, kept_in
-from alexnet.progress import checked_number
 from alexnet.recipe import default_rate, highest_rate
 from alexnet.settings import Settings, outline
 from alexnet.training import Run, Stopped
@@ -238,10 +241,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(path)
     try:
         settings = Settings(**config["settings"])
-        for name in "image_size epochs batch_size lr momentum weight_decay warmup color_noise seed".split():
-            checked_number(getattr(settings, name))
-        if settings.variant not in VARIANTS or settings.schedule not in SCHEDULES:
-            raise ValueError(f"variant {settings.variant}, schedule {settings.schedule}")
+        describe(settings.variant, **settings.changes)
+        for field in fields(Settings):   # their types are text: "float | None"
+            name, value = field.name, getattr(settings, field.name)
+            kind = "None" if value is None else type(value).__name__
+            least = 1 if name in ("image_size", "epochs", "batch_size") else 0
+            if (kind not in re.findall(r"\w+", field.type.replace("float", "float int"))
+                    or kind in ("int", "float") and not least <= value < 2 ** 63
+                    or value not in CHOICES.get(name, (value,))):
+                raise ValueError(f"{name} {value!r}")
         for name in ("resumed", "surroundings", "identity_of_data", "classes", "cache"):
             config[name]
     except (KeyError, TypeError, ValueError, OverflowError) as error:

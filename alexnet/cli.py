@@ -125,8 +125,8 @@ def shell(script: str) -> Iterator[None]:
             sys.exit(getattr(error.__context__, "code", 130))   # waited for a lock, whose release then fails
         if isinstance(error, RuntimeError) and not re.search("out of memory|can't allocate", str(error)):
             raise
-        print(f"{script}: out of memory: fewer images at once (a smaller --batch-size) or a network for "
-              "smaller ones takes less", file=sys.stderr)
+        print(f"{script}: out of memory: fewer images at once (a smaller --batch-size) or smaller ones (in "
+              "training a smaller --image-size) take less", file=sys.stderr)
         sys.exit(2)
     finally:
         on_signals({number: handler for number, handler in handlers.items()

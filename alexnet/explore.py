@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from alexnet import demo, interpret
-from alexnet.augment import as_batch, centre
+from alexnet.augment import as_batch, middle
 from alexnet.files import UserError
 from alexnet.geometry import Step, sizes
 from alexnet.images import packed_side
@@ -132,9 +132,10 @@ def patches(model: AlexNet, training: Any, layers: list[Step]) -> dict[str, Any]
     used = np.unique(np.concatenate([best.image.ravel() for best in found.values()]))
     side, lines = model.image_size, -(-len(used) // ACROSS)
     sheet = np.zeros((lines * side, ACROSS * side, 3), np.uint8)
-    for place, crop in enumerate(centre(as_batch(training[used]), side).permute(0, 2, 3, 1).numpy()):
-        top, left = place // ACROSS * side, place % ACROSS * side
-        sheet[top:top + side, left:left + side] = crop
+    for place, index in enumerate(used):   # all at once would take as much memory again
+        top, left, picture = place // ACROSS * side, place % ACROSS * side, training[index]
+        inside = middle(len(picture), side)
+        sheet[top:top + side, left:left + side] = picture[inside, inside]
     file = io.BytesIO()
     Image.fromarray(sheet).save(file, "JPEG", quality=QUALITY, optimize=True)
     strongest = {name: [[[int(np.searchsorted(used, image)), int(row), int(column), float(f"{value:.3g}")]

@@ -95,7 +95,8 @@ def alone(path: Path | str, wait: str = "") -> Iterator[bool]:
         mine, file = locked(beside(path, "lock"), wait) if fcntl else (True, None)
     try:
         if file:
-            clear(path)
+            with writing(path):
+                clear(path)
         yield mine
     finally:
         if file:

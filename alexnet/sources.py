@@ -55,7 +55,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     """
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise UserError(f"--val-fraction must lie between 0 and 1, not {val_fraction:g}")
-    folder, with_val = Path(where), val_fraction is None
+    folder, with_val = Path(where).expanduser(), val_fraction is None
     if labels and (where == "demo" or not folder.is_dir()):
         raise UserError("--labels needs --data FOLDER; " + (
             "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else
@@ -332,7 +332,8 @@ def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
     from torchvision import datasets   # takes a second
 
     known = {other.lower(): other for other in datasets.__all__}
-    if name.lower() not in known or name.lower() in ("imagefolder", "datasetfolder", "fakedata"):
+    if name.lower() not in known or name.lower() in ("imagefolder", "datasetfolder", "fakedata",
+                                                     "wrap_dataset_for_transforms_v2"):
         raise UserError(f"--data {name}: there is no such folder, and torchvision has no data set "
                         "of that name (cifar10, cifar100, imagenette, flowers102, food101 ...)")
     data_set = getattr(datasets, known[name.lower()])

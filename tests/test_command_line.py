@@ -6,6 +6,7 @@ import contextlib
 import csv
 import errno
 import json
+import math
 import os
 import re
 import shlex
@@ -219,7 +220,11 @@ def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
     assert status == 0 and "larger --epochs and --patience go on" in out
 
 
-@pytest.mark.parametrize("name, value", [("schedule", "stairs"), ("variant", "vgg"), ("lr", "0.1"), ("epochs", None)])
+@pytest.mark.parametrize("name, value", [
+    ("schedule", "stairs"), ("variant", "vgg"), ("lr", "0.1"), ("epochs", None), ("image_size", 40.5), ("image_size", -5),
+    ("batch_size", 0), ("seed", 2 ** 70), ("momentum", -1), ("lr", math.nan), ("precision", "fp8"), ("freeze", "xx"),
+    ("changes", {"foo": 1}), ("changes", []), ("val_fraction", "x"), ("data", None), ("patience", True), ("weights", 5),
+    ("augmentation", "none")])
 def test_a_config_that_somebody_changed_by_hand_is_refused_in_a_line(capsys, folder, place, name, value):
     assert train(capsys, folder, place, "--epochs", 1)[0] == 0
     path = place / "run/config.json"
@@ -434,7 +439,7 @@ def test_too_little_memory_is_one_line_everywhere(capsys, error):
         raise error
     assert end.value.code == 2
     assert capsys.readouterr().err == ("any.py: out of memory: fewer images at once (a smaller --batch-size) or "
-                                       "a network for smaller ones takes less\n")
+                                       "smaller ones (in training a smaller --image-size) take less\n")
     with pytest.raises(RuntimeError, match="other"), cli.shell("any.py"):
         raise RuntimeError("some other mistake")
 

@@ -385,9 +385,11 @@ def test_strict_stops_at_an_unreadable_file_and_leaves_nothing(tmp_path):
 
 # ------------------------------------------------------------------- sources
 
-def test_class_folders_alone_are_split_by_class_and_always_alike(tmp_path):
+def test_class_folders_alone_are_split_by_class_and_always_alike(tmp_path, monkeypatch):
+    """~ is the home folder from Python, too."""
     folder = make_folder(tmp_path / "set", {"disc": 30, "star": 20})
-    one, two = find_source(str(folder), 0.1), find_source(str(folder), 0.1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    one, two = find_source(str(folder), 0.1), find_source("~/set", 0.1)
     assert one.parts == two.parts
     labels = [label for _, label in one.parts["val"]]
     assert labels == [0] * 3 + [1] * 2 and len(one.parts["train"]) == 45

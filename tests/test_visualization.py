@@ -594,6 +594,14 @@ def test_a_damaged_memory_of_the_page_is_begun_anew(place, capsys, tmp_path, con
     assert "architecture" in json.loads((tmp_path / "captions.json").read_text())["looks"]
 
 
+def test_what_is_damaged_of_the_pages_memory_does_not_take_the_rest_with_it(place, capsys, tmp_path):
+    assert call(capsys, "filters", "--model", place / "run", "--out", tmp_path)[0] == 0
+    content = json.loads((tmp_path / "captions.json").read_text())
+    (tmp_path / "captions.json").write_text(json.dumps({**content, "looks": {"maps": 5, **content["looks"]}}))
+    assert call(capsys, "architecture", "--model", place / "run", "--out", tmp_path)[0] == 0
+    assert set(json.loads((tmp_path / "captions.json").read_text())["looks"]) == {"architecture", "filters"}
+
+
 def test_one_validation_picture_is_no_plane(place, capsys, tmp_path):
     make_folder(tmp_path / "one", {"train/disc": 4, "train/star": 4, "val/disc": 1})
     status, text = call(capsys, "embedding", "--model", place / "run", "--data", "one", "--out", "look")
