@@ -718,7 +718,9 @@ def test_every_text_is_used_and_takes_the_same_values_in_both_languages():
                 braces = [sorted(re.sub(r"\{\d+", "{", found) for found in re.findall(r"\{[^}]*\}", one))
                           for one in text]
                 assert len(text) == 2 and braces[0] == braces[1], (group, name)
-                if group not in CLAIMS or name not in ("says", "rule"):
+                if group == "asks":
+                    assert name in {unit.experiment for unit in reproduce.all_units()}
+                elif group not in CLAIMS or name not in ("says", "rule"):
                     assert f'"{group}.{name}"' in code, (group, name)
             elif group == "labels":
                 assert f'"{name}"' in code, name

@@ -355,15 +355,14 @@ for axis, one in zip(axes, crops):
 # ## 13 Training
 #
 # The loop: take 64 random pictures, cut and mirror them, compute the loss, go backward, let SGD with momentum take a step.
-# That is all. (`train_alexnet.py` takes batches of 128, gives biases twice the learning rate and no weight decay, as the
-# code of 2012 did, and adds the colour noise, a schedule for the learning rate, checkpoints. Here biases are treated as
-# weights are.)
+# That is all. (`train_alexnet.py` gives biases twice the learning rate and no weight decay, as the code of 2012 did, and
+# adds the colour noise, a schedule for the learning rate, checkpoints. Here biases are treated as weights are.)
 
 # %% [markdown] zh
 # ## 13 训练
 #
 # 循环很简单：随机取 64 张图，裁剪、翻转，算损失，反向传播，让带动量的 SGD 走一步。仅此而已。
-# （`train_alexnet.py` 的批大小是 128；它和 2012 年的代码一样，偏置的学习率加倍、没有权重衰减，
+# （`train_alexnet.py` 和 2012 年的代码一样，偏置的学习率加倍、没有权重衰减，
 # 另外还有颜色噪声、学习率调度和检查点。这里对偏置和权重一视同仁。）
 
 # %%
