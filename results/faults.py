@@ -940,7 +940,7 @@ def write_pages(folder: Path = HERE) -> None:
         lines += [*(say("- not as expected: {}", "- 不符合预期：{}", wrong) for wrong in content["wrong"]),
                   *([""] if content["wrong"] else [])]
         lines += [worded(content["remark"], words), ""] if "remark" in content else []   # entered by hand
-        facts = [content[key] for key in ("command", "seed", "date", "commit")]
+        facts = [worded(str(content[key]), words) for key in ("command", "seed", "date", "commit")]
         lines += [say("`{}`; seed {}, {}, commit {}, {} cores, {:.0f} minutes.",
                       "`{}`；种子 {}，{}，提交 {}，{} 个核，{:.0f} 分钟。",
                       *facts, content["machine"]["cores"], content["seconds"] / 60), ""]

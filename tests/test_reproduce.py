@@ -609,7 +609,8 @@ def test_all_words_in_the_figures_are_there_in_chinese_and_none_in_vain(tmp_path
     words = {word for text in chinese for word in re.findall(r"[A-Za-z]{3,}", text)}
     assert words <= {"AlexNet", "AdamW", "CIFAR", "DataLoader", "Dropout", "GPU", "ImageFolder", "ImageNet",
                      "Imagenette", "JPEG", "LRN", "LocalResponseNorm", "Nesterov", "PIL", "RandomResizedCrop",
-                     "ReLU", "SGD", "Tiny", "as", "avg", "channels", "cnorm", "conv", "examples", "foreach",
+                     "ReLU", "SGD", "Tiny", "as", "avg", "channels", "cnorm", "conv", "dropout", "examples",
+                     "foreach", "inverted",
                      "imagenette", "last", "logistic", "mathdefault", "optim", "pool", "pow", "pytorch", "tanh",
                      "top", "torch", "torchvision", "trained", "transforms", "worker", "written"}
     for form in TEXTS["figures"]:
