@@ -1,4 +1,4 @@
-"""Look inside a network: what its filters are, what it sees, what it finds alike. PNG files and a page.
+"""Look inside a network: what its filters are, what it sees, what it finds alike. Pictures and a page.
 
     python alexnet_visualization.py                                everything, for the newest run
     python alexnet_visualization.py filters --model best.pt        one thing

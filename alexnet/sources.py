@@ -196,7 +196,7 @@ def listed_items(val: Folder, above: Path, names: list[str], findings: list[str]
                  known: str) -> list[Item] | None:
     """Labels of a flat val/ from a list in it or beside it, as Kaggle's LOC_val_solution.csv, Tiny-ImageNet's
     val_annotations.txt and Caffe's val.txt; None if there is none that names more than half of its images."""
-    files, number = val.all_images(), {name: index for index, name in enumerate(names)}
+    files, number, refused = val.all_images(), {name: index for index, name in enumerate(names)}, None
     for path in lists_in(val.path, above):
         try:
             lines = lines_of(path.read_bytes(), str(path), file_names=True)
@@ -204,13 +204,16 @@ def listed_items(val: Folder, above: Path, names: list[str], findings: list[str]
             findings.append(f"{error}: not read as a list of labels")
             continue
         if files and len(lines) == len(files) and all(line.strip().isdecimal() for line in lines):
-            raise UserError(f"{path} has only numbers: the contest's own (ILSVRC ids) are not the "
-                            "order of the class folders. Use a list with names, such as Kaggle's "
-                            "LOC_val_solution.csv (data/README.md)")
+            refused = path
+            continue
         found = read_list(path, files, val.path, names)
         if found and found.named * 2 > len(files):
             note_lost(found, files, val.path, path, f"of a class that {known} lacks", findings)
             return [(file, number[found.labels[file]]) for file in files if file in found.labels]
+    if refused:
+        raise UserError(f"{refused} has only numbers: the contest's own (ILSVRC ids) are not the order of the "
+                        "class folders. Use a list with names, such as Kaggle's LOC_val_solution.csv "
+                        "(data/README.md)")
     return None
 
 

@@ -464,6 +464,8 @@ def test_the_contests_own_numbers_are_not_taken_for_folders(tmp_path):
     (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("490\n361\n171\n822\n")
     with pytest.raises(UserError, match="LOC_val_solution.csv"):
         find_source(str(folder))
+    (folder / "LOC_val_solution.csv").write_text("".join(f"v{index},n0{1 + index % 2}\n" for index in range(4)))
+    assert [label for _, label in find_source(str(folder)).parts["val"]] == [0, 1, 0, 1]   # beside it, this one
 
 
 def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
