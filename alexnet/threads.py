@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import os
-import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Callable, Iterable, Iterator, TypeVar
 
 import torch
@@ -22,31 +23,53 @@ def cores() -> int:
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads: int,
              ahead: int) -> Iterator[Result]:
     """`function` of each item, in the order of the items, worked out by threads, at most `ahead`
-    items before they are asked for."""
+    items before they are asked for.
+
+    Not by a ThreadPoolExecutor: its locks are Python code, and where Ctrl-C or SIGTERM raises within them they
+    stay locked, so that the program never ends. A SimpleQueue is all or nothing.
+    """
     coming = iter(items)
     first = list(islice(coming, ahead))
     threads = max(1, min(threads, len(first)))
-    main_threads = torch.get_num_threads()
-    ready = threading.Barrier(threads + 1)
+    main_threads, started = torch.get_num_threads(), 0
+    tasks, ready, ended = SimpleQueue(), SimpleQueue(), SimpleQueue()
 
-    def start() -> None:
+    def work() -> None:
         """Such a thread computes alone, like those of torch's loader: with helpers of its own there would be
         more threads than cores, and the network's would wait for each other asleep, at half the speed."""
         torch.get_num_threads()   # when first asked, torch sets a thread up with the number last set by any
         torch.set_num_threads(1)
-        ready.wait()
+        ready.put(None)
+        for item, answer in iter(tasks.get, None):
+            try:
+                answer.put((function(item), None))
+            except BaseException as error:   # it is raised where the result is asked for
+                answer.put((None, error))
+        ended.put(None)
 
-    pool = ThreadPoolExecutor(threads)
+    def ask(item: Item) -> SimpleQueue:
+        tasks.put((item, answer := SimpleQueue()))
+        return answer
+
     try:
-        for _ in range(threads):   # each waits for all, so each has a thread to itself
-            pool.submit(start)
-        ready.wait()
+        for _ in range(threads):
+            _thread.start_new_thread(work, ())
+            started += 1
+        for _ in range(threads):
+            ready.get()
         torch.set_num_threads(main_threads)   # after them: torch shares part of this setting among threads
-        waiting = deque(pool.submit(function, item) for item in first)
+        waiting = deque(map(ask, first))
         while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(function, item) for item in islice(coming, 1))
+            result, error = waiting.popleft().get()
+            if error:
+                raise error
+            waiting.extend(map(ask, islice(coming, 1)))
             yield result
     finally:
-        ready.abort()   # frees threads still at the barrier if we were interrupted
-        pool.shutdown(cancel_futures=True)
+        with suppress(Empty):
+            while True:
+                tasks.get_nowait()   # what nobody will ask for
+        for _ in range(started):
+            tasks.put(None)
+        for _ in range(started):
+            ended.get()

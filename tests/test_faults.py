@@ -612,6 +612,42 @@ def test_sigterm_in_inference_takes_the_unfinished_file_away(pack, place):
     assert not [path.name for path in place.iterdir() if path.name.startswith(".") or path.name == "out.csv"]
 
 
+STOPPED_ANYWHERE = """
+import sys
+from alexnet.threads import in_order
+
+def run():
+    return list(in_order(str, range(4), 2, 3))
+
+def at(number):   # as a signal's handler would, before this step of the main thread
+    def trace(frame, event, what):
+        global steps
+        steps += 1
+        if steps == number:
+            raise KeyboardInterrupt
+        return trace
+    return trace
+
+number = interrupted = 0
+while number <= interrupted:
+    number, steps = number + 1, 0
+    sys.settrace(at(number))
+    try:
+        assert run() == list("0123")
+    except KeyboardInterrupt:
+        interrupted += 1
+    sys.settrace(None)
+print(interrupted)
+"""
+
+
+def test_threads_do_not_wait_for_each_other_wherever_a_signal_stops_the_main_one():
+    """With a ThreadPoolExecutor they did, for ever: its locks stay locked."""
+    done = subprocess.run([sys.executable, "-c", STOPPED_ANYWHERE], cwd=ROOT, capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 0 and int(done.stdout) > 50, done.stderr
+
+
 @pytest.mark.parametrize("asked, status", [(SystemExit(143), 143), (KeyboardInterrupt(), 130)])
 def test_a_signal_that_comes_while_a_lock_is_waited_for_ends_a_script_without_traceback(asked, status):
     with pytest.raises(SystemExit) as ended, shell("script.py"):
