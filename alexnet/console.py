@@ -6,6 +6,7 @@ import math
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 from tqdm import tqdm
@@ -36,7 +37,8 @@ class Console:
                 sys.exit(128 + number)
             return
         self.run.stop, self.asked, self.asked_at = True, number, time.monotonic()
-        print("\nstopping soon (Ctrl-C once more: at once)", file=sys.stderr)
+        with suppress(RuntimeError):   # the signal came in the middle of another print
+            print("\nstopping soon (Ctrl-C once more: at once)", file=sys.stderr)
 
     def show(self, event: str) -> None:
         """What Run.train says."""

@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Iterable
 
@@ -132,7 +133,9 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
                 failed.add(unit.name)
                 print(f"{unit.name}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         if not progress:
-            place.stop.wait(WAIT)   # another process has all that is left, or we have just failed
+            until = time.monotonic() + WAIT   # another process has all that is left, or we have just failed
+            while time.monotonic() < until and not place.stop.is_set():   # in stop.wait a signal could find
+                time.sleep(min(1, WAIT))                                  # its lock taken
     if left:
         names = ", ".join(unit.name for unit in left[:3])
         print(f"{len(left)} units wait for some that failed ({names} ...)", flush=True)
@@ -409,7 +412,8 @@ def stop_gently(place: Place) -> None:
         if place.stop.is_set():
             raise KeyboardInterrupt
         place.stop.set()
-        print("\nstopping soon (once more: at once)", file=sys.stderr)
+        with suppress(RuntimeError):   # the signal came in the middle of another print
+            print("\nstopping soon (once more: at once)", file=sys.stderr)
     on_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM), ask))
 
 
