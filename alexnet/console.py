@@ -37,7 +37,7 @@ class Console:
                 sys.exit(128 + number)
             return
         self.run.stop, self.asked, self.asked_at = True, number, time.monotonic()
-        with suppress(RuntimeError):   # the signal came in the middle of another print
+        with suppress(RuntimeError, OSError):   # in the middle of another print; Ctrl-C ended `2>&1 | tee`
             print("\nstopping soon (Ctrl-C once more: at once)", file=sys.stderr)
 
     def show(self, event: str) -> None:

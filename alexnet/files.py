@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import sys
 import time
 import zlib
@@ -78,6 +79,18 @@ def writing(path: Path | str) -> Iterator[None]:
             raise
         reason = error.strerror or error
         raise UserError(f"cannot write {path}: {reason}. What was there before is kept") from None
+
+
+@contextmanager
+def fetching(silence: float = 60) -> Iterator[None]:
+    """Around downloads by torch and torchvision: they fail after so many seconds in which nothing comes,
+    instead of waiting without an end."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(silence)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from alexnet import demo
-from alexnet.files import UserError, lines_of, quoted, short
+from alexnet.files import UserError, fetching, lines_of, quoted, short
 from alexnet.folders import Folder, kind, kinds
 from alexnet.images import open_image, to_rgb
 from alexnet.labels import LISTS, Listed, lists_in, read_list
@@ -353,7 +353,8 @@ def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
     fetched = any("download" in inspect.signature(kind.__init__).parameters for kind in data_set.__mro__)
     shared: dict[str, Any] = {"root": str(root)} | ({"download": download} if fetched else {})
     try:
-        sets = {part: first_of(data_set, choices[part], shared) for part in choices}
+        with fetching():
+            sets = {part: first_of(data_set, choices[part], shared) for part in choices}
     except (RuntimeError, FileNotFoundError) as error:
         advice = "torchvision does not fetch it"
         if fetched:

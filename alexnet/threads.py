@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
+import sys
+import time
 from collections import deque
 from contextlib import suppress
 from itertools import islice
@@ -25,8 +28,8 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
     """`function` of each item, in the order of the items, worked out by threads, at most `ahead`
     items before they are asked for.
 
-    Not by a ThreadPoolExecutor: its locks are Python code, and where Ctrl-C or SIGTERM raises within them they
-    stay locked, so that the program never ends. A SimpleQueue is all or nothing.
+    Not by a ThreadPoolExecutor: its locks are Python code, and where Ctrl-C or SIGTERM raises within them
+    they stay locked, so that the program never ends. A SimpleQueue is all or nothing.
     """
     coming = iter(items)
     first = list(islice(coming, ahead))
@@ -51,7 +54,18 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
         tasks.put((item, answer := SimpleQueue()))
         return answer
 
+    def end() -> None:
+        """May be called twice. Python's end calls it if nobody has by then: later no thread could answer."""
+        with suppress(Empty):
+            while True:
+                tasks.get_nowait()   # what nobody will ask for
+        for _ in range(started):
+            tasks.put(None)
+        while ended.qsize() < started and not sys.is_finalizing():
+            time.sleep(0.001)
+
     try:
+        atexit.register(end)
         for _ in range(threads):
             _thread.start_new_thread(work, ())
             started += 1
@@ -62,14 +76,12 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
         while waiting:
             result, error = waiting.popleft().get()
             if error:
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error   # else it and this frame keep each other, with all that was worked out
             waiting.extend(map(ask, islice(coming, 1)))
             yield result
     finally:
-        with suppress(Empty):
-            while True:
-                tasks.get_nowait()   # what nobody will ask for
-        for _ in range(started):
-            tasks.put(None)
-        for _ in range(started):
-            ended.get()
+        end()
+        atexit.unregister(end)

@@ -21,7 +21,7 @@ import torch
 from alexnet import checkpoint
 from alexnet.checkpoint import FORMAT
 from alexnet.cli import PRETRAINED, CommandLine, shell, warn
-from alexnet.files import UserError, brief, printable, whole_file
+from alexnet.files import UserError, brief, fetching, printable, whole_file
 from alexnet.foreign import HUB, Hints, Opened, find_state, from_state
 from alexnet.model import LAYERS, VARIANTS, AlexNet
 from alexnet.onnx_files import open_onnx, package, parse, save_onnx
@@ -109,7 +109,8 @@ def pretrained() -> Path:
     if not path.exists():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), known)
+            with fetching():
+                torch.hub.download_url_to_file(url, str(path), known)
         except Exception as error:  # no network, no room, another hash
             raise UserError(f"{path.name} cannot be fetched ({str(error).splitlines()[0][:80]}): get {url} "
                             f"another way and put it at {path}, or give its path instead of "

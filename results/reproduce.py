@@ -408,11 +408,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def stop_gently(place: Place) -> None:
     """The first Ctrl-C lets the step or the epoch at hand end, the second does not."""
+    asked: list[int] = []
+
     def ask(*_: Any) -> None:
-        if place.stop.is_set():
+        asked.append(1)   # not in `stop`, whose lock a second signal could find taken by the first
+        if len(asked) > 1:
             raise KeyboardInterrupt
         place.stop.set()
-        with suppress(RuntimeError):   # the signal came in the middle of another print
+        with suppress(RuntimeError, OSError):   # in the middle of another print; Ctrl-C ended `2>&1 | tee`
             print("\nstopping soon (once more: at once)", file=sys.stderr)
     on_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM), ask))
 

@@ -16,7 +16,7 @@ import threading
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -564,6 +564,20 @@ def test_sigterm_that_comes_twice_is_one(pack, place):
     assert end.value.code == 130
 
 
+def test_ctrl_c_that_ends_tee_before_us_stops_the_run_all_the_same(pack, place, monkeypatch):
+    """`2>&1 | tee log`: then nobody reads what we print."""
+    run = small(place / "run", pack)
+    console = train_alexnet.Console(run, quiet=True)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with suppress(BrokenPipeError), open(writer, "w", buffering=1) as nobody:
+        monkeypatch.setattr(sys, "stderr", nobody)
+        with pytest.raises(BrokenPipeError):
+            print("for nobody", file=sys.stderr)
+        console.ask_to_stop(signal.SIGINT, None)
+    assert run.stop
+
+
 def test_deterministic_is_kept_by_resume_and_trains(place):
     source = make_folder(place / "set", {"train/star": 4, "train/disc": 4, "val/star": 1, "val/disc": 1})
     common = ["--cache", str(place / "cache"), "--device", "cpu"]
@@ -646,6 +660,13 @@ def test_threads_do_not_wait_for_each_other_wherever_a_signal_stops_the_main_one
     done = subprocess.run([sys.executable, "-c", STOPPED_ANYWHERE], cwd=ROOT, capture_output=True, text=True,
                           timeout=60)
     assert done.returncode == 0 and int(done.stdout) > 50, done.stderr
+
+
+@pytest.mark.parametrize("way", ["one = next(it)", "def f(it):\n    next(it)\n    raise ValueError\nf(it)"])
+def test_python_ends_although_not_all_results_were_asked_for(way):
+    code = f"from alexnet.threads import in_order\nit = in_order(str, range(100), 2, 3)\n{way}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == ("raise" in way)
 
 
 @pytest.mark.parametrize("asked, status", [(SystemExit(143), 143), (KeyboardInterrupt(), 130)])

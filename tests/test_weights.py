@@ -6,10 +6,12 @@ import csv
 import hashlib
 import os
 import shutil
+import socket
 import sys
 import zipfile
 from collections import defaultdict, deque
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,7 +32,7 @@ from alexnet import AlexNet, checkpoint, foreign, load, onnx_files, weights
 from alexnet.augment import as_batch, centre
 from alexnet.pack import packed
 from alexnet.sources import find_source
-from alexnet.files import UserError, read_json, write_json
+from alexnet.files import UserError, fetching, read_json, write_json
 from alexnet.layers import Dropout
 from alexnet.model import VARIANTS
 from alexnet.predict import CLASS_NAMES
@@ -702,6 +704,17 @@ def test_pretrained_is_fetched_once_and_its_hash_checked(place, published, capsy
     kept.write_bytes(kept.read_bytes() + b" ")
     with pytest.raises(UserError, match="is not torchvision's file: its SHA-256 begins with"):
         load("pretrained")
+
+
+def test_a_download_that_falls_silent_ends_in_a_line(place, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(place / "home"))
+    monkeypatch.setattr(weights, "fetching", partial(fetching, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:   # takes the question, and never answers
+        default = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}/alexnet-owt-00000000.pth")
+        monkeypatch.setattr(torchvision.models, "AlexNet_Weights", SimpleNamespace(DEFAULT=default))
+        with pytest.raises(UserError, match="cannot be fetched .*timed out"):
+            load("pretrained")
+    assert socket.getdefaulttimeout() is None
 
 
 def test_pretrained_without_a_network_says_which_file_goes_where(capsys, place, published):
