@@ -16,7 +16,7 @@ from typing import Any, Callable
 from results import claims, larger, local_nets, longer
 from results.ablations import CONVOLUTIONS
 from results.claims import SAME_SIZES, Finding, epochs_to
-from results.pages import Text, in_lines, named, part, row, say, term, text
+from results.pages import Text, anchor, in_lines, joined, named, part, row, say, term, text
 from results.series import Measure, Series, gap, train_error, val_error
 from results.units import Place
 from results.verdicts import NOT_RUN, combine, t_interval, verdict
@@ -104,9 +104,18 @@ AGAIN = [
 ]
 
 
+TITLE = term("The claims again")
+
+
+def of(claim: str, place: Place) -> Text:
+    """For the guide: what a claim's other experiments have found."""
+    return joined((text("again.elsewhere", one.where, anchor(TITLE), found.verdict, found.found)
+                   for one in AGAIN if one.claim == claim and (found := one.finding(place))), "", "")
+
+
 def lines(place: Place, findings: dict[str, Finding]) -> list[Text | str]:
     """The table of those that are there, beside the verdicts of twelve epochs at 64 px."""
     rows = [row(one.claim, one.where, found.found, found.verdict, findings[one.claim].verdict)
             for one in AGAIN if (found := one.finding(place))]
-    return part("The claims again", text("again.conditions"),
+    return part(TITLE, text("again.conditions"),
                 ("claim", "experiment", "found here", "verdict", "above"), rows)

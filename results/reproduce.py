@@ -158,7 +158,7 @@ def write_pages(place: Place) -> None:
     if place.out == running.RESULTS:
         fill(running.RESULTS.parent, "verdicts", [verdict_line(findings)])
         for name in CLAIMS:
-            fill(running.RESULTS.parent / "paper", f"claim {name}", [claim_line(name, findings[name])])
+            fill(running.RESULTS.parent / "paper", f"claim {name}", [claim_line(name, findings[name], place)])
 
 
 def write_other_pages() -> None:
@@ -314,8 +314,8 @@ def hours(place: Place) -> list[Text]:
 
 # ------------------------------------------------------------------- the guide
 
-def claim_line(name: str, finding: Finding) -> Text:
-    """A claim, its verdict and its experiment, for the guide."""
+def claim_line(name: str, finding: Finding, place: Place) -> Text:
+    """A claim, its verdict and its experiments, for the guide."""
     one = CLAIMS[name]
     found = Text(finding.found.en[0].upper() + finding.found.en[1:], finding.found.zh)
     said = say("**{}**. {}", "**{}**。{}", finding.verdict, found)
@@ -326,7 +326,9 @@ def claim_line(name: str, finding: Finding) -> Text:
     files = [say("[results/{0}](../results/{0}){1}", "[results/{0}](../results/{0}){1}", file,
                  say(": {}", "：{}", joined(f"`{case}`" for case in cases)) if cases else "")
              for file, cases in one.experiments().items()]
-    where = text("results.experiment", listed(files)) if files else ""
+    elsewhere = again.of(name, place)
+    elsewhere = Text(elsewhere.en.replace("\n", " "), elsewhere.zh.replace("\n", ""))
+    where = say("{}{}", "{}{}", text("results.experiment", listed(files)) if files else "", elsewhere)
     if items:   # a paragraph of its own behind them
         where = Text(*(f"\n\n{side.lstrip()}" for side in (where.en, where.zh)))
     return say("{} ({}): {}.{}", "{}（{}）：{}。{}", name, one.says, said, where)

@@ -466,7 +466,7 @@ def test_the_guide_says_of_each_claim_what_the_runs_found(page):
     from results.pages import in_language
     place = reproduce.Place()
     for name, one in reproduce.CLAIMS.items():
-        line = in_language(reproduce.claim_line(name, one.finding(place)), "zh" if "zh" in page else "en")
+        line = in_language(reproduce.claim_line(name, one.finding(place), place), "zh" if "zh" in page else "en")
         assert f"<!-- claim {name} -->\n{line}\n<!-- /claim -->" in source(page), REMEDY
 
 
