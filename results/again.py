@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 
 from results import claims, larger, local_nets, longer
 from results.ablations import CONVOLUTIONS
@@ -39,18 +39,24 @@ class Again:
         one = combine({name: verdict(values) for name, values in found.items()})
         if one == NOT_RUN:
             return None
-        numbers = (say("{}: {}", "{}：{}", name, t_interval(values).text(*unit_of(name)))
-                   for name, values in found.items())
+        numbers = (say("{}: {}", "{}：{}", name, shown(name, values)) for name, values in found.items())
         return Finding(say("{}{}", "{}{}", in_lines(numbers), self.given(place)), one)
 
 
-def unit_of(name: Text | str) -> tuple[Any, ...]:
-    """Logarithms have no percentage points."""
-    return (1, "") if name == LOG_EPOCHS else ()
+def shown(name: Text | str, values: list[float]) -> Text:
+    one = t_interval(values)
+    if name != EPOCHS:
+        return one.text()
+    return text("again.times", math.exp(one.mean), math.exp(one.low), math.exp(one.high), one.count)
 
 
 def effect(series: Series, case: str, measure: Measure = val_error, called: Text | str = "") -> Callable:
     return lambda place: {called or named(case): series.differences(place, case, measure)}
+
+
+def error_beside(series: Series, case: str) -> Callable[[Place], Text]:
+    """Of a claim that is judged by a gap: the change of the error, not judged."""
+    return lambda place: text("again.error", t_interval(series.differences(place, case, val_error)).text())
 
 
 def pooling(series: Series) -> Callable[[Place], Apart]:
@@ -61,24 +67,24 @@ def pooling(series: Series) -> Callable[[Place], Apart]:
 # ------------------------------------------------------------------- C17 in sixty epochs
 
 WITHOUT_DROPOUT = "biases 0.1, no dropout"
-LOG_EPOCHS = text("again.epochs")
+EPOCHS = text("again.epochs")   # its values are logarithms of ratios
 
 
 def dropout(place: Place) -> Apart:
     pairs = longer.SIXTY.pairs(place, WITHOUT_DROPOUT)
     return {term("gap"): [gap(without) - gap(with_it) for without, with_it in pairs],
-            LOG_EPOCHS: [math.log(epochs_to(with_it, 0.5) / epochs_to(without, 0.5))
-                         for without, with_it in pairs]}
+            EPOCHS: [math.log(epochs_to(with_it, 0.5) / epochs_to(without, 0.5))
+                     for without, with_it in pairs]}
 
 
 def as_good_as_with_dropout(place: Place) -> Text:
-    """By seed: the epoch in which the network without dropout reaches the other's lowest error."""
+    """The error, and by seed the epoch in which the network without dropout reaches the other's lowest one."""
     found = []
     for without, with_it in longer.SIXTY.pairs(place, WITHOUT_DROPOUT):
         best = min(one["val_top1_error"] for one in with_it["curve"])
         found.append(next((one["epoch"] for one in without["curve"] if one["val_top1_error"] <= best), None))
-    each = ", ".join("-" if epoch is None else str(epoch) for epoch in found)
-    return text("again.as good", each)
+    each = joined(term("in none") if epoch is None else str(epoch) for epoch in found)
+    return text("again.as good", error_beside(longer.SIXTY, WITHOUT_DROPOUT)(place), each)
 
 
 # ------------------------------------------------------------------- the list
@@ -93,10 +99,12 @@ AGAIN = [
     Again("C10", term(local_nets.TITLE),
           lambda place: {named("no LRN"): local_nets.lower_by(place, local_nets.WITH)}),
     *(Again("C11", term(series.title), pooling(series)) for series in (PIXELS, DATA)),
-    Again("C13", term(SIXTY.title), effect(SIXTY, "no crops, no mirror images", gap, term("gap"))),
+    Again("C13", term(SIXTY.title), effect(SIXTY, "no crops, no mirror images", gap, term("gap")),
+          error_beside(SIXTY, "no crops, no mirror images")),
     *(Again("C15", term(series.title), effect(series, "no colour noise")) for series in (DATA, SIXTY)),
     Again("C17", term(SIXTY.title), dropout, as_good_as_with_dropout),
-    Again("C17", term(DATA.title), effect(DATA, "fc biases 0, no dropout", gap, term("gap"))),
+    Again("C17", term(DATA.title), effect(DATA, "fc biases 0, no dropout", gap, term("gap")),
+          error_beside(DATA, "fc biases 0, no dropout")),
     Again("C19", term(SIXTY.title), effect(SIXTY, "no weight decay", train_error)),
     Again("C21", term(SIXTY.title), effect(SIXTY, "constant")),
     Again("C27", term(DATA.title), lambda place: claims.each_less_the_next(

@@ -189,8 +189,10 @@ def test_c17_in_sixty_epochs_needs_the_gap_and_the_epochs_and_says_when_both_are
             write_json(place.file(unit), {**place.found(unit), "curve": curve})
     found = dropout.finding(place)
     assert found.verdict == REPRODUCED
-    assert "with it over without: +0.47" in found.found.en   # ln(4 / 2.5): one side ends before it has 50%
-    assert "reaches the other's lowest error, by seed (-: in none): 4, 4, 4" in found.found.en
+    # 4 / 2.5: one side ends before it has 50%
+    assert "with it 1.6 times as many as without (1.6 to 1.6; 3 pairs)" in found.found.en
+    assert "the top-1 error changes by +19.90 percentage points" in found.found.en
+    assert "reaches the other's lowest error, by seed: 4, 4, 4" in found.found.en
 
 
 def test_a_file_of_another_config_is_refused(place):
