@@ -100,8 +100,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def check(options: argparse.Namespace) -> None:
-    """UserError for what can be seen to be wrong before the images are packed."""
+def broken_rule(values: dict[str, Any]) -> tuple[str, str] | None:
+    """The first of an option's or a config.json's values that cannot be, and what it has to be."""
     for names, allowed, rule in (   # "not a number" is never allowed
             ("workers patience", lambda value: value >= 1, "must be at least 1"),
             ("checkpoint_minutes", lambda value: value >= 0, "must be at least 0"),
@@ -112,8 +112,16 @@ def check(options: argparse.Namespace) -> None:
             ("image_size", lambda value: value < 10_000, "must be below 10,000"),
             ("seed", lambda value: value < 2 ** 63, "must be below 2^63")):
         for name in names.split():
-            if (value := getattr(options, name)) is not None and not allowed(value):
-                raise UserError(f"--{name.replace('_', '-')} {rule}")
+            if (value := values.get(name)) is not None and not allowed(value):
+                return name, rule
+    return None
+
+
+def check(options: argparse.Namespace) -> None:
+    """UserError for what can be seen to be wrong before the images are packed."""
+    if broken := broken_rule(vars(options)):
+        name, rule = broken
+        raise UserError(f"--{name.replace('_', '-')} {rule}")
     if options.part and (options.labels or not options.evaluate):
         raise UserError("--part belongs to --evaluate, and goes without --labels")
     if options.evaluate and (idle := [name for name in OF_TRAINING if getattr(options, name) is not None]):
@@ -149,7 +157,6 @@ from alexnet.console import Console, conclude, introduce, say_finished
 from alexnet.device import (World, choose_device, join_world, keep_memory, make_deterministic, meet,
                             processes, surroundings)
 from alexnet.measuring import measure
-from alexnet.model import describe
 from alexnet.pack import Images, Pack, kept_in
 from alexnet.recipe import default_rate, highest_rate
 from alexnet.settings import Settings, outline
@@ -241,18 +248,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(path)
     try:
         settings = Settings(**config["settings"])
-        describe(settings.variant, **settings.changes)
         for field in fields(Settings):   # their types are text: "float | None"
             name, value = field.name, getattr(settings, field.name)
             kind = "None" if value is None else type(value).__name__
-            least = 1 if name in ("image_size", "epochs", "batch_size") else 0
             if (kind not in re.findall(r"\w+", field.type.replace("float", "float int"))
-                    or kind in ("int", "float") and not least <= value < 2 ** 63
                     or value not in CHOICES.get(name, (value,))):
                 raise ValueError(f"{name} {value!r}")
-        for name in ("resumed", "surroundings", "identity_of_data", "classes", "cache"):
+        if broken := broken_rule(asdict(settings)):
+            raise ValueError(" ".join(broken))
+        outline(2, settings.image_size, settings.variant, **settings.changes)
+        for name in ("identity_of_data", "classes", "cache"):
             config[name]
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        for before in (config, *config["resumed"]):
+            before["surroundings"].items()
+    except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
         raise UserError(f"{path} is not the config.json of a run ({brief(error)})") from None
     return config
 

@@ -84,7 +84,7 @@ def writing(path: Path | str) -> Iterator[None]:
 @contextmanager
 def fetching(silence: float = 60) -> Iterator[None]:
     """Around downloads by torch and torchvision: they fail after so many seconds in which nothing comes,
-    instead of waiting without an end."""
+    instead of waiting without an end. Not those from Google Drive, which go through requests."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(silence)
     try:

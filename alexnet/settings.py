@@ -119,11 +119,11 @@ def whole_path(where: str) -> str:
     return str(Path(where).resolve()) if where != "demo" and Path(where).exists() else where
 
 
-def outline(num_classes: int, image_size: int, variant: str) -> AlexNet:
+def outline(num_classes: int, image_size: int, variant: str, **changes) -> AlexNet:
     """The network without memory for its weights; UserError if the images are too small."""
     try:
         with torch.device("meta"):
-            return AlexNet(num_classes, image_size, variant)
+            return AlexNet(num_classes, image_size, variant, **changes)
     except (ValueError, RuntimeError, OverflowError) as error:   # torch's word for far too large
         raise UserError(str(error).splitlines()[0]) from None
 

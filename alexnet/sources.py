@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
     """
     if val_fraction is not None and not 0 < val_fraction < 1:
         raise UserError(f"--val-fraction must lie between 0 and 1, not {val_fraction:g}")
-    folder, with_val = Path(where).expanduser(), val_fraction is None
+    folder, with_val = Path(os.path.expanduser(where)), val_fraction is None
     if labels and (where == "demo" or not folder.is_dir()):
         raise UserError("--labels needs --data FOLDER; " + (
             "demo is the built-in data set (a folder of that name: ./demo)" if where == "demo" else
@@ -64,7 +65,7 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
         source = Source("demo", list(demo.CLASSES), {part: demo.items(part) for part in PARTS},
                         lambda key, side: demo.draw(key), "demo", f"version {demo.VERSION}")
     elif folder.is_dir():
-        source = listed_source(folder, Path(labels)) if labels else folder_source(folder, with_val)
+        source = listed_source(folder, Path(os.path.expanduser(labels))) if labels else folder_source(folder, with_val)
     elif folder.exists():
         more = f", or for a list of labels --data FOLDER --labels {where}" if folder.suffix in LISTS else ""
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders{more}")

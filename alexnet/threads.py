@@ -34,7 +34,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
     coming = iter(items)
     first = list(islice(coming, ahead))
     threads = max(1, min(threads, len(first)))
-    main_threads, started = torch.get_num_threads(), 0
+    main_threads, started = torch.get_num_threads(), set()
     tasks, ready, ended = SimpleQueue(), SimpleQueue(), SimpleQueue()
 
     def work() -> None:
@@ -55,27 +55,28 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], threads:
         return answer
 
     def end() -> None:
-        """May be called twice. Python's end calls it if nobody has by then: later no thread could answer."""
+        """May be called twice. Python's end calls it if nobody has by then: later no thread could answer.
+        A collector of cycles may call it on one of the threads, which must not wait for itself."""
         with suppress(Empty):
             while True:
                 tasks.get_nowait()   # what nobody will ask for
-        for _ in range(started):
+        for _ in started:
             tasks.put(None)
-        while ended.qsize() < started and not sys.is_finalizing():
+        others = len(started - {_thread.get_ident()})
+        while ended.qsize() < others and not sys.is_finalizing():
             time.sleep(0.001)
 
     try:
         atexit.register(end)
         for _ in range(threads):
-            _thread.start_new_thread(work, ())
-            started += 1
+            started.add(_thread.start_new_thread(work, ()))
         for _ in range(threads):
             ready.get()
         torch.set_num_threads(main_threads)   # after them: torch shares part of this setting among threads
         waiting = deque(map(ask, first))
         while waiting:
             result, error = waiting.popleft().get()
-            if error:
+            if error is not None:
                 try:
                     raise error
                 finally:

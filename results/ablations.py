@@ -137,7 +137,7 @@ def trained(unit: Unit, place: Place, case: Case, settings: Settings,
     run.restore()
     try:
         for _ in run.train():
-            run.stop = place.stop.is_set()   # last.pt is written then
+            run.stop = bool(place.asked)   # last.pt is written then
     except Diverged:
         run.finite = False
     return run

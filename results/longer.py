@@ -1,6 +1,6 @@
 """Sixty epochs instead of twelve, for claims with small effects. Rules fixed before the first run.
 
-Imagenette at 64 px as in ablations.py, three seeds a side, but 60 epochs, and drops of the learning rate at
+Imagenette at 64 px as in ablations.py, three seeds a side (five at first), but 60 epochs, and drops of the learning rate at
 60 and 84% of them. In bf16, as the runs of 12 epochs. Every case records both errors without augmentation and
 dropout (`train_`, `val_`), and the curve.
 

@@ -115,7 +115,7 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
             break
         progress = False
         for unit in ready:
-            if place.stop.is_set() or time.monotonic() > end:
+            if place.asked or time.monotonic() > end:
                 print("stopping before", unit.name, flush=True)
                 return not failed
             start = time.monotonic()
@@ -134,8 +134,8 @@ def run(units: list[Unit], place: Place, minutes: float) -> bool:
                 print(f"{unit.name}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         if not progress:
             until = time.monotonic() + WAIT   # another process has all that is left, or we have just failed
-            while time.monotonic() < until and not place.stop.is_set():   # in stop.wait a signal could find
-                time.sleep(min(1, WAIT))                                  # its lock taken
+            while time.monotonic() < until and not place.asked:
+                time.sleep(min(1, WAIT))
     if left:
         names = ", ".join(unit.name for unit in left[:3])
         print(f"{len(left)} units wait for some that failed ({names} ...)", flush=True)
@@ -410,13 +410,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def stop_gently(place: Place) -> None:
     """The first Ctrl-C lets the step or the epoch at hand end, the second does not."""
-    asked: list[int] = []
-
-    def ask(*_: Any) -> None:
-        asked.append(1)   # not in `stop`, whose lock a second signal could find taken by the first
-        if len(asked) > 1:
+    def ask(number: int, _: Any) -> None:
+        place.asked.append(number)
+        if len(place.asked) > 1:
             raise KeyboardInterrupt
-        place.stop.set()
         with suppress(RuntimeError, OSError):   # in the middle of another print; Ctrl-C ended `2>&1 | tee`
             print("\nstopping soon (once more: at once)", file=sys.stderr)
     on_signals(dict.fromkeys((signal.SIGINT, signal.SIGTERM), ask))

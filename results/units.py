@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -64,7 +63,7 @@ class Place:
     folders: dict[str, Path] = field(default_factory=dict)  # of the data sets
     toy: bool = False                                     # everything as small as can be
     device: torch.device = CPU                            # where units run
-    stop: threading.Event = field(default_factory=threading.Event)
+    asked: list[int] = field(default_factory=list)        # the signals that asked to stop
 
     def file(self, unit: Unit) -> Path:
         return self.out / "experiments" / f"{unit.name}.json"
@@ -218,6 +217,6 @@ def pieces(unit: Unit, place: Place, count: int, parts: dict[str, Any],
         with whole_file(kept) as temporary:
             save_torch({"rows": rows, "parts": {name: part.state_dict() for name, part in parts.items()}},
                        temporary)
-        if place.stop.is_set():
+        if place.asked:
             raise Stopped
     return rows

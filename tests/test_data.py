@@ -12,12 +12,14 @@ import subprocess
 import sys
 import zlib
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image, UnidentifiedImageError
 
 from alexnet import demo, images, sources
@@ -28,7 +30,7 @@ from alexnet.layout import by_name
 from alexnet.pack import packed
 from alexnet.predict import find_pictures
 from alexnet.sources import find_source, from_datasets
-from alexnet.files import UserError
+from alexnet.files import UserError, fetching
 from conftest import ROOT, make_folder, save_picture
 
 
@@ -485,6 +487,20 @@ def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
         find_source("qmnist", downloads=tmp_path / "downloads")
     with pytest.raises(UserError, match="fer2013 is not in .*torchvision does not fetch it"):
         find_source("fer2013", downloads=tmp_path / "downloads")
+
+
+def test_a_data_set_whose_download_falls_silent_ends_in_a_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "fetching", partial(fetching, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:   # takes the question, and never answers
+        monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", f"http://127.0.0.1:{silent.getsockname()[1]}/x.tar.gz")
+        with pytest.raises(UserError, match="cifar10 could not be downloaded to .*timed out"):
+            find_source("cifar10", download=True, downloads=tmp_path)
+
+
+def test_a_folder_may_be_called_as_a_home_would_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_folder(tmp_path / "~old", {"a": 2, "b": 2})
+    assert find_source("~old").classes == ["a", "b"]
 
 
 def test_a_word_that_is_neither_folder_nor_set_is_refused():

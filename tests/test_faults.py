@@ -668,6 +668,30 @@ def test_python_ends_although_not_all_results_were_asked_for(way):
     assert done.returncode == ("raise" in way)
 
 
+LEFT_TO_THE_COLLECTOR = """
+import gc, time
+from alexnet.threads import in_order
+
+def collects(number):   # an allocation does the same, now and then
+    time.sleep(0.02)
+    gc.collect()
+
+def begin():
+    it = in_order(collects, range(100), 2, 20)
+    next(it)
+    cycle = [it]
+    cycle.append(cycle)
+
+begin()
+time.sleep(0.5)
+"""
+
+
+def test_a_thread_that_collects_its_own_work_does_not_wait_for_itself():
+    done = subprocess.run([sys.executable, "-c", LEFT_TO_THE_COLLECTOR], cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("asked, status", [(SystemExit(143), 143), (KeyboardInterrupt(), 130)])
 def test_a_signal_that_comes_while_a_lock_is_waited_for_ends_a_script_without_traceback(asked, status):
     with pytest.raises(SystemExit) as ended, shell("script.py"):

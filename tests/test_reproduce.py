@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import re
 import shutil
+import signal
 import time
 from collections import Counter
 from dataclasses import replace
@@ -257,11 +258,11 @@ def test_pieces_go_on_after_a_stop(tmp_path):
         nn.init.constant_(part.weight, len(rows))
         return {"number": len(rows)}
 
-    place.stop.set()
+    place.asked.append(signal.SIGINT)
     with pytest.raises(Stopped):
         pieces(unit, place, 3, {"part": part}, one)
     nn.init.constant_(part.weight, -1)
-    place.stop.clear()
+    place.asked.clear()
     rows = pieces(unit, place, 1, {"part": part}, one)
     assert seen == [0] and len(rows) == 1 and part.weight.item() == 0   # nothing done again, state taken up
     assert [row["number"] for row in pieces(unit, place, 3, {"part": part}, one)] == [0, 1, 2]
@@ -286,11 +287,11 @@ def test_a_stopped_unit_ends_like_an_unstopped_one(place, tmp_path, monkeypatch)
     assert units.run(unit, place) and len(steps) == 3
     whole = read_json(place.file(unit))
     again = replace(place, out=tmp_path / "again")
-    again.stop.set()
+    again.asked.append(signal.SIGINT)
     with pytest.raises(Stopped):
         units.run(unit, again)
     assert not again.file(unit).exists() and (again.work(unit) / "last.pt").exists()
-    again.stop.clear()
+    again.asked.clear()
     other = replace(unit, config={**unit.config, "lr": 0.5})
     with pytest.raises(UserError, match="was begun with lr 0.01, which is 0.5 now: delete it"):
         units.run(other, again)
