@@ -71,7 +71,7 @@ def check(options: argparse.Namespace) -> None:
     """UserError for options that do not go together."""
     output, form = options.output, suffix(options.output)
     for name in ("top", "batch_size", "workers"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
+        if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1")
     if options.features:
         if form != ".npz":
@@ -127,7 +127,7 @@ from alexnet.answers import (Panel, Truth, print_bars, print_summary, text_file,
                              write_list, write_table)
 from alexnet.checkpoint import digest
 from alexnet.codes import read_coder
-from alexnet.pack import FORMAT
+from alexnet.pack import PACK_VERSION
 from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
 from alexnet.predict import (SAMPLES, Average, Prediction, class_above, classify, features, find_pictures,
@@ -179,7 +179,7 @@ def what_decides(models: list[AlexNet], dtype: torch.dtype, views: int, top: int
                  language: str | None) -> dict[str, Any]:
     """All that an answer depends on beside the picture; the first line that a process writes holds it."""
     return {"model": " ".join(map(digest, models)), "views": views, "top": top, "names": language,
-            "precision": str(dtype).removeprefix("torch."), "preprocessing": FORMAT}
+            "precision": str(dtype).removeprefix("torch."), "preprocessing": PACK_VERSION}
 
 
 def folder_from(output: str) -> str:

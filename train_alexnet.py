@@ -14,7 +14,6 @@ import argparse
 import itertools
 import math
 import os
-import re
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
@@ -81,8 +80,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     add = parser.add_argument_group("machine").add_argument
     add("--device", metavar="NAME", help="auto (default), cpu, cuda, cuda:1, mps")
-    add("--precision", choices=CHOICES["precision"],
-        help="default auto; fp16 skips steps that overflow")
+    add("--precision", choices=CHOICES["precision"], help="default auto; fp16 skips steps that overflow")
     add("--deterministic", action="store_true", default=None,
         help="the same bits on CUDA, too, which costs time")
     add("--checkpoint-minutes", type=float, metavar="M",
@@ -153,11 +151,12 @@ if __name__ == "__main__" and "RANK" not in os.environ:   # torchrun's first hav
 import torch.distributed as dist
 
 from alexnet import checkpoint, weights
+from alexnet.checkpoint import Checkpoint
 from alexnet.console import Console, conclude, introduce, say_finished
 from alexnet.device import (World, choose_device, join_world, keep_memory, make_deterministic, meet,
                             processes, surroundings)
 from alexnet.measuring import measure
-from alexnet.pack import Images, Pack, kept_in
+from alexnet.pack import Pack, Packer, kept_in
 from alexnet.recipe import default_rate, highest_rate
 from alexnet.settings import Settings, outline
 from alexnet.training import Run, Stopped
@@ -165,7 +164,7 @@ from alexnet.training import Run, Stopped
 
 # ------------------------------------------------------------------- a new run, or one that goes on
 
-def starting_point(where: str | None, given: dict[str, Any], world: World) -> dict[str, Any] | None:
+def starting_point(where: str | None, given: dict[str, Any], world: World) -> Checkpoint | None:
     """What --weights holds, if it is given; UserError for options that contradict it."""
     if where is None:
         return None
@@ -189,20 +188,20 @@ def starting_point(where: str | None, given: dict[str, Any], world: World) -> di
 
 
 def begin(given: dict[str, Any], out: Path | None,
-          images: Images) -> tuple[Path, Settings, Pack, dict[str, Any] | None]:
+          packer: Packer) -> tuple[Path, Settings, Pack, Checkpoint | None]:
     """A new run: its folder, its settings, its images, and the checkpoint with whose network it begins."""
     make_deterministic("deterministic" in given)
-    world, where = images.world, given.get("data", "demo")
+    world, where = packer.world, given.get("data", "demo")
     start = starting_point(given.get("weights"), given, world)
     if start:
         size = start["image_size"]
     else:
         size = given.get("image_size", DEMO_SIZE if where == "demo" else SIZE)
         outline(2, size, given.get("variant", "as-trained"))  # a size too small is said before packing
-    pack = images.for_training(size, where, given.get("val_fraction"), given.get("labels"))
+    pack = packer.for_training(size, where, given.get("val_fraction"), given.get("labels"))
     settings = Settings.new(given, pack, size, start)
     if world.rank == 0 and not start:
-        say_learning_rate(settings, len(pack.classes), "lr" in given, images.quiet)
+        say_learning_rate(settings, len(pack.classes), "lr" in given, packer.quiet)
     folder = [out or unused(f"results/runs/{pack.name}-{settings.variant}-{datetime.now():%Y%m%d-%H%M%S}")]
     if world.size > 1:  # one folder for all, whatever their clocks say
         dist.broadcast_object_list(folder)
@@ -228,16 +227,16 @@ def say_learning_rate(settings: Settings, classes: int, chosen: bool, quiet: boo
 
 
 def go_on(folder: Path, config: dict[str, Any], given: dict[str, Any],
-          images: Images) -> tuple[Settings, Pack, dict[str, Any] | None]:
+          packer: Packer) -> tuple[Settings, Pack, Checkpoint | None]:
     """The run of a config.json: its settings, its images, and, while it has no checkpoint, the one with whose
     network it begins."""
     settings = Settings.of_run(config["settings"], given)
     make_deterministic(settings.deterministic)
-    pack = images.for_training(settings.image_size, settings.data, settings.val_fraction, settings.labels)
+    pack = packer.for_training(settings.image_size, settings.data, settings.val_fraction, settings.labels)
     begun = any((folder / name).exists() for name in ("last.pt", "previous.pt"))
     start = None
     if "weights" in given or not begun:
-        start = starting_point(settings.weights, given, images.world)
+        start = starting_point(settings.weights, given, packer.world)
     check_moved(config, settings, pack, start)
     return settings, pack, None if begun else start
 
@@ -251,8 +250,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         for field in fields(Settings):   # their types are text: "float | None"
             name, value = field.name, getattr(settings, field.name)
             kind = "None" if value is None else type(value).__name__
-            if (kind not in re.findall(r"\w+", field.type.replace("float", "float int"))
-                    or value not in CHOICES.get(name, (value,))):
+            kinds = field.type.partition("[")[0].replace("float", "float | int").split(" | ")
+            if kind not in kinds or value not in CHOICES.get(name, (value,)):
                 raise ValueError(f"{name} {value!r}")
         if broken := broken_rule(asdict(settings)):
             raise ValueError(" ".join(broken))
@@ -273,16 +272,19 @@ def same_images(config: dict[str, Any], pack: Pack) -> bool:
     return config["classes"] == pack.classes and config["identity_of_data"] in pack.identity
 
 
-def check_moved(config: dict[str, Any], settings: Settings, pack: Pack, start: dict[str, Any] | None) -> None:
+def check_moved(config: dict[str, Any], settings: Settings, pack: Pack, start: Checkpoint | None) -> None:
     """UserError if the --data or the --weights of a run that goes on are not those that it was begun with."""
-    before, digest = config["settings"], config.get("digest_of_weights")
+    before = config["settings"]
     for name in ("data", "labels"):
         if getattr(settings, name) != before.get(name) and not same_images(config, pack):
             raise UserError(f"--{name} {getattr(settings, name)} does not give the images and classes that "
                             f"the run was begun with ({before.get(name)}): --resume goes on with the same")
-    weights_before = before.get("weights")
-    if start and not (checkpoint.digest(checkpoint.build(start)) == digest if digest
-                      else settings.weights == weights_before):
+    weights_before, same = before.get("weights"), True
+    if start and (digest := config.get("digest_of_weights")):
+        same = checkpoint.digest(checkpoint.build(start)) == digest
+    elif start:   # an older run knows the name only
+        same = settings.weights == weights_before
+    if not same:
         raise UserError(f"{settings.weights} does not hold what the run began with "
                         f"({weights_before or 'new weights'}): --resume goes on with the same only")
 
@@ -321,7 +323,7 @@ def follow(run: Run, console: Console, keep_filters: bool, again: str) -> None:
 
 # ------------------------------------------------------------------- config.json
 
-def write_config(run: Run, old: dict[str, Any] | None, cache: Path, start: dict[str, Any] | None) -> None:
+def write_config(run: Run, old: dict[str, Any] | None, cache: Path, start: Checkpoint | None) -> None:
     """config.json: what a new run is, or that an `old` one goes on."""
     pack = run.pack
     now = {"command": sys.argv[1:], "started": datetime.now().isoformat(timespec="seconds"),
@@ -361,16 +363,16 @@ def main(arguments: list[str] | None = None) -> None:
         cache = options.cache
         if not cache and not options.evaluate:   # there the checkpoint will tell
             cache = kept_in(config and config["cache"])
-        images = Images(world, cache, options.download, options.strict, options.quiet,
+        packer = Packer(world, cache, options.download, options.strict, options.quiet,
                         announce=not options.quiet and not options.evaluate)
         if options.evaluate:
-            measure(Path(options.evaluate), given, options.part, options.views, options.out, images, device)
+            measure(Path(options.evaluate), given, options.part, options.views, options.out, packer, device)
             return
         if options.resume:
             folder = options.resume
-            settings, pack, start = go_on(folder, config, given, images)
+            settings, pack, start = go_on(folder, config, given, packer)
         else:
-            folder, settings, pack, start = begin(given, options.out, images)
+            folder, settings, pack, start = begin(given, options.out, packer)
         with alone_in(folder, not options.resume, world):
             workers = options.workers or (4 if device.type == "cuda" else 1)
             minutes = 5.0 if options.checkpoint_minutes is None else options.checkpoint_minutes or math.inf
@@ -380,12 +382,12 @@ def main(arguments: list[str] | None = None) -> None:
                 if world.rank == 0:
                     run.report()   # the last epoch's may be missing
                     if config and settings != Settings(**config["settings"]):   # its images have moved
-                        write_config(run, config, images.cache, start)
+                        write_config(run, config, packer.cache, start)
                     say_finished(run)
                 return
             console = Console(run, options.quiet, bool(options.tensorboard))
             if world.rank == 0:
-                write_config(run, config, images.cache, start)
+                write_config(run, config, packer.cache, start)
             if not console.quiet:
                 introduce(run, restored, start)
             start = None   # its weights are in the network now: room for the training

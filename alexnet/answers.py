@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import zipfile
 from collections import Counter
 from contextlib import suppress
@@ -43,9 +44,8 @@ def write_table(path: str, predictions: Iterable[Prediction], titles: dict[str, 
         columns = [f"{what}_{k}" for k in range(1, top + 1) for what in ("class", "probability")]
         table.writerow(["path", *columns, "error"])
         for prediction in predictions:
-            answers = [""] * (2 * top)
-            for place, answer in enumerate(prediction.top):
-                answers[2 * place:2 * place + 2] = titles[answer.name], f"{answer.probability:.6f}"
+            answers = [text for _, name, probability in prediction.top
+                       for text in (titles[name], f"{probability:.6f}")] or [""] * (2 * top)
             table.writerow(map(cell, [prediction.path, *answers, prediction.error or ""]))
 
 
@@ -79,12 +79,9 @@ def print_bars(predictions: Iterable[Prediction], titles: dict[str, str]) -> Non
 
 
 def as_json(prediction: Prediction, names: dict[str, str], **more: Any) -> str:
-    answers = []
-    for answer in prediction.top:
-        entry = {"index": answer.index, "class": answer.name, "probability": round(answer.probability, 6)}
-        if answer.name in names:
-            entry["name"] = names[answer.name]
-        answers.append(entry)
+    answers = [{"index": index, "class": name, "probability": round(probability, 6)}
+               | ({"name": names[name]} if name in names else {})
+               for index, name, probability in prediction.top]
     return json.dumps({"path": prediction.path, "predictions": answers, "error": prediction.error, **more},
                       ensure_ascii=False)
 
@@ -158,7 +155,7 @@ def coded(values_file: Path, bits: int | Coder) -> dict[str, np.ndarray]:
 
 def learnt(values: Tensor, bits: int) -> Coder:
     """A coder of (N, values), learnt from at most LEARN_FROM of them; UserError where they say nothing."""
-    some = values[::max(1, -(-values.numel() // LEARN_FROM))]
+    some = values[::max(1, math.ceil(values.numel() / LEARN_FROM))]
     if len(some) < 2 or (some == some[0]).all():
         raise UserError("--bits learns its codes from the pictures: two at least have to differ")
     if len(some) < bits:

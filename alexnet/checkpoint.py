@@ -21,9 +21,12 @@ from torch import Tensor
 from alexnet.files import UserError, brief, whole_file
 from alexnet.model import AlexNet
 
+# format, version, variant, changes, image_size, classes, facts, model (the state dict); a last.pt's has more
+Checkpoint = dict[str, Any]
+
 FORMAT = "alexnet"
 VERSION = 1
-LARGEST = torch.finfo(torch.float32).max
+FLOAT32_MAX = torch.finfo(torch.float32).max
 FACTS = {"data": str, "labels": str, "images": dict, "sample": list, "val_fraction": float, "split": float}
 OTHERS = {   # what an archive is that has such a name inside, and Python for its state dict
     "/code/": ("TorchScript, a program", "torch.jit.load({!r}).state_dict()"),
@@ -107,28 +110,31 @@ def advice(state: str) -> str:
     return f"this line of Python makes a file that is read here: torch.save({state}, 'new.pth')"
 
 
-def open_torch(path: Path) -> Any:
-    """What torch.save wrote to a file, as `load_tensors` gives it; UserError if something else did.
+def check_archive(path: Path) -> None:
+    """UserError for an archive that torch.save did not write: it packs nothing, so what would unpack to more
+    than the file's own size is not opened. BadZipFile for a wrong checksum: torch.load compares none."""
+    with zipfile.ZipFile(path) as archive:
+        names, entries = archive.namelist(), archive.infolist()
+        for part, (what, state) in OTHERS.items():
+            if any(part in name for name in names):
+                raise UserError(f"{path} is {what}; {advice(state.format(str(path)))}")
+        if not any(name.endswith(".pkl") for name in names):
+            inside = ", ".join(names[:3])
+            raise UserError(f"{path} is an archive ({inside}): unpack it, and give the network's")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise UserError(f"{path} would unpack to more than its own size, so it was not opened")
+        for entry in entries:
+            if entry.CRC:   # 0: written without one
+                with archive.open(entry) as file:
+                    while file.read(2 ** 20):   # to the end, where the checksum is compared
+                        pass
 
-    An archive that would unpack to more than the file's own size is not opened: torch.save packs
-    nothing, so somebody else did. Its checksums are compared here: torch.load does not.
-    """
+
+def open_torch(path: Path) -> Any:
+    """What torch.save wrote to a file, as `load_tensors` gives it; UserError if something else did."""
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                for part, (what, state) in OTHERS.items():
-                    if any(part in name for name in archive.namelist()):
-                        raise UserError(f"{path} is {what}; {advice(state.format(str(path)))}")
-                if not any(name.endswith(".pkl") for name in archive.namelist()):
-                    inside = ", ".join(archive.namelist()[:3])
-                    raise UserError(f"{path} is an archive ({inside}): unpack it, and give the network's")
-                if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
-                    raise UserError(f"{path} would unpack to more than its own size, so it was not opened")
-                for entry in archive.infolist():
-                    if entry.CRC:   # 0: written without one
-                        with archive.open(entry) as file:
-                            while file.read(2 ** 20):   # BadZipFile at the end of what was changed
-                                pass
+            check_archive(path)
         return load_tensors(path)
     except pickle.UnpicklingError:
         raise UserError(f"{path} is damaged, or holds more than tensors and plain values: it was not opened; "
@@ -139,7 +145,7 @@ def open_torch(path: Path) -> Any:
         raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
 
 
-def read(path: Path | str) -> dict[str, Any]:
+def read(path: Path | str) -> Checkpoint:
     """The dict in a checkpoint; UserError with one line if it is none of ours or damaged."""
     path = Path(path)
     if not path.is_file():
@@ -156,7 +162,7 @@ def has_inert(value: Any) -> bool:
     return isinstance(value, Inert) or isinstance(value, (list, tuple, set)) and any(map(has_inert, value))
 
 
-def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def check(content: Checkpoint, path: Path) -> Checkpoint:
     """The same dict; UserError if its tensors are not those of the network that it describes. No memory is
     taken before that is known."""
     if has_inert(content):
@@ -184,13 +190,13 @@ def check(content: dict[str, Any], path: Path) -> dict[str, Any]:
             raise UserError(f"{path} does not fit the network that it describes: {name} is "
                             f"{shape_text(given.get(name))}, not {shape_text(shape)}")
         low, high = torch.aminmax(content["model"][name].detach())
-        if not -LARGEST <= low <= high <= LARGEST:   # NaN, too, fails here
+        if not -FLOAT32_MAX <= low <= high <= FLOAT32_MAX:   # NaN, too, fails here
             raise UserError(f"{path} cannot be used: {name} holds NaN or infinity (damaged, or its training "
                             "diverged: take an earlier checkpoint, or train with a lower --lr)")
     return content
 
 
-def described(content: dict[str, Any]) -> AlexNet:
+def described(content: Checkpoint) -> AlexNet:
     """The network that a checkpoint's dict describes, on `meta`: shapes without memory."""
     with torch.device("meta"):
         return AlexNet(len(content["classes"]), content["image_size"], content["variant"],
@@ -208,7 +214,7 @@ def shape_text(shape: tuple[int, ...] | None) -> str:
     return "missing" if shape is None else " x ".join(map(str, shape))
 
 
-def build(content: dict[str, Any]) -> AlexNet:
+def build(content: Checkpoint) -> AlexNet:
     """The network that a checkpoint's dict describes, with its weights, in eval mode."""
     model = described(content)   # to draw 61 million initial weights would take longer than to read these
     weights = {name: tensor.detach().to(torch.float32, memory_format=torch.contiguous_format, copy=True)

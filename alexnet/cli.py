@@ -80,11 +80,11 @@ def find(given: str | None) -> Path:
         if given != PRETRAINED and not os.path.exists(given):
             raise UserError(f"there is no checkpoint {given}")
         return Path(given)
-    runs = sorted(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime)
-    if not runs:
+    newest = max(RUNS.glob("*/best.pt"), key=lambda path: path.stat().st_mtime, default=None)
+    if not newest:
         raise UserError(f"no model: there is no run in {RUNS.resolve()}. Train one (python train_alexnet.py "
                         "takes some minutes), or name a checkpoint with --model")
-    return runs[-1]
+    return newest
 
 
 def check_data(where: str | None) -> None:

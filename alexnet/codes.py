@@ -26,7 +26,7 @@ from alexnet.files import UserError
 
 EPOCHS, RATE, BATCH = 30, 1e-3, 128
 ENCODER = "encoder."   # how the names of a coder's arrays begin in a file
-ONES = np.array([bin(byte).count("1") for byte in range(256)], np.uint16)
+ONES = np.array([byte.bit_count() for byte in range(256)], np.uint16)   # of each byte
 
 
 class Coder(nn.Module):

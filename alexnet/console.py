@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from alexnet.checkpoint import Checkpoint
 from alexnet.cli import on_signals, warn
 from alexnet.files import printable, quoted
 from alexnet.training import BATCH_DONE, EPOCH_BEGINS, EPOCH_DONE, Run
@@ -23,7 +24,7 @@ class Console:
         self.run, self.quiet = run, quiet or run.world.rank > 0
         self.asked, self.asked_at = 0, 0.0   # to stop: by which signal, when
         self.bar: tqdm | None = None
-        self.shown_at, self.start, self.first_epoch = 0.0, time.perf_counter(), run.progress.epoch
+        self.shown_at, self.started, self.first_epoch = 0.0, time.perf_counter(), run.progress.epoch
         self.warned = False
         self.board = None
         if tensorboard and run.world.rank == 0:
@@ -48,14 +49,14 @@ class Console:
     def epoch_begins(self) -> None:
         run = self.run
         self.bar = tqdm(total=run.batches_per_epoch, initial=run.progress.batch, unit="batch", leave=False,
-                        disable=True if self.quiet else None,   # None: only on a terminal
+                        disable=self.quiet or None,   # None: only on a terminal
                         desc=f"epoch {run.progress.epoch + 1}/{run.settings.epochs}")
 
     def batch_done(self) -> None:
         self.bar.update()
         if time.monotonic() - self.shown_at > 2:  # the only wait for the device (but in fp16, or for others)
             run, loss = self.run, self.run.totals[0].item()
-            run.check(loss)
+            run.check_finite(loss)
             rows = run.world.rows(run.settings.batch_size)
             share = max(1, rows.stop - rows.start) / run.settings.batch_size   # of the images seen: its own
             mean = loss / (share * run.progress.sums.seen)
@@ -77,7 +78,7 @@ class Console:
         elif row["epoch"] == run.settings.epochs:   # of a short run it is said only if it went wrong
             self.warn_if_flat(row["train_loss"], 1.5)
         if not self.quiet:
-            each = (time.perf_counter() - self.start) / (run.progress.epoch - self.first_epoch)
+            each = (time.perf_counter() - self.started) / (run.progress.epoch - self.first_epoch)
             left = each * (run.settings.epochs - row["epoch"])
             five = f" (top-5 {row['val_top5_error']:.1%})" if len(run.pack.classes) > 5 else ""
             print(f"epoch {row['epoch']:2}/{run.settings.epochs}  loss {row['train_loss']:.3f} train, "
@@ -105,7 +106,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def introduce(run: Run, restored: bool, start: dict[str, Any] | None) -> None:
+def introduce(run: Run, restored: bool, start: Checkpoint | None) -> None:
     """What is about to be trained, and from where it goes on."""
     settings, pack = run.settings, run.pack
     count = sum(parameter.numel() for parameter in run.model.parameters())

@@ -86,8 +86,7 @@ def colours(chance: np.random.Generator) -> list[np.ndarray]:
     return chosen
 
 
-def background(x: np.ndarray, y: np.ndarray, colour: np.ndarray,
-               chance: np.random.Generator) -> np.ndarray:
+def background(x: np.ndarray, y: np.ndarray, colour: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     """A colour that drifts to a neighbour of it, with clouds; (SIDE, SIDE, 3) floats."""
     cells = int(chance.integers(3, 9))
     clouds = Image.fromarray(chance.uniform(-1, 1, (cells, cells)).astype(np.float32))

@@ -75,8 +75,7 @@ def choose_device(name: str) -> torch.device:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name} is not available here "
-                        f"({str(error).splitlines()[0]})") from None
+        raise UserError(f"--device {name} is not available here ({str(error).splitlines()[0]})") from None
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
@@ -85,16 +84,17 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """`auto`: bf16 where the device computes in it (emulated, it is far slower); fp16 on a GPU whose tensor
     cores have only that (compute capability 7: V100, T4, but not NO_TENSOR_CORES); else fp32."""
-    if name == "auto":
-        if device.type == "cuda":
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-            if (not fast and torch.cuda.get_device_capability(device) >= (7, 0)
-                    and not NO_TENSOR_CORES.search(torch.cuda.get_device_name(device))):
-                return torch.float16
-        else:
-            fast = device.type == "cpu" and cpu_has_bf16()
-        return torch.bfloat16 if fast else torch.float32
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+    if name != "auto":
+        return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[name]
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        if (torch.cuda.get_device_capability(device) >= (7, 0)
+                and not NO_TENSOR_CORES.search(torch.cuda.get_device_name(device))):
+            return torch.float16
+    elif device.type == "cpu" and cpu_has_bf16():
+        return torch.bfloat16
+    return torch.float32
 
 
 def cpu_has_bf16() -> bool:
@@ -153,8 +153,9 @@ def join_world(device: torch.device) -> World:
     """The processes that torchrun started, connected; or this one alone."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return World()
-    # Its functions take the group of the moment as a default: imported by DDP, after the group is made, they
-    # keep it, and its threads, past destroy_process_group; now and then such a thread aborts Python's end.
+    # The functions of this module take the process group that exists when it is imported as a default
+    # argument. DDP imports it later: then the defaults would keep the group and its threads alive past
+    # destroy_process_group, and now and then such a thread aborts Python's end. So: before there is a group.
     importlib.import_module("torch.distributed.nn")
     # The others wait while the first process packs the images: hours, for ImageNet.
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(days=1))

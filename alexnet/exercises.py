@@ -126,23 +126,22 @@ def conv1_side() -> Answer:
 
 
 def conv1_parameters() -> Answer:
-    one_colour = layer("conv1").weights // 3
-    return Answer(layer("conv1").parameters, 0, ("96 kernels of 11 x 11 x 3 weights, and what else?",
-                                           "96 个 11 x 11 x 3 的卷积核，还有什么？"), [
-        (layer("conv1").weights, NO_BIASES),
-        (layer("conv1").parameters - 2 * one_colour, ("A kernel covers three colours.", "一个卷积核覆盖三个颜色通道。"))])
+    conv1 = layer("conv1")
+    return Answer(conv1.parameters, 0, ("96 kernels of 11 x 11 x 3 weights, and what else?",
+                                        "96 个 11 x 11 x 3 的卷积核，还有什么？"), [
+        (conv1.weights, NO_BIASES),
+        (conv1.parameters - conv1.weights * 2 // 3, ("A kernel covers three colours.", "一个卷积核覆盖三个颜色通道。"))])
 
 
 def conv2_parameters() -> Answer:
-    both = 2 * layer("conv2").weights
-    return Answer(layer("conv2").parameters, 0, ("How many maps does a kernel of conv2 see (exercise 3)?",
-                                           "conv2 的一个卷积核看到多少张特征图（练习 3）？"), [
-        (layer("conv2").weights, NO_BIASES),
-        (both + layer("conv2").parameters - layer("conv2").weights, (
-            "conv2 sees 48 maps, not 96: the columns are separate.",
-            "conv2 看到的是 48 张特征图，不是 96 张：两路是分开的。")),
-        (both, ("conv2 sees 48 maps, not 96; and the biases are forgotten.",
-                "conv2 看到的是 48 张特征图，不是 96 张；而且忘了偏置。"))])
+    conv2 = layer("conv2")
+    return Answer(conv2.parameters, 0, ("How many maps does a kernel of conv2 see (exercise 3)?",
+                                        "conv2 的一个卷积核看到多少张特征图（练习 3）？"), [
+        (conv2.weights, NO_BIASES),
+        (conv2.parameters + conv2.weights, ("conv2 sees 48 maps, not 96: the columns are separate.",
+                                            "conv2 看到的是 48 张特征图，不是 96 张：两路是分开的。")),
+        (2 * conv2.weights, ("conv2 sees 48 maps, not 96; and the biases are forgotten.",
+                             "conv2 看到的是 48 张特征图，不是 96 张；而且忘了偏置。"))])
 
 
 def share_of_fully_connected() -> Answer:
@@ -363,13 +362,13 @@ def number_in(text: str, language: str = "en") -> float:
 
 def comment(answer: Answer, given: float, language: str) -> str:
     """What to say to a number that a person gives."""
-    chosen = language == "zh"
+    chinese = language == "zh"   # True is 1: the second of a Text
     if answer.gives(answer.value, given):
-        return ("Right.", "正确。")[chosen]
+        return ("Right.", "正确。")[chinese]
     for value, reason in answer.slips:
         if answer.gives(value, given):
-            return ("Not yet. ", "还不对。")[chosen] + reason[chosen]
-    return ("Not yet; --hint says where to begin.", "还不对；--hint 告诉你从哪里入手。")[chosen]
+            return ("Not yet. ", "还不对。")[chinese] + reason[chinese]
+    return ("Not yet; --hint says where to begin.", "还不对；--hint 告诉你从哪里入手。")[chinese]
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def contents(model: AlexNet, images: np.ndarray, titles: list[str], training: An
     """
     crops = as_batch(images).to(model.mean.device)
     steps = sizes(model)
-    convolutions = [step for name, step in steps.items() if name.startswith("conv")]
+    convolutions = [step for step in steps.values() if step.kind == "conv"]
     layers = [*convolutions, steps["fc6"], steps["fc7"]]
     with torch.inference_mode():
         values = model.activations(crops, [layer.name for layer in layers[1:]])   # the page has the first
@@ -118,7 +119,7 @@ def first_layer(model: AlexNet, layer: Step) -> dict[str, Any]:
 
 def about(model: AlexNet, layer: Step, values: Tensor | None) -> dict[str, Any]:
     """A layer in numbers, and its (pictures, maps, side, side) values; a fully-connected one sees all."""
-    dense = layer.name.startswith("fc")
+    dense = layer.kind == "fc"
     field, jump, first = (model.image_size, 0, 0) if dense else (layer.field, layer.jump, layer.first)
     return {"name": layer.name, "maps": layer.shape[0], "side": layer.shape[1], "dense": dense,
             "columns": 1 if dense else model.design.columns, "field": field, "jump": jump, "first": first,
@@ -130,7 +131,7 @@ def patches(model: AlexNet, training: Any, layers: list[Step]) -> dict[str, Any]
     pictures as one JPEG."""
     found = interpret.strongest(model, training, [layer.name for layer in layers], PATCHES, "explore")
     used = np.unique(np.concatenate([best.image.ravel() for best in found.values()]))
-    side, lines = model.image_size, -(-len(used) // ACROSS)
+    side, lines = model.image_size, math.ceil(len(used) / ACROSS)
     sheet = np.zeros((lines * side, ACROSS * side, 3), np.uint8)
     for place, index in enumerate(used):   # all at once would take as much memory again
         top, left, picture = place // ACROSS * side, place % ACROSS * side, training[index]

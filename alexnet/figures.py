@@ -5,6 +5,7 @@ Drawn without pyplot, whose state (the backend, open figures) is the caller's: a
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 DPI = 200   # of a PNG file
 
 
-def save(figure: Figure, path: Path, dpi: int | None = None) -> None:
-    """Whole or not at all, with the same bytes for the same figure. dpi: DPI, unless it is given."""
+def save(figure: Figure, path: Path, title: str = "", dpi: int | None = None) -> None:
+    """Whole or not at all, with the same bytes for the same figure. title: above it all, if there is one.
+    dpi: DPI, unless it is given."""
+    if title:
+        headline(figure, title)
     prepare_texts(figure)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=dpi or DPI, format="png", metadata={"Software": None})
@@ -58,8 +62,7 @@ def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
                 axes.axvline(after["epoch"] - 0.5, color="grey", linestyle=":", linewidth=1)
         by_epoch(axes, name)
         axes.legend()
-    headline(figure, f"{title} (train: with dropout and augmentation)")
-    save(figure, path)
+    save(figure, path, f"{title} (train: with dropout and augmentation)")
 
 
 def by_epoch(axes: Axes, name: str) -> None:
@@ -104,7 +107,7 @@ class PanelEntry(NamedTuple):
 def prediction_panel(entries: list[PanelEntry], path: Path) -> None:
     """Figure 4, left: each picture with its most probable classes as bars; the right one in red."""
     columns = min(4, len(entries))
-    rows = -(-len(entries) // columns)
+    rows = math.ceil(len(entries) / columns)
     figure = Figure(figsize=(2.6 * columns, 4.0 * rows), layout="constrained")
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[2.3, 1.3] * rows)
     for place, entry in enumerate(entries):
@@ -129,7 +132,7 @@ def mosaic(tiles: np.ndarray, across: int, gap: int = 1, scale: int = 1) -> np.n
 
     torchvision's make_grid would draw a frame, too, and not for a single tile."""
     count, height, width, _ = tiles.shape
-    down = -(-count // across)
+    down = math.ceil(count / across)
     canvas = np.ones((down * (height + gap) - gap, across * (width + gap) - gap, 3), np.float32)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, across)
@@ -263,9 +266,8 @@ def architecture(blocks: list[Block], columns: int, path: Path, title: str) -> N
     for before, after, layer in zip(drawn, drawn[1:], layers):
         connect(axes, before, after, layer)
     axes.autoscale_view()
-    headline(figure, title)
     layer_bars(bars, layers)
-    save(figure, path)
+    save(figure, path, title)
 
 
 def connect(axes: Axes, before: list[Box], after: list[Box], layer: Step) -> None:
@@ -319,7 +321,7 @@ def first_kernels(kernels: np.ndarray, columns: int, path: Path, title: str) -> 
     magnitude, right all by the largest of all."""
     own = own_largest(kernels)
     across = 12 if columns == 2 else 16
-    down = -(-len(kernels) // (columns * across))
+    down = math.ceil(len(kernels) / (columns * across))
     figure = Figure(figsize=(12, 0.7 + columns * (0.3 + 5.9 * down / across)), layout="constrained")
     grid = figure.subplots(columns, 2, squeeze=False, gridspec_kw={"wspace": 0.06})
     scales = (own, "each by its own largest weight"), (own.max(), "all on one scale")
@@ -330,8 +332,7 @@ def first_kernels(kernels: np.ndarray, columns: int, path: Path, title: str) -> 
             axes.imshow(mosaic(part, across, gap=2), interpolation="nearest")
             axes.set_axis_off()
             axes.set_title(f"column {number + 1}, {says}" if columns > 1 else says, fontsize=11)
-    headline(figure, title)
-    save(figure, path)
+    save(figure, path, title)
 
 
 def colourfulness(colour: np.ndarray, columns: int, path: Path, title: str) -> None:
@@ -347,8 +348,7 @@ def colourfulness(colour: np.ndarray, columns: int, path: Path, title: str) -> N
              ylabel="% of the kernels have less")
     axes.legend(fontsize=9)
     axes.grid(alpha=0.3)
-    headline(figure, title)
-    save(figure, path)
+    save(figure, path, title)
 
 
 def growing_kernels(kept: dict[int, np.ndarray], errors: dict[int, float], path: Path, title: str) -> None:
@@ -381,11 +381,11 @@ def kernel_page(kernels: np.ndarray, numbers: list[int], path: Path, title: str)
     """(K, inputs, h, w): one block per kernel, in it one square per input feature map; blue is negative, red
     positive, by the kernel's own largest magnitude."""
     count, inputs, height, _ = kernels.shape
-    inner = int(np.ceil(inputs ** 0.5))
+    inner = math.ceil(inputs ** 0.5)
     scale = max(1, round(150 / (inner * (height + 1))))
     colours = colormaps["RdBu_r"](0.5 + 0.5 * kernels / own_largest(kernels))[..., :3]
     across = 8
-    sheet = Sheet(-(-count // across), across, 1.65, title)
+    sheet = Sheet(math.ceil(count / across), across, 1.65, title)
     for place, (tile, number) in enumerate(zip(colours, numbers)):
         block = mosaic(tile, inner, scale=scale)
         sheet.put(*divmod(place, across), block, f"kernel {number}", interpolation="nearest")
@@ -416,8 +416,7 @@ def layer_maps(image: np.ndarray, maps: np.ndarray, columns: int, path: Path, ti
         axes.set_axis_off()
     figure.colorbar(ScalarMappable(Normalize(low, reach), cmap), ax=right, shrink=0.6, pad=0.01,
                     label="value", extend="max" if least >= 0 else "both")
-    headline(figure, title)
-    save(figure, path)
+    save(figure, path, title)
 
 
 class Attribution(NamedTuple):
@@ -435,7 +434,7 @@ def attributions(entries: list[Attribution], path: Path, title: str, label: str,
     that is 0 everywhere says so."""
     columns = 1 + len(entries[0].heats)
     across = 2 if len(entries) > 1 else 1
-    sheet = Sheet(-(-len(entries) // across), across * columns, 2.2, title, right=1.0)
+    sheet = Sheet(math.ceil(len(entries) / across), across * columns, 2.2, title, right=1.0)
     cmap = "RdBu_r" if reach else "inferno"
     for number, entry in enumerate(entries):
         row, column = divmod(number, across)
@@ -511,8 +510,7 @@ def plane(places: np.ndarray, labels: np.ndarray, classes: list[str], images: li
         axes.set(xlabel=f"first principal component ({shares[0]:.0%} of the variance)",
                  ylabel=f"second ({shares[1]:.0%})", box_aspect=1)
         axes.tick_params(labelsize=8)
-    headline(figure, title)
-    save(figure, path)
+    save(figure, path, title)
 
 
 def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: list[str], path: Path,
@@ -557,8 +555,7 @@ def health(layers: list[LayerHealth], divisors: dict[str, np.ndarray], words: li
         axes.grid(axis="y", alpha=0.3)
     text.set_axis_off()
     text.text(0, 1, "\n".join(words), va="top", fontsize=10, transform=text.transAxes)
-    headline(figure, title)
-    save(figure, path)
+    save(figure, path, title)
 
 
 def draw_line(axes: Axes, values: list[float], colour: str, label: str | None = None) -> None:
@@ -588,5 +585,4 @@ def runs_side_by_side(runs: dict[str, list[dict[str, Any]]], path: Path) -> None
     for axes, name in ((left, "cross-entropy"), (right, "top-1 error, %")):
         by_epoch(axes, name)
     right.legend(fontsize=8)
-    headline(figure, f"{len(runs)} runs (solid: val; dashed: train, with dropout and augmentation)")
-    save(figure, path)
+    save(figure, path, f"{len(runs)} runs (solid: val; dashed: train, with dropout and augmentation)")

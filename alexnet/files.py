@@ -211,8 +211,10 @@ def clear(path: Path) -> None:
 
 
 def left_beside(folder: Path, name: str) -> list[Path]:
+    """.NAME.PID.part, .NAME.PID.rows.part and .NAME.PID.old for names that fit the pattern. Compared
+    without the PID: for answers, the * alone would fit .answers.csv.7.part, too, which is answers.csv's."""
     return [path for what in ("part", "old") for path in folder.glob(f".{name}.*.{what}")
-            if fnmatchcase(re.sub(r"\.\d+(\.rows)?$", "", path.stem), f".{name}")]   # not answers.csv's
+            if fnmatchcase(re.sub(r"\.\d+(\.rows)?$", "", path.stem), f".{name}")]
 
 
 def sweep(folder: Path, names: str) -> None:

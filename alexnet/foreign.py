@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from alexnet.augment import centre
-from alexnet.checkpoint import FORMAT, VERSION, Inert, advice, is_whole, shape_text, trusted
+from alexnet.checkpoint import FORMAT, VERSION, Checkpoint, Inert, advice, is_whole, shape_text, trusted
 from alexnet.cli import warn
 from alexnet.files import UserError, brief, lines_of, quoted, read_csv, read_json
 from alexnet.model import LAYERS, VARIANTS, AlexNet, describe
@@ -27,7 +27,7 @@ NESTED = ("state_dict", "model_state_dict", "model", "net", "network", "weights"
 NAMED = "classes", "class_names", "class_to_idx", "label2id", "id2label", "idx_to_class", "label_names"
 HUB = "model.safetensors", "pytorch_model.bin"   # the Hugging Face hub's names, beside a config.json
 
-Opened = tuple[dict[str, Any], list[str] | None]   # a checkpoint's dict, and warnings: None for our own files
+Found = tuple[Checkpoint, list[str] | None]   # and warnings: None for our own files
 Layers = list[tuple[Tensor, Tensor]]               # weight and bias of conv1 ... fc8
 
 
@@ -74,7 +74,7 @@ def holds_kernels(value: Any) -> bool:
                                            for tensor in value.values())
 
 
-def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str, about: Any) -> Opened:
+def from_state(state: dict[str, Tensor], path: Path, hints: Hints, kind: str, about: Any) -> Found:
     """From five convolutions and three fully-connected layers, which are conv1 ... fc8 in the order of their
     numbers, or as stored if only then they fit. about: what may give the classes' names. UserError if there
     are others."""
@@ -124,7 +124,7 @@ def lies_beside(name: str, state: dict[str, Tensor], layers: list[str]) -> bool:
 # ------------------------------------------------------------------- from layers to a checkpoint
 
 def from_layers(layers: Layers, path: Path, hints: Hints, kind: str, changes: dict[str, Any] = {},
-                about: Any = None, mean: Tensor | None = None) -> Opened:
+                about: Any = None, mean: Tensor | None = None) -> Found:
     """changes: to the variant, as far as the file says. about: what may name the classes. mean: an image,
     which only our own networks have."""
     if not all(is_whole(tensor) for layer in layers for tensor in layer):
@@ -161,12 +161,12 @@ def from_layers(layers: Layers, path: Path, hints: Hints, kind: str, changes: di
     else:
         values = design.pixel_mean or CAFFE_MEAN
         model["mean"] = torch.tensor(values).view(1, 3, 1, 1).repeat(1, 1, size, size)
-        if design.pixel_mean and len(classes) != 1000:
-            notes.append(f"{path} does not say how its training normalised images: ImageNet's mean and "
-                         "deviation are taken, as is usual; if it had others, the answers are wrong")
         if design.pixel_mean is None:
             notes.append(f"{path} has no mean: the usual {values} is taken for red, green, blue; "
                          "python -m alexnet.weights with --mean FILE.npy takes another")
+        elif len(classes) != 1000:
+            notes.append(f"{path} does not say how its training normalised images: ImageNet's mean and "
+                         "deviation are taken, as is usual; if it had others, the answers are wrong")
     return {"format": FORMAT, "version": VERSION, "variant": variant, "changes": changes, "image_size": size,
             "classes": classes, "facts": {"source": path.name, "kind": kind}, "model": model}, notes
 

@@ -93,11 +93,11 @@ def table(model: AlexNet) -> str:
              f"{'multiply-adds':>15}{'sees':>7}"]
     steps = sizes(model).values()
     for step in steps:
-        dense = step.name.startswith("fc")
+        dense = step.kind == "fc"
         result = " x ".join(str(n) for n in step.shape if n > 1 or not dense)
         kernel = f"{step.kernel}x{step.kernel}/{step.stride}" if step.kernel > 1 else ""
         counts = f"{step.neurons:>10,}{step.parameters:>12,}{step.multiply_adds:>15,}" if step.weights else ""
-        if step.weights or step.name.startswith("pool"):
+        if step.weights or step.kind == "pool":
             sees = "all" if dense else step.field
             lines.append(f"{step.name:9}{result:>15}{kernel:>9}{counts:37}{sees:>7}")
     neurons, parameters, adds = (sum(getattr(step, what) for step in steps)

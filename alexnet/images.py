@@ -180,10 +180,10 @@ def without_remarks(png: bytes) -> bytes:
 def to_rgb(image: Image.Image) -> Image.Image:
     """RGB with 8 bits from any mode of Pillow, turned as its EXIF data say; transparent parts become white.
 
-    Which value is white among more than 8 bits follows from the kind of file, not from the brightest pixel,
-    so that all images of a set are scaled alike: 1 in floating point (255 for whole numbers: 8 bits saved
-    so); else the largest of the bits that a TIFF file declares, but of 16 where it declares 32, as in
-    Pillow's own mode I. ValueError for pixels beyond that. `.info["dim"]` is there if none reaches a quarter.
+    With more than 8 bits, what is white follows from the kind of file, not from the brightest pixel: so all
+    images of a set are scaled alike. In floating point it is 1, but 255 if all values are whole and one is
+    above 1 (8 bits, saved so). In whole numbers it is the largest of the bits that a TIFF file declares (12:
+    4095), of at most 16. ValueError for pixels beyond it. `.info["dim"]` is there if none reaches a quarter.
     """
     tags, tiles = getattr(image, "tag_v2", {}), str(getattr(image, "tile", ""))
     reduced = ";16" in tiles and "BGR" not in tiles   # three channels of 16 bits, of which Pillow keeps 8

@@ -33,7 +33,7 @@ def batches(model: AlexNet, images: np.ndarray, doing: str = "") -> Iterator[tup
 
 def progress(steps: range, doing: str) -> tqdm:
     """A bar with the name `doing` on a terminal; none without a name."""
-    return tqdm(steps, desc=doing, leave=False, disable=None if doing else True)
+    return tqdm(steps, desc=doing, leave=False, disable=not doing or None)
 
 
 def layer_values(model: AlexNet, images: np.ndarray, layer: str = "fc7", doing: str = "") -> Tensor:
@@ -159,8 +159,7 @@ def strongest(model: AlexNet, images: np.ndarray, names: list[str], count: int,
     return found
 
 
-def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60,
-              doing: str = "") -> np.ndarray:
+def synthesis(model: AlexNet, name: str, units: list[int], steps: int = 60, doing: str = "") -> np.ndarray:
     """(units, S, S, 3) uint8: the pictures that excite classes (`fc8`) or units of a layer most.
 
     Gradient ascent on the value before the softmax (of a map: the one in the middle), from the mean
@@ -233,7 +232,7 @@ def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: i
     for query, candidates in zip(queries, which.tolist()):
         candidates.sort()      # of two equally near the first
         others = np.stack([np.asarray(bank[index]).ravel() for index in candidates]).astype(np.float64)
-        exact = np.sqrt(((others - np.asarray(query).ravel().astype(np.float64)) ** 2).sum(1))
+        exact = np.linalg.norm(others - np.asarray(query, np.float64).ravel(), axis=1)
         order = exact.argsort(kind="stable")[:count]
         found.append(np.array(candidates)[order])
         distances.append(exact[order])
@@ -327,7 +326,8 @@ def health(model: AlexNet, crops: Tensor, labels: Tensor) -> Health:
 
 def sampled(values: Tensor) -> Tensor:
     """At most 2^18 of the values, evenly chosen: enough for quantiles."""
-    return values.flatten()[::-(-values.numel() // 2 ** 18) or 1].float().cpu()
+    step = max(1, math.ceil(values.numel() / 2 ** 18))
+    return values.flatten()[::step].float().cpu()
 
 
 def quantiles(parts: list[Tensor], unit: float = 1.0) -> np.ndarray:

@@ -150,8 +150,11 @@ def read_table(rows: list[Row], finder: Finder, classes: list[str] | None, path:
     part = next(iter(part_columns(titles, columns)), None)
     places = list(map(finder.find, columns[image]))
     folders = [cell.replace("\\", "/").removeprefix("./").rpartition("/")[0] for cell in columns[image]]
-    least: dict[str, int] = {}   # of a folder in the list: how much has to be cut off, the same for all in it
-    for folder, (files, cut) in zip(folders, places):   # (else a missing file is found elsewhere)
+    # If the list lies higher than the images, `find` has cut folders off the beginning of its paths. Rows of
+    # one folder lie together, so the same is cut off for all: the least. A row that needs more names an image
+    # that is missing; what was found is another one of the same name.
+    least: dict[str, int] = {}   # by folder
+    for folder, (files, cut) in zip(folders, places):
         if files:
             least[folder] = min(cut, least.get(folder, cut))
     for row, (number, _) in enumerate(rows if names else ()):

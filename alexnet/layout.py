@@ -78,7 +78,8 @@ def parts_in(folder: Folder) -> dict[str, Folder]:
     """
     usual = (*PARTS, *VAL_NAMES)   # of two names for one part, the first of these
     found: dict[str, dict[str, Folder]] = {}
-    for name, inner in sorted(folder.folders.items(), key=lambda item: (usual + (item[0],)).index(item[0])):
+    for name in sorted(folder.folders, key=lambda name: usual.index(name) if name in usual else len(usual)):
+        inner = folder.folders[name]
         part, more = part_of(name)
         if part and inner.has_image():
             found.setdefault(more, {}).setdefault(part, look_through(inner))

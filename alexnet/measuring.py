@@ -12,19 +12,20 @@ import torch
 from tqdm import tqdm
 
 from alexnet import checkpoint, weights
+from alexnet.checkpoint import Checkpoint
 from alexnet.device import choose_precision, surroundings
 from alexnet.files import UserError, printable, write_json
 from alexnet.layout import PARTS, measured_part
-from alexnet.pack import Images, Pack, kept_in, say_findings, short_digest
+from alexnet.pack import Pack, Packer, kept_in, say_findings, short_digest
 from alexnet.settings import facts_now, whole_path
 from alexnet.sources import to_measure
 from alexnet.training import evaluate
 
 
 def measure(path: Path, given: dict[str, Any], part: str | None, views: int | None, out: Path | None,
-            images: Images, device: torch.device) -> None:
+            packer: Packer, device: torch.device) -> None:
     """The errors of a checkpoint: a line for one crop and for ten-crop, and JSON."""
-    content, world = weights.read(path), images.world
+    content, world = weights.read(path), packer.world
     content["facts"] = facts = facts_now(content["facts"], path)
     model = checkpoint.build(content)
     if given.get("image_size", model.image_size) != model.image_size:
@@ -34,9 +35,9 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
         raise UserError(f"{path} does not say what it was trained on: --data FOLDER says what to measure on")
     if out and out.is_dir():
         raise UserError(f"--out {out} is a folder; the numbers go into a file, such as {out / 'x.json'}")
-    if not images.cache:
-        images = replace(images, cache=kept_in(facts.get("cache")))
-    pack, measured, said = images_to_measure(path, content, where, part, given, images)
+    if not packer.cache:
+        packer = replace(packer, cache=kept_in(facts.get("cache")))
+    pack, measured, said = images_to_measure(path, content, where, part, given, packer)
     say_findings(pack, where, world)
     labels = in_the_order_of(model.classes, pack, measured)
     if world.rank == 0:
@@ -46,9 +47,9 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
     results = []
     for count in (views,) if views else (1, 10):
         with tqdm(total=len(labels[world.rows(len(labels))]), unit="image", leave=False,
-                  disable=True if images.quiet or world.rank else None) as bar:
-            result = evaluate(model, pack, dtype, count, given.get("batch_size", 128), world, measured,
-                              labels, bar.update)
+                  disable=packer.quiet or world.rank > 0 or None) as bar:
+            result = evaluate(model, pack, dtype, views=count, batch_size=given.get("batch_size", 128),
+                              world=world, part=measured, labels=labels, progress=bar.update)
         if not math.isfinite(result["loss"]):
             raise UserError(f"{path} gives values that are no numbers: it cannot be measured")
         if world.rank == 0:
@@ -65,15 +66,15 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
         print(f"written to {printable(str(target))}")
 
 
-def images_to_measure(path: Path, content: dict[str, Any], where: str, part: str | None,
-                      given: dict[str, Any], images: Images) -> tuple[Pack, str, str]:
+def images_to_measure(path: Path, content: Checkpoint, where: str, part: str | None,
+                      given: dict[str, Any], packer: Packer) -> tuple[Pack, str, str]:
     """Packed images, which part of them a checkpoint is measured on, and what that is in words: of its own
     data, also where they have moved, what training held out; of another folder its val part, or all."""
     facts, classes, size = content["facts"], content["classes"], content["image_size"]
     own, folder, labels = whole_path(where) == facts.get("data"), Path(where), given.get("labels")
     if "val_fraction" in given or where == "demo" or not folder.is_dir() or own and part != "test":
         before = facts if own else {}
-        pack = images.packed(size, images.find, where, given.get("val_fraction", before.get("val_fraction")),
+        pack = packer.packed(size, packer.find, where, given.get("val_fraction", before.get("val_fraction")),
                              labels or before.get("labels"))
         if part not in (None, *PARTS):
             raise UserError(f"--part {part}: {where} has the parts {' and '.join(PARTS)}")
@@ -83,10 +84,10 @@ def images_to_measure(path: Path, content: dict[str, Any], where: str, part: str
     known, split = facts.get("images") or {}, facts.get("split", facts.get("val_fraction"))
     perhaps = split and not part and (source == folder or source.name == "train")   # its own, moved
     if perhaps and known:
-        pack = images.packed(size, to_measure, source, classes, labels, split)
+        pack = packer.packed(size, to_measure, source, classes, labels, split)
         if pack.content["val"] == known.get("val"):
             return pack, "val", f"the {split:g} of {source} that the run held out"
-    pack = images.packed(size, to_measure, source, classes, labels)
+    pack = packer.packed(size, to_measure, source, classes, labels)
     sample = set(facts.get("sample") or ())
     seen = sum(short_digest(image) in sample for image in pack.images["val"]) if sample else 0
     if seen or perhaps and not sample:   # an older run has no sample

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Callable, Iterable
+from typing import Any, Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -45,7 +45,7 @@ class AlexNet(nn.Module):
     mean: Tensor
 
     def __init__(self, num_classes: int = 1000, image_size: int = 224, variant: str = "as-trained",
-                 **changes) -> None:
+                 **changes: Any) -> None:
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, not {num_classes}")
@@ -315,7 +315,7 @@ VARIANTS: dict[str, Design] = {
 HALF = (48, 128, 192, 192, 256)   # the release's 145-half: conv5 and the fc layers keep their size
 
 
-def describe(variant: str = "as-trained", **changes) -> Design:
+def describe(variant: str = "as-trained", **changes: Any) -> Design:
     """The design of a variant with changes to its fields; ValueError for what does not exist.
 
     The paper's experiments: `columns=1` (one column of full width), `columns="half"` (the release's

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from alexnet import checkpoint
-from alexnet.checkpoint import FORMAT
+from alexnet.checkpoint import FORMAT, Checkpoint
 from alexnet.files import UserError, brief, whole_file
-from alexnet.foreign import Hints, Opened, from_layers
+from alexnet.foreign import Hints, Found, from_layers
 from alexnet.geometry import Step, sizes
-from alexnet.layers import Dropout
 from alexnet.model import VARIANTS, AlexNet
 
 TOLERANCE = 1e-4   # between onnxruntime and us, of the largest logit
@@ -111,10 +110,10 @@ def nodes_of(step: Step, x: str, model: AlexNet) -> list[Any]:
                 make("Add", [f"{name}.scaled", f"{name}.k"], [f"{name}.sum"]),
                 make("Pow", [f"{name}.sum", f"{name}.beta"], [f"{name}.power"]),
                 make("Div", [x, f"{name}.power"], [name])]
-    if isinstance(module, Dropout):
-        halved = [make("Constant", [], [f"{name}.keep"], value_float=module.keep),
-                  make("Mul", [x, f"{name}.keep"], [name])]
-        return [] if module.inverted else halved
+    if operator == "Dropout":
+        return [] if module.inverted else [
+            make("Constant", [], [f"{name}.keep"], value_float=module.keep),
+            make("Mul", [x, f"{name}.keep"], [name])]
     weights = [f"{name}.weight", f"{name}.bias"] if step.weights else []
     return [make(operator, [x, *weights], [name], **attributes)]
 
@@ -138,19 +137,19 @@ def onnx_step(step: Step, model: AlexNet) -> tuple[str, dict[str, Any]]:
 
 # ------------------------------------------------------------------- in
 
-def open_onnx(path: Path, hints: Hints) -> Opened:
+def open_onnx(path: Path, hints: Hints) -> Found:
     """One of our exports, or Caffe's AlexNet as the model zoo has it."""
     load = package("onnx").load_model_from_string   # looks into no other file
     try:
         found = load(path.read_bytes())
     except Exception as error:  # protobuf's own classes of errors
         raise UserError(f"{path} is damaged or no checkpoint ({brief(error)})") from None
-    for entry in found.metadata_props:
-        if entry.key == FORMAT:
-            names = [array.name for array in found.graph.initializer]
-            model = {name: tensor(found.graph, name, path) for name in names
-                     if name == "mean" or name.startswith(("conv", "fc"))}
-            return {**parse(entry.value, path), "model": model}, None
+    said = {entry.key: entry.value for entry in found.metadata_props}
+    if FORMAT in said:
+        names = [array.name for array in found.graph.initializer]
+        model = {name: tensor(found.graph, name, path) for name in names
+                 if name == "mean" or name.startswith(("conv", "fc"))}
+        return {**parse(said[FORMAT], path), "model": model}, None
     try:
         return from_zoo(found.graph, path, hints)
     except (TypeError, ValueError, LookupError) as error:   # attributes of other types, missing parts
@@ -168,7 +167,7 @@ def tensor(graph: Any, name: str, path: Path) -> Tensor:
         raise UserError(f"{path} is damaged: {name} ({brief(error)})") from None
 
 
-def from_zoo(graph: Any, path: Path, hints: Hints) -> Opened:
+def from_zoo(graph: Any, path: Path, hints: Hints) -> Found:
     """Caffe's AlexNet, or one with its steps in another order (CaffeNet), from a graph whose every attribute
     is compared with ours."""
     skipped = ("Dropout", "Softmax", "Constant", "Identity")
@@ -221,12 +220,12 @@ def attributes_of(node: Any) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
-def compare_attributes(nodes: list[Any], content: dict[str, Any], size: int, path: Path) -> None:
+def compare_attributes(nodes: list[Any], content: Checkpoint, size: int, path: Path) -> None:
     """UserError where a node of another's graph, made for `size` px, computes something else than our step
     does."""
     model = checkpoint.described({**content, "image_size": size})
     usual = {"pads": [0] * 4, "strides": [1, 1], "group": 1, "alpha": 1e-4, "beta": 0.75, "bias": 1.0}
-    steps = [step for step in sizes(model).values() if not step.name.startswith("drop")]
+    steps = [step for step in sizes(model).values() if step.kind != "drop"]
     for node, step in zip(nodes, steps, strict=True):
         operator, expected = onnx_step(step, model)
         given = {**usual, **attributes_of(node)}

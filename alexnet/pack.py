@@ -34,7 +34,7 @@ from alexnet.sources import Item, Source, find_source
 from alexnet.threads import cores, in_order
 
 CACHE = Path("data/packed")   # where packs lie, unless --cache says otherwise
-FORMAT = 2   # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
+PACK_VERSION = 2   # of the packed form; an older one (1: other values for 16 bits, no content) is packed anew
 
 
 @dataclass
@@ -97,8 +97,7 @@ def packed(source: Source, image_size: int, cache: Path = CACHE, strict: bool = 
         cache.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(cache).free
     except OSError as error:
-        raise UserError(f"cannot write to {cache} ({error.strerror}); --cache names another "
-                        "folder") from None
+        raise UserError(f"cannot write to {cache} ({error.strerror}); --cache names another folder") from None
     need = sum(map(len, source.parts.values())) * side * side * 3
     if need > free:
         raise UserError(f"packing {source.name} takes {need / 2**30:.1f} GiB, and {cache} has "
@@ -140,7 +139,7 @@ def open_pack(folder: Path) -> Pack:
                     about.get("split"), about.get("content"))
         if not os.path.samestat(before, folder.stat()):   # another process has just replaced it
             return open_pack(folder)
-        whole = about["format"] == FORMAT and pack.mean.shape == (pack.side, pack.side, 3) and all(
+        whole = about["format"] == PACK_VERSION and pack.mean.shape == (pack.side, pack.side, 3) and all(
             pack.images[part].shape == (len(pack.labels[part]), pack.side, pack.side, 3) for part in PARTS)
     except (UserError, OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"the packed images in {folder} are damaged ({brief(error)})") from None
@@ -167,12 +166,12 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     total, product = np.zeros((side, side, 3)), np.zeros((3, 3))   # of the training images
     good: dict[str, list[Entry]] = {part: [] for part in PARTS}
     skipped: list[str] = []
-    read = partial(open_item, source, side)
+    opening = partial(open_item, source, side)
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
-                    disable=True if quiet else None, leave=False)
+                    disable=quiet or None, leave=False)
     for part in PARTS:
         with npy_file(folder / f"{part}.npy", (side, side, 3)) as file:
-            for opened in in_order(read, source.parts[part], threads, 4 * threads):
+            for opened in in_order(opening, source.parts[part], threads, 4 * threads):
                 progress.update()
                 if opened.error:
                     check_error(opened, source, strict)
@@ -193,7 +192,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
     colour = mean.mean((0, 1))
     np.save(folder / "mean.npy", mean.astype(np.float32))
     write_json(folder / "pack.json", {
-        "format": FORMAT, "name": source.name, "identity": source.identity, "side": side,
+        "format": PACK_VERSION, "name": source.name, "identity": source.identity, "side": side,
         "classes": source.classes,
         "covariance": (product / (count * side * side) - np.outer(colour, colour)).tolist(),
         "findings": source.findings + what_looks_odd(good), "skipped": skipped, "split": source.split,
@@ -232,7 +231,8 @@ def open_item(source: Source, side: int, item: Item) -> Entry:
         return Entry(*item, without_frames(error))
     colours = [image[..., colour].astype(np.float32).ravel() for colour in range(3)]
     product = np.array([[a @ b for b in colours] for a in colours], np.float64)
-    return Entry(*item, None, image, hashlib.sha256(image).digest(), product, "dim" in whole.info)
+    return Entry(*item, image=image, digest=hashlib.sha256(image).digest(), product=product,
+                 dim="dim" in whole.info)
 
 
 def check_error(opened: Entry, source: Source, strict: bool) -> None:
@@ -266,7 +266,7 @@ def npy_file(path: Path, shape: tuple[int, ...], dtype: str = "|u1") -> Iterator
 # ------------------------------------------------------------------- for one process or several
 
 @dataclass(frozen=True)
-class Images:
+class Packer:
     """Finds images and packs them: the first process does, the others wait and open what it has packed."""
 
     world: World
@@ -296,9 +296,10 @@ class Images:
             pack = packed(find(*where), image_size, self.cache, self.strict, quiet=True)
         return pack
 
-    def for_training(self, image_size: int, where: str, *more: Any) -> Pack:
+    def for_training(self, image_size: int, where: str, val_fraction: float | None,
+                     labels: str | None) -> Pack:
         """The same for what `find` finds, with warnings."""
-        pack = self.packed(image_size, self.find, where, *more)
+        pack = self.packed(image_size, self.find, where, val_fraction, labels)
         say_findings(pack, where, self.world)
         return pack
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Iterator, NamedTuple
 
@@ -65,7 +66,7 @@ def filters(network: Network, out: Path, most: str | None) -> Iterator[Shown]:
             continue
         if kernels.shape[2] == 3 and not most:   # hundreds of 3 x 3 squares tell nobody anything
             continue
-        pages = -(-len(kernels) // 32)
+        pages = math.ceil(len(kernels) / 32)
         wanted = pages if most == "all" else min(pages, int(most or 1))
         for page in range(wanted):
             chosen = list(range(page, len(kernels), pages))
@@ -104,7 +105,7 @@ def maps(network: Network, inputs: Inputs, out: Path, layers: list[str] | None) 
             colours = captions.SIGNED if values.min() < 0 else dark
             if values.ndim == 1:   # a fully-connected layer: its values as one square
                 what, columns = captions.ALL_VALUES.filled(count=len(values)), 1
-                side = int(np.ceil(len(values) ** 0.5))
+                side = math.ceil(len(values) ** 0.5)
                 values = F.pad(values, (0, side * side - len(values))).view(1, side, side)
             else:
                 what = captions.ALL_MAPS.filled(count=len(values), side=values.shape[1])
@@ -321,7 +322,7 @@ def explore_page(network: Network, inputs: Inputs, out: Path, language: str) -> 
     images, titles = zip(*((picture.image, network.title_of(picture)) for picture in inputs.pictures))
     most = min(EXPLORED, 10 + PIXELS // network.size ** 2)
     training = inputs.part("train", most)[0] if inputs.has_data else None
-    data = str(network.facts.get("data") or "")
+    data = network.facts.get("data") or ""
     trained_on = explore.BUILT_IN_SET if data == "demo" else Path(data).name
     content = explore.contents(network.model, np.stack(images), list(titles), training, trained_on, language)
     write_text(out / "explore.html", explore.page(content))

@@ -92,8 +92,8 @@ def highest_rate(model: AlexNet, recipe: Recipe) -> float:
     At the start every image has nearly the same fc7: the activation of its bias. Along that vector
     h, softmax over C equal classes has the curvature (|h|^2 + the bias's own rate) / C, and descent
     with momentum is stable only while rate x curvature < 2 (1 + momentum). Few classes, or dropout
-    that does not halve h, lower the limit. Another does not rise with the classes, since it comes from
-    the noise of a batch (results/head.py); as-trained, with its batches of 128, stays below it.
+    that does not halve h, lower this limit. A second limit comes from the noise of a batch, so it does
+    not rise with the number of classes (results/head.py); as-trained, with batches of 128, stays below.
     """
     design = model.design
     if design.bias is None:

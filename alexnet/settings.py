@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from alexnet import checkpoint
+from alexnet.checkpoint import Checkpoint
 from alexnet.files import UserError, read_json
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
@@ -58,7 +59,7 @@ class Settings:
 
     @classmethod
     def new(cls, given: dict[str, Any], pack: Pack, image_size: int,
-            start: dict[str, Any] | None = None) -> Settings:
+            start: Checkpoint | None = None) -> Settings:
         """Those of a new run: what was `given`, by the names of the fields; for the others the recipe's
         defaults. start: the checkpoint (weights.read) with whose network it begins."""
         variant = start["variant"] if start else given.get("variant", "as-trained")
@@ -119,7 +120,7 @@ def whole_path(where: str) -> str:
     return str(Path(where).resolve()) if where != "demo" and Path(where).exists() else where
 
 
-def outline(num_classes: int, image_size: int, variant: str, **changes) -> AlexNet:
+def outline(num_classes: int, image_size: int, variant: str, **changes: Any) -> AlexNet:
     """The network without memory for its weights; UserError if the images are too small."""
     try:
         with torch.device("meta"):
@@ -128,7 +129,7 @@ def outline(num_classes: int, image_size: int, variant: str, **changes) -> AlexN
         raise UserError(str(error).splitlines()[0]) from None
 
 
-def default_head(start: dict[str, Any], pack: Pack, recipe: Recipe, lr: float) -> float:
+def default_head(start: Checkpoint, pack: Pack, recipe: Recipe, lr: float) -> float:
     """The factor for the learning rate of fc8: 1, or what brings a new one to half of its highest stable
     learning rate if that is less."""
     if start["classes"] == pack.classes:

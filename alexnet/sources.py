@@ -65,7 +65,8 @@ def find_source(where: str, val_fraction: float | None = None, download: bool = 
         source = Source("demo", list(demo.CLASSES), {part: demo.items(part) for part in PARTS},
                         lambda key, side: demo.draw(key), "demo", f"version {demo.VERSION}")
     elif folder.is_dir():
-        source = listed_source(folder, Path(os.path.expanduser(labels))) if labels else folder_source(folder, with_val)
+        source = (listed_source(folder, Path(os.path.expanduser(labels))) if labels else
+                  folder_source(folder, with_val))
     elif folder.exists():
         more = f", or for a list of labels --data FOLDER --labels {where}" if folder.suffix in LISTS else ""
         raise UserError(f"--data {where} is a file; give the folder that holds the class folders{more}")
@@ -340,22 +341,15 @@ def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
                                                      "wrap_dataset_for_transforms_v2"):
         raise UserError(f"--data {name}: there is no such folder, and torchvision has no data set "
                         "of that name (cifar10, cifar100, imagenette, flowers102, food101 ...)")
-    data_set = getattr(datasets, known[name.lower()])
-    options = inspect.signature(data_set.__init__).parameters
-    root = downloads / name.lower()
+    data_set, root = getattr(datasets, known[name.lower()]), downloads / name.lower()
     if download:
         root.mkdir(parents=True, exist_ok=True)
-    choices: dict[str, list[dict[str, Any]]] = {"train": [{}], "val": []}   # arguments, the best first
-    if "train" in options:
-        choices = {"train": [{"train": True}], "val": [{"train": False}]}
-    elif "split" in options:
-        choices = {"train": [{"split": split} for split in ("train", "trainval")],
-                   "val": [{"split": split} for split in VAL_NAMES]}
-    fetched = any("download" in inspect.signature(kind.__init__).parameters for kind in data_set.__mro__)
+    fetched = any("download" in inspect.signature(base.__init__).parameters for base in data_set.__mro__)
     shared: dict[str, Any] = {"root": str(root)} | ({"download": download} if fetched else {})
     try:
         with fetching():
-            sets = {part: first_of(data_set, choices[part], shared) for part in choices}
+            sets = {part: first_of(data_set, choices, shared)
+                    for part, choices in choices_for(data_set).items()}
     except (RuntimeError, FileNotFoundError) as error:
         advice = "torchvision does not fetch it"
         if fetched:
@@ -370,6 +364,17 @@ def open_sets(name: str, download: bool, downloads: Path) -> dict[str, Any]:
     if sets["train"] is None:
         raise UserError(f"torchvision's {name} has no training part of a known name")
     return sets
+
+
+def choices_for(data_set: type) -> dict[str, list[dict[str, Any]]]:
+    """The arguments that may give each part, the best first."""
+    options = inspect.signature(data_set.__init__).parameters
+    if "train" in options:
+        return {"train": [{"train": True}], "val": [{"train": False}]}
+    if "split" in options:
+        return {"train": [{"split": name} for name in ("train", "trainval")],
+                "val": [{"split": name} for name in VAL_NAMES]}
+    return {"train": [{}], "val": []}
 
 
 def first_of(data_set: type, choices: list[dict[str, Any]], shared: dict[str, Any]) -> Any:

@@ -24,6 +24,7 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"   # for c
 
 
 Say = Callable[[str, str], str]   # chooses between an English and a Chinese text
+Draw = Callable[[Say], Figure]
 
 
 class StepPicture(NamedTuple):
@@ -31,15 +32,15 @@ class StepPicture(NamedTuple):
 
     english: str
     chinese: str
-    draw: Callable[[Say], Figure]
+    draw: Draw
 
 
 STEPS: dict[str, StepPicture] = {}
 
 
-def step(english: str, chinese: str) -> Callable:
+def step(english: str, chinese: str) -> Callable[[Draw], Draw]:
     """Adds a drawing function to STEPS, under its name."""
-    def add(draw: Callable[[Say], Figure]) -> Callable[[Say], Figure]:
+    def add(draw: Draw) -> Draw:
         STEPS[draw.__name__] = StepPicture(english, chinese, draw)
         return draw
     return add

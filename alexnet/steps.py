@@ -16,7 +16,8 @@ from torch import Tensor
 from alexnet import augment
 from alexnet.geometry import sizes, step_of
 from alexnet.layers import Dropout
-from alexnet.model import ACTIVATIONS, AlexNet, LocalResponseNorm
+from alexnet.model import ACTIVATIONS, LocalResponseNorm
+from alexnet.settings import outline
 
 SIDE, SIZE = 256, 224   # of a stored image, and of what the network sees
 
@@ -55,14 +56,8 @@ def colour_noise(image: np.ndarray, covariance: np.ndarray, draws: list[float],
 
 def windows() -> list[tuple[int, int]]:
     """conv1 along one side of 224 px: where each window begins and ends. The last ends beyond the image."""
-    conv1 = step_of(paper_network(), "conv1")
+    conv1 = step_of(outline(1000, SIZE, "as-written"), "conv1")
     return [(conv1.stride * place, conv1.stride * place + conv1.kernel) for place in range(conv1.shape[-1])]
-
-
-def paper_network() -> AlexNet:
-    """The paper's network for 224 px, without memory for its weights."""
-    with torch.device("meta"):
-        return AlexNet(1000, SIZE, "as-written")
 
 
 class Connected(NamedTuple):
@@ -77,7 +72,7 @@ class Connected(NamedTuple):
 def connections() -> list[Connected]:
     """The layers with weights, as they are connected."""
     return [Connected(layer.name, layer.shape[0], 1 if layer.name == "fc8" else 2, layer.groups == 1)
-            for layer in sizes(paper_network()).values() if layer.weights]
+            for layer in sizes(outline(1000, SIZE, "as-written")).values() if layer.weights]
 
 
 def pooled(grid: np.ndarray, window: int) -> np.ndarray:
@@ -114,7 +109,7 @@ class Field(NamedTuple):
 
 def fields(names: list[str]) -> list[Field]:
     """The receptive fields of the value nearest to the middle of the image, in each layer."""
-    layers, found = sizes(paper_network()), []
+    layers, found = sizes(outline(1000, SIZE, "as-written")), []
     for name in names:
         layer = layers[name]
         begins = [layer.first + layer.jump * place for place in range(layer.shape[1])]

@@ -17,7 +17,7 @@ from alexnet.device import World, choose_device
 from alexnet.figures import Attribution
 from alexnet.files import UserError
 from alexnet.images import packed_side
-from alexnet.pack import Images, Pack, kept_in
+from alexnet.pack import Pack, Packer, kept_in
 from alexnet.predict import SAMPLES, class_above, find_pictures, open_picture, readable_names, reason
 from alexnet.settings import facts_now, whole_path
 
@@ -42,7 +42,7 @@ class Network:
         self.classes = self.readable(self.model.classes)
         self.run_title = f"{self.model.variant}, {self.size} px"   # at whatever epoch
         if self.facts.get("data"):
-            self.run_title += f", trained on {Path(str(self.facts['data'])).name}"
+            self.run_title += f", trained on {Path(self.facts['data']).name}"
         self.title = self.run_title
         if self.facts.get("epoch"):
             self.title += f" for {self.facts['epoch']} epoch{'s' * (self.facts['epoch'] != 1)}"
@@ -94,7 +94,7 @@ class Inputs:
                  cache: str | None = None, download: bool = False) -> None:
         self.network, self.model, self.size = network, network.model, network.size
         self.places, self.data, self.target = images, data, target
-        self.packs = Images(World(), Path(cache or kept_in(network.facts.get("cache"))), download)
+        self.packer = Packer(World(), Path(cache or kept_in(network.facts.get("cache"))), download)
 
     @cached_property
     def pack(self) -> Pack:
@@ -104,16 +104,16 @@ class Inputs:
         where = self.data or facts.get("data")
         if not where:
             raise UserError("needs pictures to look through: --data FOLDER")
-        if whole_path(str(where)) == facts.get("data"):
-            return self.packed(str(where), facts.get("val_fraction"), facts.get("labels"))
+        if whole_path(where) == facts.get("data"):
+            return self.packed(where, facts.get("val_fraction"), facts.get("labels"))
         if (split := facts.get("split")) and Path(where).is_dir():
-            pack = self.packed(str(where), split)
+            pack = self.packed(where, split)
             if pack.content["val"] == (facts.get("images") or {}).get("val"):
                 return pack
-        return self.packed(str(where))
+        return self.packed(where)
 
     def packed(self, where: str, fraction: float | None = None, labels: str | None = None) -> Pack:
-        return self.packs.packed(self.size, self.packs.find, where, fraction, labels)
+        return self.packer.packed(self.size, self.packer.find, where, fraction, labels)
 
     @cached_property
     def has_data(self) -> bool:

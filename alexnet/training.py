@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from alexnet import augment, checkpoint, figures
 from alexnet.batches import DROPOUT, Batch, TrainingBatches, generator
+from alexnet.checkpoint import Checkpoint
 from alexnet.cli import warn
 from alexnet.device import World, choose_precision, compute_ready, precision
 from alexnet.files import UserError, brief, quoted, write_csv, whole_file
@@ -88,7 +89,7 @@ class Run:
     stop = False   # set to True, last.pt is soon written, between two batches, and Stopped is raised
 
     def __init__(self, folder: Path, settings: Settings, pack: Pack, device: torch.device,
-                 world: World = World(), threads: int = 1, start: dict[str, Any] | None = None,
+                 world: World = World(), threads: int = 1, start: Checkpoint | None = None,
                  minutes: float = 5.0) -> None:
         self.folder, self.settings, self.pack = folder, settings, pack
         self.device, self.world, self.threads = device, world, threads
@@ -183,8 +184,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return (self.progress.epoch >= self.settings.epochs or self.plan().finished
-                or self.out_of_patience)
+        return self.progress.epoch >= self.settings.epochs or self.plan().finished or self.out_of_patience
 
     @property
     def batches_per_epoch(self) -> int:
@@ -219,9 +219,9 @@ class Run:
         sums = self.progress.sums
         sums.parts = self.world.sum(parts).tolist()
         sums.seconds, sums.waited = time.perf_counter() - started, waited
-        self.check(sums.loss)
+        self.check_finite(sums.loss)
 
-    def check(self, loss: float, what: str = "loss") -> None:
+    def check_finite(self, loss: float, what: str = "loss") -> None:
         """UserError if a loss, or a sum of losses, is not a finite number."""
         if not math.isfinite(loss):
             fp16 = "--precision fp32 (fp16 ends at 65,504), " if self.dtype == torch.float16 else ""
@@ -233,7 +233,7 @@ class Run:
     def end_epoch(self, rate: float, result: dict[str, float]) -> None:
         """The epoch's row, and everything that it leaves in the folder. What is no checkpoint comes last: it
         can be written again from these."""
-        self.check(result["loss"], "validation loss")
+        self.check_finite(result["loss"], "validation loss")
         progress, sums, error = self.progress, self.progress.sums, result["top1_error"]
         progress.rows.append(dict(zip(COLUMNS, (
             progress.epoch + 1, rate, sums.loss / sums.seen, sums.wrong / sums.seen, result["loss"], error,
@@ -312,12 +312,12 @@ class Run:
             except UserError as error:
                 warnings.append(str(error))
                 self.good = False
-                continue
-            source = path
-            if (before := content["processes"]) != self.world.size:
-                warnings.append(f"{before} process(es) trained before, now {self.world.size} do: the same "
-                                "batches, but sums in another order, so not the same bits")
-            break
+            else:
+                source = path
+                if (before := content["processes"]) != self.world.size:
+                    warnings.append(f"{before} process(es) trained before, now {self.world.size} do: the "
+                                    "same batches, but sums in another order, so not the same bits")
+                break
         if warnings and not source:
             raise UserError(f"{warnings[0]}; nothing else is there to go on from: a new run needs another "
                             "--out")
@@ -327,14 +327,18 @@ class Run:
                             f"{quoted(self.folder / 'best.pt')}")
         for warning in warnings if self.world.rank == 0 else ():
             warn(f"{warning}; going on from {source.name}")
+        self.check_same_place()
+        return source is not None
+
+    def check_same_place(self) -> None:
+        """UserError if another process goes on from another place: its folder is not the same one."""
         places = torch.zeros(self.world.size, 2, device=self.device)   # exact up to 2^24
         places[self.world.rank] = torch.tensor([self.progress.epoch, self.progress.batch])
         if (self.world.sum(places) != places[0]).any():
             raise UserError(f"the processes do not see the same checkpoints in {self.folder}: it must be one "
                             "folder for all")
-        return source is not None
 
-    def take_up(self, content: dict[str, Any], path: Path) -> None:
+    def take_up(self, content: Checkpoint, path: Path) -> None:
         """Takes over weights, momentum and progress from a checkpoint; UserError if it does not fit."""
         if content["classes"] != self.pack.classes:
             raise UserError(f"{path} was trained on other classes ({', '.join(content['classes'][:3])} ...)")
@@ -419,4 +423,5 @@ def misses(found: Tensor, right: Tensor, k: int) -> Tensor:
     right: (N, 1), of the right class. Classes that are equally probable share the places they take (the
     release does so, layer_kernels.cu:96). NaN compares unequal, so it counts as wrong."""
     above, equal = (found > right).sum(1), (found == right).sum(1)
-    return (1 - ((k - above) / equal).clamp(0, 1) * (equal > 0)).nan_to_num(1.0).sum()
+    hits = (k - above).clamp_min(0).minimum(equal) / equal.clamp_min(1)   # places that are left, shared
+    return (1 - hits).sum()

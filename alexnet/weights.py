@@ -19,10 +19,10 @@ from typing import Any, Callable
 import torch
 
 from alexnet import checkpoint
-from alexnet.checkpoint import FORMAT
+from alexnet.checkpoint import FORMAT, Checkpoint
 from alexnet.cli import PRETRAINED, CommandLine, shell, warn
 from alexnet.files import UserError, brief, fetching, printable, whole_file
-from alexnet.foreign import HUB, Hints, Opened, find_state, from_state
+from alexnet.foreign import HUB, Hints, Found, find_state, from_state
 from alexnet.model import LAYERS, VARIANTS, AlexNet
 from alexnet.onnx_files import open_onnx, package, parse, save_onnx
 
@@ -33,7 +33,7 @@ TORCHVISION = ("features.0", "features.3", "features.6", "features.8", "features
 
 # ------------------------------------------------------------------- in
 
-def read(path: Path | str, hints: Hints = Hints()) -> dict[str, Any]:
+def read(path: Path | str, hints: Hints = Hints()) -> Checkpoint:
     """The dict of a checkpoint of ours (alexnet/checkpoint.py) from a file of any kind.
 
     path: a file, a run's folder, or `pretrained`. UserError with one line for what is no AlexNet.
@@ -62,7 +62,7 @@ def file_of(path: Path | str) -> Path:
     return path
 
 
-def opener_of(path: Path) -> Callable[[Path, Hints], Opened]:
+def opener_of(path: Path) -> Callable[[Path, Hints], Found]:
     """What opens such a file, from its first bytes; UserError if nothing does."""
     with open(path, "rb") as file:
         head = file.read(60)
@@ -80,14 +80,14 @@ def opener_of(path: Path) -> Callable[[Path, Hints], Opened]:
                     ".caffemodel is not read: the ONNX model zoo's bvlcalexnet-12.onnx has the same weights)")
 
 
-def open_torch(path: Path, hints: Hints) -> Opened:
+def open_torch(path: Path, hints: Hints) -> Found:
     content = checkpoint.open_torch(path)
     if isinstance(content, dict) and content.get("format") == FORMAT:
         return content, None
     return from_state(find_state(content, path), path, hints, "a PyTorch state dict", content)
 
 
-def open_safetensors(path: Path, hints: Hints) -> Opened:
+def open_safetensors(path: Path, hints: Hints) -> Found:
     safetensors = package("safetensors")
     try:
         with safetensors.safe_open(path, "pt") as file:
@@ -154,7 +154,7 @@ WRITERS: dict[str, Callable[[Path, AlexNet, dict[str, Any]], None]] = {
     ".pt": checkpoint.save, ".pth": save_torchvision, ".safetensors": save_safetensors, ".onnx": save_onnx}
 
 
-def convert(content: dict[str, Any], path: Path) -> None:
+def convert(content: Checkpoint, path: Path) -> None:
     """Writes what `read` gave to a file of the kind that its suffix names."""
     write = WRITERS.get(path.suffix.lower())
     if write is None:
@@ -167,7 +167,7 @@ def convert(content: dict[str, Any], path: Path) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from None
 
 
-def description(content: dict[str, Any]) -> str:
+def description(content: Checkpoint) -> str:
     """What one wants to know of a file, in some lines."""
     model, facts, classes = checkpoint.build(content), content["facts"], content["classes"]
     changes = "".join(f", {name} {value}" for name, value in model.changes.items())

@@ -156,8 +156,8 @@ def test_labels_from_a_list_are_trained_on_kept_and_evaluated(capsys, folder, pl
 def test_a_folder_called_demo_is_one(capsys, monkeypatch, tmp_path):
     make_folder(tmp_path / "demo", {"star": 4, "stripes": 4})
     monkeypatch.chdir(tmp_path)
-    images = pack.Images(device.World(), tmp_path / "packed", quiet=True)
-    found = images.packed(36, images.find, "./demo")
+    packer = pack.Packer(device.World(), tmp_path / "packed", quiet=True)
+    found = packer.packed(36, packer.find, "./demo")
     assert found.classes == ["star", "stripes"]
     assert settings.Settings.new({"data": "./demo"}, found, 64).epochs == settings.EPOCHS
     capsys.readouterr()

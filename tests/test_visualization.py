@@ -461,7 +461,7 @@ def test_kernels_that_were_kept_become_an_animation_of_less_than_twelve_pictures
 def drawn(monkeypatch):
     """The figures that are saved, in turn."""
     saved: list = []
-    monkeypatch.setattr(figures, "save", lambda figure, path: saved.append(figure))
+    monkeypatch.setattr(figures, "save", lambda figure, path, title="": saved.append(figure))
     return saved
 
 
