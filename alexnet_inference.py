@@ -122,7 +122,7 @@ if __name__ == "__main__":   # mistakes in the options are answered at once: imp
 import torch
 from tqdm import tqdm
 
-from alexnet import load
+from alexnet import checkpoint, weights
 from alexnet.answers import (Panel, Truth, print_bars, print_summary, text_file, write_features, write_lines,
                              write_list, write_table)
 from alexnet.checkpoint import digest
@@ -132,7 +132,9 @@ from alexnet.device import choose_device, choose_precision, keep_memory
 from alexnet.model import AlexNet
 from alexnet.predict import (SAMPLES, Average, Prediction, class_above, classify, features, find_pictures,
                              readable_names, shapes)
-from alexnet.folders import kinds
+from alexnet.folders import Folder, kinds
+from alexnet.layout import look_through, parts_in
+from alexnet.settings import facts_now
 
 
 # ------------------------------------------------------------------- what goes in
@@ -235,6 +237,19 @@ def left_to_do(pictures: list[Path], path: str, made_with: dict[str, Any]) -> tu
 
 # ------------------------------------------------------------------- the job
 
+def warn_if_trained_on(pictures: list[Path], path: Path, facts: dict[str, Any]) -> None:
+    """Of pictures among which the checkpoint `path` was trained; --evaluate knows them by their pixels."""
+    where = facts.get("data", "demo")
+    if where != "demo" and os.path.isdir(where):
+        top = look_through(Folder(where))
+        train = os.path.realpath(parts_in(top).get("train", top).path)
+        inside = sum(Path(os.path.realpath(picture)).is_relative_to(train) for picture in pictures)
+        if inside:
+            share = f"{1 - facts['split']:.0%} of the images" if facts.get("split") else "the images"
+            warn(f"--truth: {inside} of these pictures lie in {train}, and {path} was trained on {share} there: "
+                 "on others it errs more often")
+
+
 def watched(progress: tqdm, chosen: Counter[str], truth: Truth | None, panel: Panel | None,
             top: int) -> Iterator[Prediction]:
     """The predictions, cut to their `top` classes, once `truth` and `panel` have seen them whole."""
@@ -270,7 +285,9 @@ def main(arguments: list[str] | None = None) -> None:
         if form == ".jsonl" and not stack.enter_context(alone(output)):   # only this form grows
             raise UserError(f"another process is writing {output}: let it finish, or name another file")
         paths, device = find_all(options.model), choose_device(options.device)
-        models = list(map(load, paths))
+        contents = list(map(weights.read, paths))
+        models, facts = list(map(checkpoint.build, contents)), [content["facts"] for content in contents]
+        del contents
         model = models[0] if len(models) == 1 else Average(models)
         top = min(options.top, model.num_classes)
         names = {} if options.features else names_of(model.classes, options.names)
@@ -294,6 +311,8 @@ def main(arguments: list[str] | None = None) -> None:
             if not pictures:
                 sys.exit(1 if failed else 0)
         truth = Truth(model.classes, pictures) if options.truth else None
+        for path, known in zip(paths, facts) if truth else ():
+            warn_if_trained_on(pictures, path, facts_now(known, path))
         panel = Panel(options.panel, titles) if options.panel else None
         chosen, start = Counter(), time.perf_counter()
         few = output is None and len(pictures) <= FEW
@@ -310,7 +329,11 @@ def main(arguments: list[str] | None = None) -> None:
                 write_list(output, answers, names)
             elif form == ".jsonl":
                 with writing(output), text_file(output, "a") as file:
-                    write_lines(file, answers, names, first)
+                    try:
+                        write_lines(file, answers, names, first)
+                    except (KeyboardInterrupt, SystemExit):
+                        say(f"stopped; the same command with --resume goes on behind what is in {output}")
+                        raise
             elif output == "-":
                 if hasattr(sys.stdout, "reconfigure"):   # JSON is UTF-8, whatever the terminal's encoding
                     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")

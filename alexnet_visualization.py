@@ -65,8 +65,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def check(options: argparse.Namespace) -> None:
     """UserError for options that name what does not exist."""
     if unknown := [name for name in options.what if name not in KINDS]:
-        raise UserError(f"there is nothing called {', '.join(unknown)} to look at; "
+        meant = f" (is --model or --images {unknown[0]} meant?)" if os.path.exists(unknown[0]) else ""
+        raise UserError(f"there is nothing called {', '.join(unknown)} to look at{meant}; "
                         f"there is {', '.join(KINDS)}")
+    if behind := [name for name in options.images or () if name in KINDS and not os.path.lexists(name)]:
+        raise UserError(f"{behind[0]} stands behind --images, so it counts as a picture: put it before")
     if options.pages not in (None, "all") and not (options.pages.isdecimal() and int(options.pages) > 0):
         raise UserError(f"--pages takes a number from 1 on, or all, not {options.pages}")
     if options.sample < 0:

@@ -89,7 +89,9 @@ def centre(images: Tensor, size: int) -> Tensor:
 
 
 def middle(side: int, size: int) -> slice:
-    """The central `size` of `side` pixels."""
+    """The central `size` of `side` pixels; ValueError if there are fewer."""
+    if size > side:
+        raise ValueError(f"{size} px cannot be cut out of {side}")
     edge = (side - size) // 2
     return slice(edge, edge + size)
 
@@ -128,7 +130,7 @@ def colour_noise(images: Tensor, choice: Choice, deviations: Tensor, strength: f
 
 def ten_crops(images: Tensor, size: int) -> list[Tensor]:
     """The four corners, the centre, and their mirror images: ten batches (N, 3, size, size)."""
-    room = images.shape[-1] - size
-    corners = [(0, 0), (0, room), (room, 0), (room, room), (room // 2, room // 2)]
+    room, edge = images.shape[-1] - size, middle(images.shape[-1], size).start
+    corners = [(0, 0), (0, room), (room, 0), (room, room), (edge, edge)]
     crops = [images[:, :, top:top + size, left:left + size] for top, left in corners]
     return crops + [crop.flip(3) for crop in crops]

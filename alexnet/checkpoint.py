@@ -37,11 +37,10 @@ OTHERS = {   # what an archive is that has such a name inside, and Python for it
 
 
 def about(model: AlexNet, facts: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says beside its tensors, in plain values."""
-    changes = {name: list(value) if isinstance(value, tuple) else value
-               for name, value in model.changes.items()}
-    return {"format": FORMAT, "version": VERSION, "variant": model.variant, "changes": changes,
-            "image_size": model.image_size, "classes": list(model.classes), "facts": facts}
+    """What a checkpoint says beside its tensors, in JSON's plain values; TypeError for others."""
+    return json.loads(json.dumps({
+        "format": FORMAT, "version": VERSION, "variant": model.variant, "changes": model.changes,
+        "image_size": model.image_size, "classes": list(model.classes), "facts": facts}))
 
 
 def digest(model: AlexNet) -> str:
@@ -55,9 +54,12 @@ def digest(model: AlexNet) -> str:
 def save(path: Path | str, model: AlexNet, facts: dict[str, Any], keep: Path | None = None,
          **more: Any) -> None:
     """Writes a checkpoint, whole or not at all. `more` goes beside what every checkpoint has; the file
-    that was there before goes to `keep`."""
+    that was there before goes to `keep`. UserError for what `read` would refuse, such as another fc8 in the
+    model than its number of classes asks for."""
+    content = {**about(model, facts), "model": model.state_dict(), **more}
+    check_shapes(content, path, {name: tuple(tensor.shape) for name, tensor in content["model"].items()})
     with whole_file(path, keep) as temporary:
-        save_torch({**about(model, facts), "model": model.state_dict(), **more}, temporary)
+        save_torch(content, temporary)
 
 
 def save_torch(content: Any, path: Path) -> None:
@@ -169,8 +171,23 @@ def check(content: Checkpoint, path: Path) -> Checkpoint:
         raise UserError(f"{path} holds more than tensors and plain values, so this project did not write it")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of this project")
+    state = content.get("model")
+    if not isinstance(state, dict):
+        raise UserError(f"{path} does not describe a network of this project (it has no state dict)")
+    check_shapes(content, path, {name: tuple(tensor.shape) if is_whole(tensor) else None
+                                 for name, tensor in state.items()})
+    for name, tensor in state.items():
+        low, high = torch.aminmax(tensor.detach())
+        if not -FLOAT32_MAX <= low <= high <= FLOAT32_MAX:   # NaN, too, fails here
+            raise UserError(f"{path} cannot be used: {name} holds NaN or infinity (damaged, or its training "
+                            "diverged: take an earlier checkpoint, or train with a lower --lr)")
+    return content
+
+
+def check_shapes(content: Checkpoint, path: Path | str, given: dict[str, tuple[int, ...] | None]) -> None:
+    """UserError if tensors of the shapes `given` are not those of the network that a dict describes."""
     try:
-        classes, facts, found = content["classes"], content["facts"], content["model"].items()
+        classes, facts = content["classes"], content["facts"]
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise TypeError("classes must be a list of names")
         if len(classes) < 2:
@@ -182,18 +199,12 @@ def check(content: Checkpoint, path: Path) -> Checkpoint:
         expected = {name: tuple(tensor.shape) for name, tensor in described(content).state_dict().items()}
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project ({brief(error)})") from None
-    if strange := [name for name, _ in found if name not in expected]:
+    if strange := [name for name in given if name not in expected]:
         raise UserError(f"{path} does not fit the network that it describes, which has no {strange[0]}")
-    given = {name: tuple(tensor.shape) for name, tensor in found if is_whole(tensor)}
     for name, shape in expected.items():
         if shape != given.get(name):
             raise UserError(f"{path} does not fit the network that it describes: {name} is "
                             f"{shape_text(given.get(name))}, not {shape_text(shape)}")
-        low, high = torch.aminmax(content["model"][name].detach())
-        if not -FLOAT32_MAX <= low <= high <= FLOAT32_MAX:   # NaN, too, fails here
-            raise UserError(f"{path} cannot be used: {name} holds NaN or infinity (damaged, or its training "
-                            "diverged: take an earlier checkpoint, or train with a lower --lr)")
-    return content
 
 
 def described(content: Checkpoint) -> AlexNet:

@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator, NoReturn
@@ -48,6 +49,8 @@ class CommandLine(argparse.ArgumentParser):
         for word in re.findall(r"(?<!\S)[-–—]+([^\s=]+)", mistyped):   # — is what Word makes of --
             beginning = [name for name in names if name.startswith(f"--{word}")]
             near += (beginning or difflib.get_close_matches(f"--{word}", names, 1, 0.7))[:1]
+        if "--data" in names:
+            near += [f"--data {word}" for word in mistyped.split()[2:] if os.path.exists(word)][:1]
         meant = f" (is {' or '.join(near)} meant?)" if near else ""
         raise UserError(f"{message}{meant}; --help shows all options")
 
@@ -111,7 +114,9 @@ def shell(script: str) -> Iterator[None]:
         if hasattr(stream, "reconfigure"):   # a notebook's has none
             stream.reconfigure(errors="backslashreplace")   # for letters that the terminal's encoding lacks
     try:
-        yield
+        with warnings.catch_warnings():   # once for all threads
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")   # odd metadata; what is unreadable raises
+            yield
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

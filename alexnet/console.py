@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from alexnet.checkpoint import Checkpoint
@@ -113,8 +114,8 @@ def introduce(run: Run, restored: bool, start: Checkpoint | None) -> None:
     print(f"AlexNet {settings.variant}, {settings.image_size} px, {count:,} parameters, on "
           f"{printable(pack.name)}: {len(pack.classes)} classes, {len(pack.labels['train']):,} training and "
           f"{len(pack.labels['val']):,} validation images")
-    print(f"{settings.epochs} epochs, batch {settings.batch_size}, learning rate {settings.lr:g}, schedule "
-          f"{settings.schedule}, seed {settings.seed}; {run.device.type}, "
+    print(f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, batch {settings.batch_size}, learning rate "
+          f"{settings.lr:g}, schedule {settings.schedule}, seed {settings.seed}; {run.device.type}, "
           f"{str(run.dtype).removeprefix('torch.')}, {run.world.size} process(es); {run.folder}")
     if start:
         head = "kept: the classes are the same" if start["classes"] == pack.classes else "new"
@@ -135,6 +136,7 @@ def conclude(run: Run) -> None:
     files = [name for name in ("best.pt", "last.pt", "metrics.csv", "curves.png")
              if (run.folder / name).exists()]   # all, unless one could not be written
     skipped = f"; {count:,} steps skipped, whose gradients overflowed in fp16" if count else ""
+    warn_if_no_better(best["val_top1_error"], run.pack.labels["val"], run.pack.classes)
     if run.out_of_patience and run.progress.epoch < run.settings.epochs:
         print(f"\nended early: the last {run.settings.patience} epoch(s) brought no lower validation error")
     print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
@@ -142,6 +144,15 @@ def conclude(run: Run) -> None:
           f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"
           f"the run: {run.folder} ({', '.join(files)})\n"
           f"next:    python train_alexnet.py --evaluate {quoted(run.folder / files[0])}")
+
+
+def warn_if_no_better(error: float, labels: np.ndarray, classes: list[str]) -> None:
+    """Says that one answer for all images would be as good; not of images that have one class."""
+    counts = np.bincount(labels)
+    most, share = counts.argmax(), counts.max() / len(labels)
+    if share < 1 and error >= 1 - share:
+        warn(f"this is no better than always answering {printable(classes[most])}, which is wrong for "
+             f"{1 - share:.2%} of these images: train longer, or with --balance if classes differ in size")
 
 
 def say_finished(run: Run) -> None:

@@ -17,7 +17,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from PIL import Image
 
 from alexnet.files import whole_file
@@ -54,8 +54,9 @@ def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
         left.plot(epochs, [row[f"{part}_loss"] for row in rows], color=colour, label=part)
         right.plot(epochs, [100 * row[f"{part}_top1_error"] for row in rows], color=colour,
                    label=f"{part}, top-1")
-    right.plot(epochs, [100 * row["val_top5_error"] for row in rows], color="tab:orange",
-               linestyle="--", label="val, top-5")
+    if any(row["val_top5_error"] for row in rows):   # of five classes all are among five answers
+        right.plot(epochs, [100 * row["val_top5_error"] for row in rows], color="tab:orange",
+                   linestyle="--", label="val, top-5")
     for axes, name in ((left, "cross-entropy"), (right, "error, %")):
         for before, after in zip(rows, rows[1:]):
             if before["lr"] != after["lr"]:
@@ -68,6 +69,7 @@ def training_curves(rows: list[dict[str, Any]], path: Path, title: str) -> None:
 def by_epoch(axes: Axes, name: str) -> None:
     """Axes for what changes from epoch to epoch, from 0 on."""
     axes.set(xlabel="epoch", ylabel=name, ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
 
 

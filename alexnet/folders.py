@@ -48,7 +48,16 @@ class Folder:
     def folders(self) -> dict[str, Folder]:
         """By name."""
         return {entry.name: Folder(entry.path, self.real) for entry in self.entries or ()
-                if is_folder(entry) and not holds_ours(entry.path) and not self.leads_back(entry)}
+                if is_folder(entry) and entry.name not in self.ours and not self.leads_back(entry)}
+
+    @cached_property
+    def ours(self) -> list[str]:
+        """The names of folders that hold a run or a page of figures."""
+        return [entry.name for entry in self.entries or () if is_folder(entry) and holds_ours(entry.path)]
+
+    def is_closed(self, name: str) -> bool:
+        """Whether the folder of that name may not be opened."""
+        return name in self.folders and self.folders[name].entries is None
 
     def leads_back(self, entry: os.DirEntry[str]) -> bool:
         return entry.is_symlink() and any(
@@ -68,7 +77,8 @@ class Folder:
         """How many files are no images, by kind."""
         if self.entries is None:
             return Counter(["folder not opened"])
-        return Counter(map(kind, self.files)) - Counter(map(kind, self.images))
+        more = Counter({"folder with a run or figures": len(self.ours)})
+        return Counter(map(kind, self.files)) - Counter(map(kind, self.images)) + more
 
     def below(self) -> Iterator[Folder]:
         """The folder and all in it."""

@@ -11,7 +11,6 @@ import math
 import os
 import re
 import threading
-import warnings
 import zlib
 from contextlib import nullcontext, suppress
 from functools import cache
@@ -30,8 +29,6 @@ JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339   # TIFF's tags
 
 one_at_a_time = threading.Lock()
-# Of odd metadata; what cannot be read raises all the same. Not `catch_warnings`: it is not for threads.
-warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 
 # ------------------------------------------------------------------- section 2

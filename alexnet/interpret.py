@@ -85,9 +85,12 @@ def occlusion(model: AlexNet, image: Tensor, target: int, patch: int, stride: in
     """(S, S): how far the class's probability falls when a pixel is covered: the average over the
     squares of `patch` px, `stride` px apart, that cover it (Zeiler and Fergus 2013).
 
-    image: (3, S, S). The squares show the mean image, which the network sees as nothing.
+    image: (3, S, S). The squares show the mean image, which the network sees as nothing. ValueError for
+    squares that do not fit, or leave pixels out.
     """
     size = image.shape[-1]
+    if not 1 <= stride <= patch <= size:
+        raise ValueError(f"1 <= stride <= patch <= {size} must hold; stride is {stride}, patch {patch}")
     begins = [*range(0, size - patch, stride), size - patch]
     places = [(top, left) for top in begins for left in begins]
     fall, times = torch.zeros(size, size), torch.zeros(size, size)

@@ -122,6 +122,12 @@ def parts_in_classes(folder: Folder) -> dict[str, dict[str, Folder]]:
     return found if all("train" in parts for parts in found.values()) else {}
 
 
+def data_sets(folder: Folder) -> list[str]:
+    """The folders in it whose training part holds class folders: hardly classes."""
+    return [name for name, inner in folder.folders.items() if (train := parts_in(inner).get("train"))
+            and sum(one.has_image() for one in train.folders.values()) > 1]
+
+
 def unused(folder: Folder, parts: dict[str, Folder]) -> list[str]:
     """The folders beside the parts that hold images."""
     used = {path for part in parts.values() for path in (part.path, part.path.parent)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from alexnet import checkpoint, weights
 from alexnet.checkpoint import Checkpoint
+from alexnet.console import warn_if_no_better
 from alexnet.device import choose_precision, surroundings
 from alexnet.files import UserError, printable, write_json
 from alexnet.layout import PARTS, measured_part
@@ -35,6 +37,9 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
         raise UserError(f"{path} does not say what it was trained on: --data FOLDER says what to measure on")
     if out and out.is_dir():
         raise UserError(f"--out {out} is a folder; the numbers go into a file, such as {out / 'x.json'}")
+    beside = path if path.is_dir() else path.parent
+    if not out and not os.access(beside, os.W_OK):
+        raise UserError(f"nothing can be written to {beside}: --out FILE.json says where the numbers go")
     if not packer.cache:
         packer = replace(packer, cache=kept_in(facts.get("cache")))
     pack, measured, said = images_to_measure(path, content, where, part, given, packer)
@@ -55,11 +60,12 @@ def measure(path: Path, given: dict[str, Any], part: str | None, views: int | No
         if world.rank == 0:
             five = f", top-5 error {result['top5_error']:.2%}" if len(model.classes) > 5 else ""
             print(f"{'one crop' if count == 1 else 'ten-crop'}: top-1 error {result['top1_error']:.2%}{five}")
+            warn_if_no_better(result["top1_error"], labels, model.classes)
         results.append(result)
     if world.rank == 0:
         other = [] if whole_path(where) == facts.get("data") else [Path(where).resolve().name]
         name = "-".join(["evaluation", *other, *([part] if part in ("train", "test") else [])]) + ".json"
-        target = out or (path if path.is_dir() else path.parent) / name
+        target = out or beside / name
         trained = {name: fact for name, fact in facts.items() if name not in ("sample", "cache")}
         write_json(target, {"checkpoint": path.name, "data": where, "measured": said, "results": results,
                             "trained": trained, "surroundings": surroundings(device, world, dtype)})

@@ -156,7 +156,7 @@ class AlexNet(nn.Module):
         if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"this network takes images of shape (N, 3, {side}, {side}), RGB, 0..255; "
                              f"not {tuple(images.shape)}")
-        x = images - self.mean
+        x = (images - self.mean).to(self.mean.dtype)   # numpy's pictures are often float64
         return x / self.std.to(x.device) if self.design.pixel_std else x
 
     def forward(self, images: Tensor) -> Tensor:
@@ -166,12 +166,13 @@ class AlexNet(nn.Module):
             x = getattr(self, name)(x)
         return x
 
-    def activations(self, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+    def activations(self, images: Tensor, names: str | Iterable[str]) -> dict[str, Tensor]:
         """Results by name, in the order asked for: any of `steps`.
 
         fc6 and fc7 are after ReLU and before dropout: the 4096 values of section 6.1. conv1 ... conv5 are
         before ReLU (relu1 ... relu5 after it). ValueError for other names.
         """
+        names = [names] if isinstance(names, str) else names
         meant = {name: AFTER_RELU.get(name, name) for name in names}
         if unknown := [name for name in meant if name not in self.steps]:
             raise ValueError(f"no step is called {', '.join(unknown)}; there is {', '.join(self.steps)}")

@@ -198,6 +198,8 @@ def classify(model: AlexNet | Average, pictures: Picture | Iterable[Picture], to
     views: 1 or 10 crops.    dtype: of the arithmetic, by default what the device does best.
     """
     dtype = dtype or choose_precision("auto", model.mean.device)
+    if views not in (1, 10) or batch_size < 1:
+        raise ValueError(f"views must be 1 or 10, not {views}; batch_size at least 1, not {batch_size}")
     if model.num_classes < 2:
         raise ValueError("a network with one output tells no classes apart: its softmax is always 1")
     for batch, squares in open_batches(model, pictures, batch_size, threads):

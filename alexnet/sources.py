@@ -22,7 +22,7 @@ from alexnet.files import UserError, fetching, lines_of, quoted, short
 from alexnet.folders import Folder, kind, kinds
 from alexnet.images import open_image, to_rgb
 from alexnet.labels import LISTS, Listed, lists_in, read_list
-from alexnet.layout import (PARTS, VAL_NAMES, ByClass, alike, by_class, by_folder, check_depth,
+from alexnet.layout import (PARTS, VAL_NAMES, ByClass, alike, by_class, by_folder, check_depth, data_sets,
                             doubt_error, folder_names, look_through, part_of, parts_in, parts_in_classes,
                             several_classes, unused)
 
@@ -120,7 +120,17 @@ def folder_source(folder: Path, with_val: bool) -> Source:
     if not classes:
         raise no_classes_error(folder, train, others)
     names = list(classes)
-    findings = [f"class {name} is empty: left out" for name in found if not found[name]]
+    if len(names) > 1 and not parts and top.path.resolve().name in set(names).difference(top.folders):
+        raise UserError(f"{folder} is named like a class of its own images ({', '.join(names[:3])}): is it the "
+                        "folder of one class? Give the one above it")
+    if sets := data_sets(top) if len(names) > 1 and not parts else []:
+        raise doubt_error(f"{folder_names(sets)} in {folder} have train/ with class folders: if they are data "
+                          f"sets, give one, --data {quoted(top.path / sets[0])}", sets)
+    findings = [f"class {name} {'cannot be opened' if train.is_closed(name) else 'is empty'}: left out"
+                for name in found if not found[name]]
+    if train.ours:
+        findings.append(f"{folder_names(train.ours)} in {train.path} hold a run or figures of this project: "
+                        "left out, with all that lies there")
     if beside := parts and unused(top, parts):
         if len(beside) > 1 and not train.folders:   # bus/, car/, and train/ with pictures of trains?
             raise doubt_error(f"{folder} holds {folder_names(beside)} beside {train.name}/, whose pictures "
@@ -287,7 +297,7 @@ def to_measure(place: Path, classes: list[str], labels: str | None = None,
         found = held if any(held.values()) else train
     else:
         found, others = by_class(top, classes)
-    if place.resolve().name in classes and not {*classes} & {*found}:   # the folder of one class
+    if place.resolve().name in classes and not (found and {*found} <= {*classes}):   # the folder of one class
         found = {place.resolve().name: top.all_images()}
     items = val_items(top, place.parent, found, classes, findings, "the model")
     if not items:

@@ -29,7 +29,7 @@ from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
 from alexnet.progress import COLUMNS, Progress, Sums, checked_number, progress_of
-from alexnet.recipe import SCHEDULES, Plan, freeze, make_optimizer, set_rates
+from alexnet.recipe import SCHEDULES, Plan, default_rate, freeze, make_optimizer, set_rates
 from alexnet.settings import Settings
 
 UNSCALED = torch.amp.GradScaler(enabled=False)   # for bf16 and fp32: steps are the optimiser's own
@@ -225,10 +225,12 @@ class Run:
         """UserError if a loss, or a sum of losses, is not a finite number."""
         if not math.isfinite(loss):
             fp16 = "--precision fp32 (fp16 ends at 65,504), " if self.dtype == torch.float16 else ""
+            lower = min(self.settings.lr / 3, default_rate(self.model, self.settings.recipe))
+            kept = (f"What was finished before is in {self.folder}" if (self.folder / "last.pt").exists() else
+                    f"Nothing was finished: another --out, or delete {self.folder}")
             raise UserError(
                 f"the {what} is no longer a number in epoch {self.progress.epoch + 1}: the learning rate "
-                f"{self.settings.lr:g} is too high; try {fp16}--lr {self.settings.lr / 3:.1g} or "
-                f"--warmup 200. What was finished before is in {self.folder}")
+                f"{self.settings.lr:g} is too high; try {fp16}--lr {lower:.1g} or --warmup 200. {kept}")
 
     def end_epoch(self, rate: float, result: dict[str, float]) -> None:
         """The epoch's row, and everything that it leaves in the folder. What is no checkpoint comes last: it

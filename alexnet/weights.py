@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Callable
 
@@ -52,7 +53,7 @@ def read(path: Path | str, hints: Hints = Hints()) -> Checkpoint:
 
 def file_of(path: Path | str) -> Path:
     """The file that `path` means: of a run's folder best.pt, of the Hugging Face hub's its weights."""
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if str(path) == PRETRAINED and not path.exists():
         path = pretrained()
     if path.is_dir():
@@ -68,10 +69,10 @@ def opener_of(path: Path) -> Callable[[Path, Hints], Found]:
         head = file.read(60)
     if not head:
         raise UserError(f"{path} is empty")
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
+        return open_safetensors   # first: the length of its header may begin with 0x80, too
     if head.startswith(b"PK\x03\x04") or head[0] == 0x80:   # torch.save's archive, or its old form, a pickle
         return open_torch
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
-        return open_safetensors
     if head[0] == 0x08:     # protobuf's first field, a number: ir_version
         return open_onnx
     if head.isascii() and b"\0" not in head:   # a page of the web, what Git LFS leaves in the place of a file

@@ -178,7 +178,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, p
     (["--epochs", "0"], "--epochs must be above 0"), (["--warmup", "-1"], "--warmup must not be negative"),
     (["--resume", "nowhere"], "is not a run"), (["--batch", "3"], "is --batch-size meant?"),
     (["--eopchs", "3"], "is --epochs meant?"), (["\u2014epochs", "3"], "is --epochs meant?"),
-    (["-epochs", "3"], "is --epochs meant?"),
+    (["-epochs", "3"], "is --epochs meant?"), (["FILE"], "(is --data FILE meant?)"),
     (["--out", ""], "--out: nothing is given"), (["--lr", "inf"], "--lr must be finite"),
     (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
     (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not available here"),
@@ -187,7 +187,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, p
     (["--seed", str(2 ** 70)], "--seed must be below"), (["--image-size", "1" + 20 * "0"], "must be below"),
     (["--image-size", "1000000000"], "train_alexnet.py: "), (["--resume", "n" * 300], "File name too long"),
     (["--resume", "ODD"], "is not the config.json"), (["--out", "OLD"], "holds a run already"),
-    (["--out", "FILE"], "is a file; a run is a folder"), (["--out", "FILE/x"], "cannot write")])
+    (["--out", "FILE"], "FILE is a file; a run is a folder"), (["--out", "FILE/x"], "cannot write")])
 def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, message):
     (place / "file").write_text("x")
     for run, name, text in (("odd", "config.json", '{"settings": 3}'), ("old", "last.pt", "x")):
@@ -200,7 +200,7 @@ def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, me
     size = [] if "--image-size" in arguments else ["--image-size", "36"]
     out = [] if "--resume" in arguments else ["--out", place / "run"]
     status, _, err = call(capsys, *data, *device, *size, *out, "--cache", place / "cache", *arguments)
-    assert status == 2 and message in err and err.count("\n") == 1 and "Traceback" not in err
+    assert status == 2 and message.replace("FILE", str(place / "file")) in err and err.count("\n") == 1 and "Traceback" not in err
 
 
 def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
@@ -255,6 +255,18 @@ def test_a_run_names_only_files_that_it_could_write(capsys, folder, place, monke
     monkeypatch.setattr(Run, "save_best", no_room)
     status, out, err = train(capsys, folder, place, "--epochs", 1)
     assert status == 0 and "best.pt" in err and "best.pt" not in out and f"{place / 'run/last.pt'}\n" in out
+
+
+def test_a_network_that_always_gives_the_largest_class_is_called_no_success(capsys, place):
+    folder = make_folder(place / "set", {"train/star": 30, "train/stripes": 6, "val/star": 8, "val/stripes": 2})
+    status, _, err = train(capsys, folder, place, "--lr", 1e-9)
+    said = "this is no better than always answering star, which is wrong for 20.00% of these images"
+    assert status == 0 and err.count(said) == 1
+    assert call(capsys, "--evaluate", place / "run", "--cache", place / "cache")[2].count(said) == 2   # crops: 1, 10
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: path != place / "run")
+        status, _, err = call(capsys, "--evaluate", place / "run", "--cache", place / "cache")
+    assert status == 2 and f"nothing can be written to {place / 'run'}: --out FILE.json" in err
 
 
 def test_a_rate_that_cannot_be_stable_is_warned_of(capsys, folder, place):
@@ -338,7 +350,7 @@ def test_a_runs_own_split_is_known_by_content_and_images_it_was_trained_on_are_s
     moved = shutil.copytree(held_out / "set", tmp_path / "elsewhere/moved", copy_function=shutil.copyfile)
     status, out, err = measured(capsys, held_out, "--data", moved)
     assert out.startswith(f"5 images of 2 class(es): the 0.1 of {moved} that the run held out\n")
-    assert "warning" not in err
+    assert "trained" not in err
     assert out.splitlines()[1] == there.splitlines()[1]   # the same errors
     shutil.copy(moved / "star/0.png", moved / "star/new.png")
     status, out, err = measured(capsys, held_out, "--data", moved)

@@ -938,6 +938,48 @@ def test_a_level_too_low_is_said_with_the_right_folder(tmp_path):
         find_source(str(flat.parent))
 
 
+def test_the_folder_of_one_class_is_refused_though_its_files_have_other_names(tmp_path):
+    folder = tmp_path / "set/n01440764"
+    folder.mkdir(parents=True)
+    for number in range(4):
+        save_picture(folder / f"n01440764_{number}.png", 0)
+        save_picture(folder / f"ILSVRC2012_val_{number}.png", 0)
+    with pytest.raises(UserError, match="named like a class of its own images .* Give the one above it"):
+        find_source(str(folder))
+    measured = sources.to_measure(folder, ["n01440764", "n02102040"])   # there it says what the class is
+    assert [label for _, label in measured.parts["val"]] == [0] * 8
+    assert not any("left out" in finding for finding in measured.findings)
+
+
+def test_data_sets_side_by_side_are_no_classes(tmp_path):
+    par = make_folder(tmp_path / "par", {f"set{one}/{part}/{name}": 2 for one in "AB" for part in ("train", "val")
+                                         for name in ("cat", "dog")})
+    make_folder(par, {"pictures": 3})
+    with pytest.raises(UserError, match=f"setA/, setB/ in {par} have train/ with .*give one, --data {par / 'setA'}"):
+        find_source(str(par))
+    parts_below = make_folder(tmp_path / "below", {f"{name}/{part}": 2 for name in ("cat", "dog") for part in ("train", "val")})
+    assert find_source(str(parts_below)).classes == ["cat", "dog"]
+
+
+def test_a_class_in_whose_folder_we_wrote_is_missed_aloud(tmp_path):
+    folder = make_folder(tmp_path / "set", {"a": 4, "b": 4, "c": 4})
+    for name in ("captions.json", "index.html"):
+        (folder / "c" / name).write_text("{}")
+    assert f"c/ in {folder} hold a run or figures of this project: left out" in findings(folder, tmp_path)
+    pictures, others = find_pictures([str(folder)])
+    assert len(pictures) == 8 and others == {"folder with a run or figures": 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may open every folder")
+def test_a_class_that_may_not_be_opened_is_not_called_empty(tmp_path):
+    folder = make_folder(tmp_path / "set", {"a": 4, "b": 4, "c": 4})
+    (folder / "c").chmod(0)
+    try:
+        assert "class c cannot be opened: left out" in findings(folder, tmp_path)
+    finally:
+        (folder / "c").chmod(0o700)
+
+
 def test_pictures_of_no_class_are_said(tmp_path):
     folder = make_folder(tmp_path / "set", {"disc": 4, "star": 4})
     save_picture(folder / "stray.png", 0)

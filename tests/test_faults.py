@@ -625,6 +625,21 @@ def test_sigterm_in_inference_takes_the_unfinished_file_away(pack, place):
     assert not [path.name for path in place.iterdir() if path.name.startswith(".") or path.name == "out.csv"]
 
 
+def test_a_list_that_was_stopped_says_how_it_goes_on(pack, place, capsys, monkeypatch):
+    train(small(place / "run", pack, epochs=1))
+    picture, watched = save_picture(place / "a.png", 0), alexnet_inference.watched
+
+    def stopped(*arguments):
+        yield from watched(*arguments)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(alexnet_inference, "watched", stopped)
+    arguments = [str(picture), "--model", str(place / "run/best.pt"), "--output", str(place / "out.jsonl")]
+    with pytest.raises(SystemExit) as end:
+        alexnet_inference.main(arguments)
+    assert end.value.code == 130 and "the same command with --resume goes on" in capsys.readouterr().err
+    assert (place / "out.jsonl").read_text().count("\n") == 1
+
+
 STOPPED_ANYWHERE = """
 import sys
 from alexnet.threads import in_order

@@ -242,14 +242,35 @@ def test_one_output_is_refused(tmp_path):
     model.classes = ["cat"]
     with pytest.raises(ValueError, match="one output"):
         list(classify(model, np.zeros((40, 40, 3), np.uint8)))
-    checkpoint.save(tmp_path / "one.pt", model, {})
+    with pytest.raises(UserError, match="one class"):
+        checkpoint.save(tmp_path / "one.pt", model, {})
+    checkpoint.save_torch({**checkpoint.about(model, {}), "model": model.state_dict()}, tmp_path / "one.pt")
     with pytest.raises(UserError, match="one class"):
         load(tmp_path / "one.pt")
+
+
+def test_numbers_that_make_no_sense_are_refused(model_file):
+    for more in ({"views": 5}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match="views must be 1 or 10"):
+            list(classify(load(model_file), np.zeros((40, 40, 3), np.uint8), **more))
 
 
 def test_a_model_in_training_mode_is_refused(model_file, folder):
     with pytest.raises(ValueError, match="eval"):
         list(classify(load(model_file).train(), [folder / "disc" / "1.png"]))
+
+
+def test_truth_on_the_training_images_is_said(capsys, tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 2, "train/star": 2, "val/disc": 1, "val/star": 1})
+    flat = make_folder(tmp_path / "flat", {"disc": 3, "star": 2})
+    for data, split, part, said in (
+            (folder, None, "train", f"4 of these pictures lie in {folder / 'train'}, and .* on the images there"),
+            (folder, None, "val", ""), (flat, 0.2, "disc", f"3 of these pictures lie in {flat}, .* on 80% of the images")):
+        model = AlexNet(2, 36, hidden=8).eval()
+        model.classes = ["disc", "star"]
+        checkpoint.save(tmp_path / "m.pt", model, {"data": str(data), "split": split})
+        err = call(capsys, data / part, "--model", tmp_path / "m.pt", "--truth")[2]
+        assert re.search(said, err) if said else "trained" not in err
 
 
 @pytest.mark.parametrize("views", [1, 10])

@@ -71,6 +71,21 @@ def test_gradients_agree_with_finite_differences(variant):
             assert slopes[place] == pytest.approx(difference, rel=2e-2, abs=1e-5)
 
 
+def test_squares_that_do_not_fit_or_leave_pixels_out_are_refused():
+    for patch, stride in ((65, 8), (8, 9), (8, 0)):
+        with pytest.raises(ValueError, match="1 <= stride <= patch <= 64 must hold"):
+            interpret.occlusion(small(), as_batch(pictures(1, 64))[0], 2, patch, stride)
+
+
+def test_a_run_with_few_classes_has_no_curve_of_top_5_and_whole_epochs(drawn, tmp_path):
+    row = {"epoch": 1, "lr": 0.1, "train_loss": 1.0, "val_loss": 1.0, "train_top1_error": 0.5, "val_top1_error": 0.5}
+    for top5, curves in ((0.0, 2), (0.1, 3)):
+        figures.training_curves([{**row, "epoch": epoch, "val_top5_error": top5} for epoch in (1, 2)],
+                                tmp_path / "x.png", "")
+        axes = drawn[-1].axes[1]
+        assert len(axes.lines) == curves and all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_occlusion_is_the_loop_by_hand():
     model, image, patch, stride = small(), as_batch(pictures(1, 64))[0], 20, 16
     found = interpret.occlusion(model, image, 2, patch, stride)
@@ -386,6 +401,8 @@ def test_all_kernels_appear_on_all_pages(place, capsys, monkeypatch):
 
 @pytest.mark.parametrize("arguments, said", [
     (["nonsense"], "there is nothing called nonsense to look at; there is predictions, maps"),
+    (["."], "nothing called . to look at (is --model or --images . meant?)"),
+    (["maps", "--images", "photo-cat.png", "filters"], "filters stands behind --images, so it counts as a picture"),
     (["maps", "--layers", "conv9"], "no step is called conv9; there is conv1, norm1"),
     (["gradient", "--class", "cow"], "the network has no class cow; there is disc, star"),
     (["patches", "--units", "16", "--layers", "conv1"], "there is no unit 16 in a layer of 16 (0 to 15)"),

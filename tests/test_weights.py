@@ -431,6 +431,44 @@ def test_torchvisions_layout_and_safetensors_come_back_bitwise(place):
     theirs.load_state_dict(torch.load(place / "x.pth", weights_only=True), assign=True)
 
 
+def test_safetensors_are_known_whatever_the_length_of_their_header(place):
+    """One length of 32 begins with 0x80, as a pickle does."""
+    model, first = AlexNet(2, 64, hidden=8), set()
+    for more in range(0, 256, 8):
+        model.classes = ["a", "b" * (1 + more)]
+        weights.save_safetensors(place / "x.safetensors", model, {})
+        first.add((place / "x.safetensors").read_bytes()[0])
+        assert load(place / "x.safetensors").classes == model.classes
+    assert 0x80 in first
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda model: setattr(model, "fc8", torch.nn.Linear(8, 5)), "fc8.weight is 5 x 8, not 7 x 8"),
+    (lambda model: setattr(model, "classes", list(range(7))), "classes must be a list of names"),
+    (lambda model: setattr(model, "classes", list("abc")), "fc8.weight is 7 x 8, not 3 x 8"),
+    (lambda model: setattr(model, "fc8", torch.nn.Sequential(model.fc8)), "which has no fc8.0.weight")])
+def test_a_network_that_could_not_be_read_again_is_not_saved(place, change, message):
+    model = AlexNet(7, 64, hidden=8)
+    change(model)
+    with pytest.raises(UserError, match=message):
+        checkpoint.save(place / "x.pt", model, {})
+    assert not list(place.iterdir())
+
+
+def test_facts_become_plain_values_or_are_refused(place):
+    checkpoint.save(place / "x.pt", AlexNet(2, 64, hidden=8), {"error": np.float64(0.25), "pair": (1, 2)})
+    assert checkpoint.read(place / "x.pt")["facts"] == {"error": 0.25, "pair": [1, 2]}
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        checkpoint.save(place / "y.pt", AlexNet(2, 64, hidden=8), {"error": torch.tensor(0.25)})
+    assert not (place / "y.pt").exists()
+
+
+def test_a_network_in_training_mode_is_not_exported(place):
+    with pytest.raises(ValueError, match="eval"):
+        onnx_files.save_onnx(place / "x.onnx", AlexNet(2, 64, hidden=8).train(), {})
+    assert not list(place.iterdir())
+
+
 def test_the_torchvision_layout_is_refused_where_it_does_not_fit(place):
     for model, message in ((AlexNet(2, 224, "as-trained", hidden=8), "only the variant torchvision"),
                            (AlexNet(2, 64, "torchvision"),
