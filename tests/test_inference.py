@@ -251,7 +251,7 @@ def test_one_output_is_refused(tmp_path):
 
 def test_numbers_that_make_no_sense_are_refused(model_file):
     for more in ({"views": 5}, {"batch_size": 0}):
-        with pytest.raises(ValueError, match="views must be 1 or 10"):
+        with pytest.raises(ValueError, match="1 or 10 crops, and at least one image at once"):
             list(classify(load(model_file), np.zeros((40, 40, 3), np.uint8), **more))
 
 
