@@ -14,10 +14,10 @@ import math
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO, Callable, Iterator
+from typing import Any, BinaryIO, Callable, Collection, Iterator
 
 import numpy as np
 import torch
@@ -274,7 +274,8 @@ class Packer:
     download: bool = False
     strict: bool = False
     quiet: bool = False
-    announce: bool = False   # says which classes there are before hours are spent on what are none
+    announce: bool = False   # says what was found before hours are spent on what are no classes
+    said: list[str] = field(default_factory=list)   # of the warnings about a source
 
     def find(self, where: str, val_fraction: float | None = None, labels: str | None = None) -> Source:
         """`find_source`; UserError that names --data where a run's images are no longer in their place."""
@@ -290,6 +291,9 @@ class Packer:
             if self.announce:
                 names = ", ".join(source.classes[:8]) + " ..." * (len(source.classes) > 8)
                 print(printable(f"{source.name}: {len(source.classes)} classes ({names})"), flush=True)
+                for finding in source.findings:
+                    warn(finding)
+                self.said.extend(source.findings)
             pack = packed(source, image_size, self.cache, self.strict, quiet=self.quiet)
         meet(self.world)
         if self.world.rank:
@@ -300,18 +304,19 @@ class Packer:
                      labels: str | None) -> Pack:
         """The same for what `find` finds, with warnings."""
         pack = self.packed(image_size, self.find, where, val_fraction, labels)
-        say_findings(pack, where, self.world)
+        say_findings(pack, where, self.world, self.said)
         return pack
 
 
-def say_findings(pack: Pack, where: str, world: World) -> None:
-    """Prints the warnings about a data set."""
+def say_findings(pack: Pack, where: str, world: World, said: Collection[str] = ()) -> None:
+    """Prints the warnings about a data set that were not said before."""
     if world.rank:
         return
     if where == "demo" and Path(where).is_dir():
         warn("demo is the built-in data set; the folder of that name is --data ./demo")
     for finding in pack.findings:
-        warn(finding)
+        if finding not in said:
+            warn(finding)
     if pack.skipped:
         warn(f"{len(pack.skipped)} image(s) cannot be read and are left out, such as {pack.skipped[0]} "
              f"(all of them in {pack.folder / 'pack.json'})")

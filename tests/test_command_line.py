@@ -257,6 +257,20 @@ def test_a_run_names_only_files_that_it_could_write(capsys, folder, place, monke
     assert status == 0 and "best.pt" in err and "best.pt" not in out and f"{place / 'run/last.pt'}\n" in out
 
 
+def test_what_is_odd_about_a_folder_is_said_once_and_before_it_is_packed(capsys, place, monkeypatch):
+    folder = make_folder(place / "set", {"train/star": 4, "train/stripes": 4, "val/star": 2, "val/stripes": 2})
+    (folder / "train/empty").mkdir()
+    said = "warning: class empty is empty: left out"
+    with monkeypatch.context() as patch:
+        patch.setattr(pack, "write_pack", lambda *_: sys.exit(9))
+        status, _, err = train(capsys, folder, place)
+    assert status == 9 and err.count(said) == 1
+    for more in ((), ("--quiet",)):
+        shutil.rmtree(place / "run", ignore_errors=True)
+        status, _, err = train(capsys, folder, place, "--epochs", 1, *more)
+        assert status == 0 and err.count(said) == 1
+
+
 def test_a_network_that_always_gives_the_largest_class_is_called_no_success(capsys, place):
     folder = make_folder(place / "set", {"train/star": 30, "train/stripes": 6, "val/star": 8, "val/stripes": 2})
     status, _, err = train(capsys, folder, place, "--lr", 1e-9)
