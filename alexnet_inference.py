@@ -133,7 +133,7 @@ from alexnet.model import AlexNet
 from alexnet.predict import (SAMPLES, Average, Prediction, class_above, classify, features, find_pictures,
                              readable_names, shapes)
 from alexnet.folders import Folder, kinds
-from alexnet.layout import look_through, parts_in
+from alexnet.layout import look_through, parts_in, parts_in_classes
 from alexnet.settings import facts_now
 
 
@@ -239,15 +239,22 @@ def left_to_do(pictures: list[Path], path: str, made_with: dict[str, Any]) -> tu
 
 def warn_if_trained_on(pictures: list[Path], path: Path, facts: dict[str, Any]) -> None:
     """Of pictures among which the checkpoint `path` was trained; --evaluate knows them by their pixels."""
-    where = facts.get("data", "demo")
-    if where != "demo" and os.path.isdir(where):
-        top = look_through(Folder(where))
-        train = os.path.realpath(parts_in(top).get("train", top).path)
-        inside = sum(Path(os.path.realpath(picture)).is_relative_to(train) for picture in pictures)
-        if inside:
-            share = f"{1 - facts['split']:.0%} of the images" if facts.get("split") else "the images"
-            warn(f"--truth: {inside} of these pictures lie in {train}, and {path} was trained on {share} there: "
-                 "on others it errs more often")
+    where = facts.get("data") or "demo"
+    if where == "demo" or facts.get("labels") or not os.path.isdir(where):   # a list says more than folders
+        return
+    top = look_through(Folder(where))
+    try:
+        parts = parts_in(top)
+        if not parts and parts_in_classes(top):   # cat/train, cat/val
+            return
+    except UserError:   # the folder is not what it was
+        return
+    train = os.path.realpath(parts.get("train", top).path)
+    inside = sum(Path(os.path.realpath(picture.parent)).is_relative_to(train) for picture in pictures)
+    if inside:
+        share = f"{1 - facts['split']:.0%} of the images" if facts.get("split") else "the images"
+        warn(f"--truth: {inside} of these pictures lie in {train}, and {path} was trained on {share} there: "
+             "on others it errs more often")
 
 
 def watched(progress: tqdm, chosen: Counter[str], truth: Truth | None, panel: Panel | None,
@@ -285,9 +292,12 @@ def main(arguments: list[str] | None = None) -> None:
         if form == ".jsonl" and not stack.enter_context(alone(output)):   # only this form grows
             raise UserError(f"another process is writing {output}: let it finish, or name another file")
         paths, device = find_all(options.model), choose_device(options.device)
-        contents = list(map(weights.read, paths))
-        models, facts = list(map(checkpoint.build, contents)), [content["facts"] for content in contents]
-        del contents
+        models, facts = [], []
+        for path in paths:
+            content = weights.read(path)
+            models.append(checkpoint.build(content))
+            facts.append(facts_now(content["facts"], path))
+            del content
         model = models[0] if len(models) == 1 else Average(models)
         top = min(options.top, model.num_classes)
         names = {} if options.features else names_of(model.classes, options.names)
@@ -312,7 +322,7 @@ def main(arguments: list[str] | None = None) -> None:
                 sys.exit(1 if failed else 0)
         truth = Truth(model.classes, pictures) if options.truth else None
         for path, known in zip(paths, facts) if truth else ():
-            warn_if_trained_on(pictures, path, facts_now(known, path))
+            warn_if_trained_on(pictures, path, known)
         panel = Panel(options.panel, titles) if options.panel else None
         chosen, start = Counter(), time.perf_counter()
         few = output is None and len(pictures) <= FEW
@@ -332,7 +342,8 @@ def main(arguments: list[str] | None = None) -> None:
                     try:
                         write_lines(file, answers, names, first)
                     except (KeyboardInterrupt, SystemExit):
-                        say(f"stopped; the same command with --resume goes on behind what is in {output}")
+                        without = " and without --truth and --panel" if truth or panel else ""
+                        say(f"stopped; the same command with --resume{without} goes on")
                         raise
             elif output == "-":
                 if hasattr(sys.stdout, "reconfigure"):   # JSON is UTF-8, whatever the terminal's encoding

@@ -49,8 +49,8 @@ class CommandLine(argparse.ArgumentParser):
         for word in re.findall(r"(?<!\S)[-–—]+([^\s=]+)", mistyped):   # — is what Word makes of --
             beginning = [name for name in names if name.startswith(f"--{word}")]
             near += (beginning or difflib.get_close_matches(f"--{word}", names, 1, 0.7))[:1]
-        if "--data" in names:
-            near += [f"--data {word}" for word in mistyped.split()[2:] if os.path.exists(word)][:1]
+        if "--data" in names and not near:
+            near = [f"--data {word}" for word in mistyped.split()[2:] if os.path.isdir(word)][:1]
         meant = f" (is {' or '.join(near)} meant?)" if near else ""
         raise UserError(f"{message}{meant}; --help shows all options")
 

@@ -149,10 +149,11 @@ def conclude(run: Run) -> None:
 def warn_if_no_better(error: float, labels: np.ndarray, classes: list[str]) -> None:
     """Says that one answer for all images would be as good; not of images that have one class."""
     counts = np.bincount(labels)
-    most, share = counts.argmax(), counts.max() / len(labels)
-    if share < 1 and error >= 1 - share:
+    most = counts.argmax()
+    others = (len(labels) - counts[most]) / len(labels)   # 1 - 0.7 would be more than 0.3
+    if 0 < others <= error:
         warn(f"this is no better than always answering {printable(classes[most])}, which is wrong for "
-             f"{1 - share:.2%} of these images: train longer, or with --balance if classes differ in size")
+             f"{others:.2%} of these images")
 
 
 def say_finished(run: Run) -> None:

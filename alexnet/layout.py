@@ -22,6 +22,7 @@ FILLERS = "set|data|dataset|images?|imgs?|pics|pictures?|photos?|files?|split|pa
 DATE = r"[\s._-]*(?<!\d)(19|20)\d\d[._-]?(0\d|1[0-2])[._-]?[0-3]\d([T\s._-]+\d\d[._:-]?\d\d[._:-]?\d\d)?$"
 LAST_NUMBER = r"[\s._-]*\(?\d+\)?$"
 FROM_FIRST_NUMBER = r"[\s._-]+\(?\d+\)?(?![^\s._-]).*$"
+YEAR = r"(19|20)\d\d"
 FEW_IMAGES = 10   # of a class, on average: then perhaps its name was read too finely
 
 
@@ -123,9 +124,11 @@ def parts_in_classes(folder: Folder) -> dict[str, dict[str, Folder]]:
 
 
 def data_sets(folder: Folder) -> list[str]:
-    """The folders in it whose training part holds class folders: hardly classes."""
-    return [name for name, inner in folder.folders.items() if (train := parts_in(inner).get("train"))
-            and sum(one.has_image() for one in train.folders.values()) > 1]
+    """The folders in it whose parts hold the same folders (but years): these are classes, it hardly is one."""
+    def classes(parts: dict[str, Folder]) -> set[str]:
+        inner = [set(part.folders) for part in parts.values()]
+        return {name for name in set.intersection(*inner) if not re.fullmatch(YEAR, name)} if inner[1:] else set()
+    return [name for name, inner in folder.folders.items() if len(classes(parts_in(inner))) > 1]
 
 
 def unused(folder: Folder, parts: dict[str, Folder]) -> list[str]:
@@ -137,7 +140,8 @@ def unused(folder: Folder, parts: dict[str, Folder]) -> list[str]:
 def several_classes(folder: Folder) -> bool:
     """Whether it holds class folders, or files named by class; looks no deeper."""
     holding = [inner for inner in folder.folders.values() if inner.images]
-    return len(holding) > 1 or not folder.folders and len(by_name(folder.images)) > 1
+    named = {} if folder.folders else by_name(folder.images)
+    return len(holding) > 1 or len(named) > 1 and folder.path.resolve().name not in named
 
 
 def measured_part(place: Path, classes: list[str], part: str | None) -> Path:
@@ -161,7 +165,7 @@ def check_depth(train: Path, classes: ByClass, sure: bool, findings: list[str]) 
     first = next(iter(inside))
     same = sorted(inside[first])
     same_inside = len(inside) > 1 < len(same) and all(sorted(names) == same for names in inside.values())
-    years = all(re.fullmatch(r"(19|20)\d\d", name) for name in same)   # are no classes
+    years = all(re.fullmatch(YEAR, name) for name in same)   # are no classes
     if same_inside and not sure and not years:
         raise doubt_error(f"{folder_names(inside)} in {train} hold the same folders, {folder_names(same)}: "
                           f"if those are the classes, give one, --data {quoted(train / first)}", inside)

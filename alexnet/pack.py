@@ -108,7 +108,12 @@ def packed(source: Source, image_size: int, cache: Path = CACHE, strict: bool = 
             return pack
         with whole_folder(folder) as temporary:
             write_pack(source, temporary, side, strict, threads or cores(), quiet)
-        return open_pack(folder)
+        return of(open_pack(folder), source)
+
+
+def of(pack: Pack, source: Source) -> Pack:
+    """A pack as that of this source: it may have been made when the images lay elsewhere."""
+    return replace(pack, name=source.name, findings=list(dict.fromkeys(source.findings + pack.findings)))
 
 
 def usable(folder: Path, source: Source, strict: bool, aloud: bool = False) -> Pack | None:
@@ -122,7 +127,7 @@ def usable(folder: Path, source: Source, strict: bool, aloud: bool = False) -> P
             warn(f"{error}: packing anew")
         return None
     same = (pack.identity, pack.classes, pack.split) == (source.identity, source.classes, source.split)
-    return replace(pack, name=source.name) if same and not (strict and pack.skipped) else None
+    return of(pack, source) if same and not (strict and pack.skipped) else None
 
 
 def open_pack(folder: Path) -> Pack:
@@ -135,7 +140,7 @@ def open_pack(folder: Path) -> Pack:
                     {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
                     {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
                     np.load(folder / "mean.npy"), np.array(about["covariance"]),
-                    about["findings"], about["skipped"], about["identity"],
+                    about.get("odd", about.get("findings", [])), about["skipped"], about["identity"],
                     about.get("split"), about.get("content"))
         if not os.path.samestat(before, folder.stat()):   # another process has just replaced it
             return open_pack(folder)
@@ -195,7 +200,7 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
         "format": PACK_VERSION, "name": source.name, "identity": source.identity, "side": side,
         "classes": source.classes,
         "covariance": (product / (count * side * side) - np.outer(colour, colour)).tolist(),
-        "findings": source.findings + what_looks_odd(good), "skipped": skipped, "split": source.split,
+        "odd": what_looks_odd(good), "skipped": skipped, "split": source.split,
         "content": {part: content_digest(good[part], source.classes) for part in PARTS}})
 
 

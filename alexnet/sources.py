@@ -105,6 +105,9 @@ def folder_source(folder: Path, with_val: bool) -> Source:
     """
     top = look_through(Folder(folder))
     parts = parts_in(top)
+    if parts and "train" not in parts and top.ours:
+        raise UserError(f"{folder_names(top.ours)} in {folder} hold a run or figures of this project, so they are "
+                        "left out: move those files elsewhere")
     if parts and "train" not in parts:
         there = [part.name for part in parts.values()]
         raise doubt_error(f"{folder} holds {folder_names(there)} but no train folder; --evaluate CHECKPOINT "
@@ -122,13 +125,13 @@ def folder_source(folder: Path, with_val: bool) -> Source:
     names = list(classes)
     if len(names) > 1 and not parts and top.path.resolve().name in set(names).difference(top.folders):
         raise UserError(f"{folder} is named like a class of its own images ({', '.join(names[:3])}): is it the "
-                        "folder of one class? Give the one above it")
+                        "folder of one class? Give the one above it (if not, another name)")
     if sets := data_sets(top) if len(names) > 1 and not parts else []:
         raise doubt_error(f"{folder_names(sets)} in {folder} have train/ with class folders: if they are data "
                           f"sets, give one, --data {quoted(top.path / sets[0])}", sets)
     findings = [f"class {name} {'cannot be opened' if train.is_closed(name) else 'is empty'}: left out"
                 for name in found if not found[name]]
-    if train.ours:
+    if train.ours and train.folders:   # of flat images they count as files of other kinds
         findings.append(f"{folder_names(train.ours)} in {train.path} hold a run or figures of this project: "
                         "left out, with all that lies there")
     if beside := parts and unused(top, parts):
@@ -297,7 +300,8 @@ def to_measure(place: Path, classes: list[str], labels: str | None = None,
         found = held if any(held.values()) else train
     else:
         found, others = by_class(top, classes)
-    if place.resolve().name in classes and not (found and {*found} <= {*classes}):   # the folder of one class
+    known, by_file = {*found} & {*classes}, not labels and not {*found} & {*top.folders}
+    if place.resolve().name in classes and not (known and (known == {*found} or not by_file)):
         found = {place.resolve().name: top.all_images()}
     items = val_items(top, place.parent, found, classes, findings, "the model")
     if not items:

@@ -30,7 +30,7 @@ from alexnet.pack import Pack
 from alexnet.predict import probabilities
 from alexnet.progress import COLUMNS, Progress, Sums, checked_number, progress_of
 from alexnet.recipe import SCHEDULES, Plan, default_rate, freeze, make_optimizer, set_rates
-from alexnet.settings import Settings
+from alexnet.settings import TUNING_RATE, Settings
 
 UNSCALED = torch.amp.GradScaler(enabled=False)   # for bf16 and fp32: steps are the optimiser's own
 
@@ -225,7 +225,8 @@ class Run:
         """UserError if a loss, or a sum of losses, is not a finite number."""
         if not math.isfinite(loss):
             fp16 = "--precision fp32 (fp16 ends at 65,504), " if self.dtype == torch.float16 else ""
-            lower = min(self.settings.lr / 3, default_rate(self.model, self.settings.recipe))
+            usual = default_rate(self.model, self.settings.recipe) * (TUNING_RATE if self.settings.weights else 1)
+            lower = min(self.settings.lr / 3, usual)
             kept = (f"What was finished before is in {self.folder}" if (self.folder / "last.pt").exists() else
                     f"Nothing was finished: another --out, or delete {self.folder}")
             raise UserError(

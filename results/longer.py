@@ -27,8 +27,11 @@ from typing import Any
 from alexnet.batches import TrainingBatches
 from alexnet.model import VARIANTS
 from alexnet.recipe import Plan
+from results import plots
 from results.ablations import BASE, HELD_OUT, Case, CaseRun
+from results.pages import Text, picture
 from results.series import Series
+from results.units import Place
 
 SMALL_BIASES = {"bias": VARIANTS["caffe"].bias}
 CASES = {
@@ -64,3 +67,21 @@ class LongRun(CaseRun):
 
 SIXTY = Series("imagenette-64-long", replace(BASE, epochs=60, precision="bf16"), CASES, range(3), 30,
                "imagenette", "Sixty epochs", "longer.conditions", lambda name: partial(LongRun, name))
+OVERFITTING = "Validation error and loss over 60 epochs, with crops and mirror images or dropout, and without"
+PANELS = {"crops and mirror images": "no crops, no mirror images",
+          "dropout (fc biases of 0.1)": "biases 0.1, no dropout"}
+
+
+def draw(place: Place) -> None:
+    """What both kinds of regularisation do in the course of a training."""
+    panels = {}
+    for panel, case in PANELS.items():
+        if pairs := SIXTY.pairs(place, case):
+            without, with_it = ([content["curve"] for content in side] for side in zip(*pairs))
+            panels[panel] = {"with": with_it, "without": without}
+    if panels:
+        plots.overfitting(panels, place.out / "overfitting.png", "Imagenette, 64 px: 60 epochs with and without")
+
+
+def lines(place: Place) -> list[Text | str]:
+    return [*SIXTY.lines(place), *picture(place.out, "overfitting.png", OVERFITTING)]

@@ -207,6 +207,34 @@ def learning_curves(sides: dict[str, list[list[float]]], path: Path, title: str,
     save(figure, path)
 
 
+def overfitting(panels: dict[str, dict[str, list[list[dict[str, Any]]]]], path: Path, title: str) -> None:
+    """Error (above) and loss (below) on the validation images by epoch, {panel: {side: the rows of
+    metrics.csv by seed}}: the mean, and a band from the lowest to the highest seed. Dotted lines where the
+    learning rate falls."""
+    figure = Figure(figsize=(9.5, 6.4), layout="constrained")
+    grid = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey="row")
+    for column, (panel, sides) in zip(grid.T, panels.items()):
+        column[0].set_title(panel, fontsize=10)
+        column[1].set_xlabel("epoch")
+        for (name, seeds), colour in zip(sides.items(), (OURS, THEIRS)):
+            epochs = [row["epoch"] for row in seeds[0]]
+            for axes, what, factor in zip(column, ("val_top1_error", "val_loss"), (100, 1)):
+                values = factor * np.array([[row[what] for row in rows] for rows in seeds])
+                axes.plot(epochs, values.mean(0), color=colour, linewidth=1.5, label=name)
+                axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
+        for before, after in zip(seeds[0], seeds[0][1:]):
+            for axes in column if before["lr"] != after["lr"] else ():
+                axes.axvline(after["epoch"] - 0.5, color="grey", linestyle=":", linewidth=1)
+    for axes in grid.flat:
+        axes.grid(alpha=0.3)
+    grid[0, 0].set_ylabel("top-1 error on validation images, %")
+    grid[1, 0].set_ylabel("loss on validation images")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=10,
+                  title="line: mean of the seeds; band: lowest to highest", title_fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    save(figure, path)
+
+
 def changes(steps: list[tuple[str, float, bool]], finals: dict[str, dict[int, list[float]]], path: Path,
             title: str, axis: str) -> None:
     """Left: one change per row, (name, error in %, kept), from above. A line joins the errors that were kept;

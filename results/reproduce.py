@@ -146,13 +146,14 @@ def write_pages(place: Place) -> None:
     """results/README, the plots, the pages of the stories and the guide's boxes, from whatever was run."""
     draw_effects(place)
     draw_race(place)
+    longer.draw(place)
     stories = [line for module in STORIES.values() for line in module.report(place)]
     findings = {name: CLAIMS[name].finding(place) for name in ORDER}
     title = term("Results")
     fill(place.out, "short", in_short(place, findings), title)
     fill(place.out, "claims", [*claims_lines(findings), *stories, *ablation_lines(place), *power.lines(place),
                                *again.lines(place, findings), *average_lines(place), *looks.lines(place),
-                               *longer.SIXTY.lines(place), *larger.lines(place), *local_nets.lines(place),
+                               *longer.lines(place), *larger.lines(place), *local_nets.lines(place),
                                *stars.lines(place), *rule_lines(), *missing_lines(place), *hours(place)],
          title)
     if place.out == running.RESULTS:

@@ -30,7 +30,7 @@ import train_alexnet
 from alexnet import AlexNet, checkpoint, cli, device, load, model, pack, recipe, settings, weights
 from alexnet.files import UserError, quoted
 from alexnet.training import Run
-from conftest import ROOT, make_folder, run_main
+from conftest import ROOT, make_folder, run_main, save_picture
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
 
@@ -178,7 +178,8 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_anew(capsys, folder, p
     (["--epochs", "0"], "--epochs must be above 0"), (["--warmup", "-1"], "--warmup must not be negative"),
     (["--resume", "nowhere"], "is not a run"), (["--batch", "3"], "is --batch-size meant?"),
     (["--eopchs", "3"], "is --epochs meant?"), (["\u2014epochs", "3"], "is --epochs meant?"),
-    (["-epochs", "3"], "is --epochs meant?"), (["FILE"], "(is --data FILE meant?)"),
+    (["-epochs", "3"], "is --epochs meant?"), (["ODD"], "(is --data ODD meant?)"),
+    (["FILE"], "unrecognized arguments: FILE; --help"), (["--weigths", "ODD"], "(is --weights meant?)"),
     (["--out", ""], "--out: nothing is given"), (["--lr", "inf"], "--lr must be finite"),
     (["--evaluate", "nowhere.pt"], "there is no checkpoint nowhere.pt"),
     (["--val-fraction", "2"], "must lie between 0 and 1"), (["--device", "cuda:77"], "is not available here"),
@@ -200,7 +201,7 @@ def test_mistakes_get_one_line_and_status_2(capsys, folder, place, arguments, me
     size = [] if "--image-size" in arguments else ["--image-size", "36"]
     out = [] if "--resume" in arguments else ["--out", place / "run"]
     status, _, err = call(capsys, *data, *device, *size, *out, "--cache", place / "cache", *arguments)
-    assert status == 2 and message.replace("FILE", str(place / "file")) in err and err.count("\n") == 1 and "Traceback" not in err
+    assert status == 2 and message.replace("FILE", str(place / "file")).replace("ODD", str(place / "odd")) in err and err.count("\n") == 1 and "Traceback" not in err
 
 
 def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
@@ -271,10 +272,20 @@ def test_what_is_odd_about_a_folder_is_said_once_and_before_it_is_packed(capsys,
         assert status == 0 and err.count(said) == 1
 
 
+def test_a_pack_that_was_made_from_elsewhere_says_where_the_images_are_now(capsys, place, monkeypatch):
+    folder = make_folder(place / "set", {"train/star": 4, "train/stripes": 4, "val/star": 2, "val/stripes": 2})
+    save_picture(folder / "train/stray.png", 0)
+    monkeypatch.chdir(place)
+    for where in ("set", folder):
+        shutil.rmtree(place / "run", ignore_errors=True)
+        status, _, err = train(capsys, where, place, "--epochs", 1)
+        assert status == 0 and err.count("belong to no class") == err.count(f"in {where}/train belong to no class") == 1
+
+
 def test_a_network_that_always_gives_the_largest_class_is_called_no_success(capsys, place):
-    folder = make_folder(place / "set", {"train/star": 30, "train/stripes": 6, "val/star": 8, "val/stripes": 2})
+    folder = make_folder(place / "set", {"train/star": 30, "train/stripes": 6, "val/star": 7, "val/stripes": 3})
     status, _, err = train(capsys, folder, place, "--lr", 1e-9)
-    said = "this is no better than always answering star, which is wrong for 20.00% of these images"
+    said = "this is no better than always answering star, which is wrong for 30.00% of these images"
     assert status == 0 and err.count(said) == 1
     assert call(capsys, "--evaluate", place / "run", "--cache", place / "cache")[2].count(said) == 2   # crops: 1, 10
     with pytest.MonkeyPatch.context() as patch:

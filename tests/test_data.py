@@ -491,6 +491,7 @@ def test_a_set_of_torchvision_gives_images_and_classes(tmp_path):
 
 def test_a_data_set_whose_download_falls_silent_ends_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "fetching", partial(fetching, 0.2))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:   # takes the question, and never answers
         monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", f"http://127.0.0.1:{silent.getsockname()[1]}/x.tar.gz")
         with pytest.raises(UserError, match="cifar10 could not be downloaded to .*timed out"):
@@ -949,6 +950,23 @@ def test_the_folder_of_one_class_is_refused_though_its_files_have_other_names(tm
     measured = sources.to_measure(folder, ["n01440764", "n02102040"])   # there it says what the class is
     assert [label for _, label in measured.parts["val"]] == [0] * 8
     assert not any("left out" in finding for finding in measured.findings)
+    flat = make_folder(tmp_path / "sets/cat", {".": 0})
+    for name in ("cat.0.png", "cat.1.png", "dog.0.png"):
+        save_picture(flat / name, 0)
+    with pytest.raises(UserError, match="only one class in sets"):
+        find_source(str(flat.parent))   # and does not send back to flat
+
+
+@pytest.mark.parametrize("inside, labels, count", [
+    ({"cat": 2, "dog": 3, "bird": 1}, None, [2, 3]), ({"cat": 2, "dog": 3, "notes": 0}, None, [2, 3]),
+    ({"2019": 2, "2020": 1}, None, [3, 0]),
+    ({"x": 4}, "image,label\nx/0.png,cat\nx/1.png,dog\nx/2.png,bird\n", [1, 1])])
+def test_a_folder_named_like_a_class_is_measured_by_the_classes_in_it(tmp_path, inside, labels, count):
+    folder = make_folder(tmp_path / "cat", inside)
+    if labels:
+        (tmp_path / "list.csv").write_text(labels)
+    found = sources.to_measure(folder, ["cat", "dog"], labels and str(tmp_path / "list.csv")).parts["val"]
+    assert [sum(label == number for _, label in found) for number in (0, 1)] == count
 
 
 def test_data_sets_side_by_side_are_no_classes(tmp_path):
@@ -959,6 +977,11 @@ def test_data_sets_side_by_side_are_no_classes(tmp_path):
         find_source(str(par))
     parts_below = make_folder(tmp_path / "below", {f"{name}/{part}": 2 for name in ("cat", "dog") for part in ("train", "val")})
     assert find_source(str(parts_below)).classes == ["cat", "dog"]
+    patients = make_folder(tmp_path / "patients", {
+        f"{name}/{part}/{one}": 1 for name in ("ill", "well")
+        for part, several in (("train", ("p1", "p2", "2019", "2020")), ("val", ("p3", "2019", "2020"))) for one in several})
+    source = find_source(str(patients))
+    assert source.classes == ["ill", "well"] and len(source.parts["val"]) == 6
 
 
 def test_a_class_in_whose_folder_we_wrote_is_missed_aloud(tmp_path):
@@ -967,6 +990,10 @@ def test_a_class_in_whose_folder_we_wrote_is_missed_aloud(tmp_path):
         (folder / "c" / name).write_text("{}")
     assert f"c/ in {folder} hold a run or figures of this project: left out" in findings(folder, tmp_path)
     pictures, others = find_pictures([str(folder)])
+    for name in ("captions.json", "index.html"):
+        (make_folder(tmp_path / "parts", {"train/a": 4, "train/b": 4, "val/a": 1}) / "train" / name).write_text("{}")
+    with pytest.raises(UserError, match="train/ in .* hold a run or figures of this project.* move those files"):
+        find_source(str(tmp_path / "parts"))
     assert len(pictures) == 8 and others == {"folder with a run or figures": 1}
 
 

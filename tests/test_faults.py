@@ -637,6 +637,9 @@ def test_a_list_that_was_stopped_says_how_it_goes_on(pack, place, capsys, monkey
     with pytest.raises(SystemExit) as end:
         alexnet_inference.main(arguments)
     assert end.value.code == 130 and "the same command with --resume goes on" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        alexnet_inference.main([*arguments[:-1], str(place / "disc.jsonl"), "--panel", str(place / "p.png")])
+    assert "with --resume and without --truth and --panel goes on" in capsys.readouterr().err
     assert (place / "out.jsonl").read_text().count("\n") == 1
 
 

@@ -263,13 +263,19 @@ def test_a_model_in_training_mode_is_refused(model_file, folder):
 def test_truth_on_the_training_images_is_said(capsys, tmp_path):
     folder = make_folder(tmp_path / "set", {"train/disc": 2, "train/star": 2, "val/disc": 1, "val/star": 1})
     flat = make_folder(tmp_path / "flat", {"disc": 3, "star": 2})
+    inner = make_folder(tmp_path / "inner", {f"{name}/{part}": 1 for name in ("disc", "star") for part in ("train", "val")})
+    odd = make_folder(tmp_path / "odd", {f"{name}_{part}": 1 for name in ("disc", "star") for part in ("train", "test")})
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/linked").symlink_to(folder / "train/disc")
     for data, split, part, said in (
+            (None, None, folder / "val", ""), (odd, None, folder / "val", ""), (inner, None, "disc/val", ""),
+            (folder, None, tmp_path / "links", "2 of these pictures lie in"),
             (folder, None, "train", f"4 of these pictures lie in {folder / 'train'}, and .* on the images there"),
             (folder, None, "val", ""), (flat, 0.2, "disc", f"3 of these pictures lie in {flat}, .* on 80% of the images")):
         model = AlexNet(2, 36, hidden=8).eval()
         model.classes = ["disc", "star"]
-        checkpoint.save(tmp_path / "m.pt", model, {"data": str(data), "split": split})
-        err = call(capsys, data / part, "--model", tmp_path / "m.pt", "--truth")[2]
+        checkpoint.save(tmp_path / "m.pt", model, {"data": data and str(data), "split": split})
+        err = call(capsys, data / part if data else part, "--model", tmp_path / "m.pt", "--truth")[2]
         assert re.search(said, err) if said else "trained" not in err
 
 

@@ -593,6 +593,23 @@ def test_the_first_steps_have_one_legend_and_200_classes_a_linear_axis(place, dr
         assert (axes.get_ylim() == (0.8, 1.3)) == many
 
 
+def test_overfitting_is_drawn_with_the_mean_of_the_seeds_and_where_the_rate_falls(place, drawn):
+    longer.draw(place)
+    assert not drawn
+    for seed in range(3):
+        for case, error in (("base", 0.2), (longer.PANELS["crops and mirror images"], 0.3)):
+            unit = longer.SIXTY.unit(case, seed)
+            entered(place, unit, error)
+            curve = [{"epoch": epoch, "lr": 0.01 if epoch < 3 else 0.001, "val_top1_error": error + 0.01 * seed,
+                      "val_loss": 1.0 + seed} for epoch in range(1, 5)]
+            write_json(place.file(unit), {**place.found(unit), "curve": curve})
+    longer.draw(place)
+    above, below = drawn["overfitting.png"].axes   # only what was run has a panel
+    with_it, without, rate_falls = above.lines
+    assert without.get_ydata() == pytest.approx([31] * 4) and with_it.get_ydata() == pytest.approx([21] * 4)
+    assert list(rate_falls.get_xdata()) == [2.5, 2.5] and below.lines[0].get_ydata() == pytest.approx([2] * 4)
+
+
 def test_all_words_in_the_figures_are_there_in_chinese_and_none_in_vain(tmp_path, monkeypatch):
     """But names. From the published JSON files."""
     english, chinese = [], []
@@ -620,7 +637,7 @@ def test_all_words_in_the_figures_are_there_in_chinese_and_none_in_vain(tmp_path
         pattern = re.escape(form).replace(r"\{\}", "(.*)")
         assert any(re.fullmatch(pattern, text) for text in english), form
     pictures = [*tmp_path.rglob("*.zh.png")]
-    assert len(pictures) == 11 and all(Path(str(path).replace(".zh.", ".")).exists() for path in pictures)
+    assert len(pictures) == 12 and all(Path(str(path).replace(".zh.", ".")).exists() for path in pictures)
 
 
 # ------------------------------------------------------------------- the command

@@ -747,6 +747,7 @@ def test_pretrained_is_fetched_once_and_its_hash_checked(place, published, capsy
 def test_a_download_that_falls_silent_ends_in_a_line(place, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(place / "home"))
     monkeypatch.setattr(weights, "fetching", partial(fetching, 0.2))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:   # takes the question, and never answers
         default = SimpleNamespace(url=f"http://127.0.0.1:{silent.getsockname()[1]}/alexnet-owt-00000000.pth")
         monkeypatch.setattr(torchvision.models, "AlexNet_Weights", SimpleNamespace(DEFAULT=default))
