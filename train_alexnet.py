@@ -152,7 +152,7 @@ import torch.distributed as dist
 
 from alexnet import checkpoint, weights
 from alexnet.checkpoint import Checkpoint
-from alexnet.console import Console, conclude, introduce, say_finished
+from alexnet.console import Console, introduce, say_finished
 from alexnet.device import (World, choose_device, join_world, keep_memory, make_deterministic, meet,
                             processes, surroundings)
 from alexnet.measuring import measure
@@ -395,7 +395,7 @@ def main(arguments: list[str] | None = None) -> None:
                             for name in OF_MACHINE if (value := getattr(options, name)) is not None)
             follow(run, console, bool(options.keep_filters), again)
             if world.rank == 0:
-                conclude(run)
+                console.conclude()
 
 
 if __name__ == "__main__":

@@ -100,6 +100,24 @@ class Console:
         warn(f"the training loss is no better than at chance level (ln {count} = {math.log(count):.3f}). Try "
              f"{advice}, and see whether the labels fit the images")
 
+    def conclude(self) -> None:
+        """The errors, the time, and what to do next."""
+        run, rows, count = self.run, self.run.progress.rows, self.run.progress.skipped
+        best = min(rows, key=lambda row: row["val_top1_error"])
+        files = [name for name in ("best.pt", "last.pt", "metrics.csv", "curves.png")
+                 if (run.folder / name).exists()]   # all, unless one could not be written
+        skipped = f"; {count:,} steps skipped, whose gradients overflowed in fp16" if count else ""
+        if not self.warned:
+            warn_if_no_better(best["val_top1_error"], run.pack.labels["val"], run.pack.classes)
+        if run.out_of_patience and run.progress.epoch < run.settings.epochs:
+            print(f"\nended early: the last {run.settings.patience} epoch(s) brought no lower validation "
+                  "error")
+        print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
+              f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
+              f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"
+              f"the run: {run.folder} ({', '.join(files)})\n"
+              f"next:    python train_alexnet.py --evaluate {quoted(run.folder / files[0])}")
+
 
 def duration(seconds: float) -> str:
     if seconds < 90:
@@ -114,8 +132,8 @@ def introduce(run: Run, restored: bool, start: Checkpoint | None) -> None:
     print(f"AlexNet {settings.variant}, {settings.image_size} px, {count:,} parameters, on "
           f"{printable(pack.name)}: {len(pack.classes)} classes, {len(pack.labels['train']):,} training and "
           f"{len(pack.labels['val']):,} validation images")
-    print(f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, batch {settings.batch_size}, learning rate "
-          f"{settings.lr:g}, schedule {settings.schedule}, seed {settings.seed}; {run.device.type}, "
+    print(f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, batch {settings.batch_size}, "
+          f"learning rate {settings.lr:g}, schedule {settings.schedule}, seed {settings.seed}; {run.device.type}, "
           f"{str(run.dtype).removeprefix('torch.')}, {run.world.size} process(es); {run.folder}")
     if start:
         head = "kept: the classes are the same" if start["classes"] == pack.classes else "new"
@@ -127,23 +145,6 @@ def introduce(run: Run, restored: bool, start: Checkpoint | None) -> None:
         print(f"going on in epoch {run.progress.epoch + 1}, of which {run.progress.batch} of "
               f"{run.batches_per_epoch} batches are done")
     sys.stdout.flush()
-
-
-def conclude(run: Run) -> None:
-    """The errors, the time, and what to do next."""
-    rows, count = run.progress.rows, run.progress.skipped
-    best = min(rows, key=lambda row: row["val_top1_error"])
-    files = [name for name in ("best.pt", "last.pt", "metrics.csv", "curves.png")
-             if (run.folder / name).exists()]   # all, unless one could not be written
-    skipped = f"; {count:,} steps skipped, whose gradients overflowed in fp16" if count else ""
-    warn_if_no_better(best["val_top1_error"], run.pack.labels["val"], run.pack.classes)
-    if run.out_of_patience and run.progress.epoch < run.settings.epochs:
-        print(f"\nended early: the last {run.settings.patience} epoch(s) brought no lower validation error")
-    print(f"\nvalidation error {rows[-1]['val_top1_error']:.2%} after epoch {rows[-1]['epoch']}, lowest "
-          f"{best['val_top1_error']:.2%} after epoch {best['epoch']}; "
-          f"{duration(sum(row['seconds'] for row in rows))} of training{skipped}\n"
-          f"the run: {run.folder} ({', '.join(files)})\n"
-          f"next:    python train_alexnet.py --evaluate {quoted(run.folder / files[0])}")
 
 
 def warn_if_no_better(error: float, labels: np.ndarray, classes: list[str]) -> None:
