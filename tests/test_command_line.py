@@ -226,22 +226,19 @@ def test_patience_ends_a_run_and_may_grow(capsys, folder, place):
     ("batch_size", 0), ("seed", 2 ** 70), ("momentum", -1), ("lr", math.nan), ("precision", "fp8"), ("freeze", "xx"),
     ("changes", {"foo": 1}), ("changes", []), ("val_fraction", "x"), ("data", None), ("patience", True), ("weights", 5),
     ("augmentation", "none"), ("image_size", 5), ("image_size", 20_000), ("patience", 0), ("lr", 0)])
-def test_a_config_that_somebody_changed_by_hand_is_refused_in_a_line(capsys, folder, place, name, value):
-    assert train(capsys, folder, place, "--epochs", 1)[0] == 0
-    path = place / "run/config.json"
-    config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "settings": {**config["settings"], name: value}}))
-    status, _, err = call(capsys, "--resume", place / "run", "--cache", place / "cache")
+def test_a_config_that_somebody_changed_by_hand_is_refused_in_a_line(capsys, held_out, place, name, value):
+    config = json.loads((held_out / "run/config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, "settings": {**config["settings"], name: value}}))
+    status, _, err = call(capsys, "--resume", place)
     assert status == 2 and err.count("\n") == 1 and "config.json is not the config.json of a run" in err
 
 
 @pytest.mark.parametrize("name, value", [("resumed", 5), ("resumed", [5]), ("resumed", None), ("surroundings", 5),
                                          ("settings", 5), ("settings", [])])
-def test_a_config_whose_parts_somebody_changed_is_refused_in_a_line(capsys, folder, place, name, value):
-    assert train(capsys, folder, place, "--epochs", 1)[0] == 0
-    path = place / "run/config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
-    status, _, err = call(capsys, "--resume", place / "run", "--cache", place / "cache")
+def test_a_config_whose_parts_somebody_changed_is_refused_in_a_line(capsys, held_out, place, name, value):
+    config = json.loads((held_out / "run/config.json").read_text())
+    (place / "config.json").write_text(json.dumps({**config, name: value}))
+    status, _, err = call(capsys, "--resume", place)
     assert status == 2 and err.count("\n") == 1 and "config.json is not the config.json of a run" in err
 
 
