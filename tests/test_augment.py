@@ -106,3 +106,18 @@ def test_resized_windows_reach_every_edge():
         smaller = room > 0
         assert (start[smaller] == room[smaller]).any() and (start[smaller] == 0).any()
         assert (start[room == 1].float().mean() - 0.5).abs() < 0.1
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_grey_pictures_alone_have_noise_in_grey_and_no_nan():
+    """Two of their principal components have no length, or, as rounded, less than none."""
+    deviations = augment.components(np.full((3, 3), 2500.0))
+    assert sorted(np.linalg.norm(deviations, axis=0)) == pytest.approx([0, 0, 7500 ** 0.5], abs=1e-5)
+
+
+def test_the_whole_is_its_own_centre_and_more_is_refused():
+    whole = augment.as_batch(images(1, 12))
+    assert torch.equal(augment.centre(whole, 12), whole)
+    with pytest.raises(ValueError, match="13 px cannot be cut out of 12"):
+        augment.centre(whole, 13)

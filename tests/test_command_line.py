@@ -27,9 +27,10 @@ import torch
 import alexnet_inference
 import alexnet_visualization
 import train_alexnet
-from alexnet import AlexNet, checkpoint, cli, device, load, model, pack, recipe, settings, weights
+from alexnet import AlexNet, checkpoint, cli, console, device, load, model, pack, recipe, settings, weights
 from alexnet.files import UserError, quoted
 from alexnet.training import Run
+from alexnet.measuring import in_the_order_of
 from conftest import ROOT, make_folder, run_main, save_picture
 
 SIZE = ["--image-size", "36", "--batch-size", "8", "--device", "cpu"]
@@ -747,3 +748,73 @@ def test_learning_rate_and_batch_are_those_of_the_recipe_page(count, given, star
     pack = SimpleNamespace(labels={"train": range(count)}, classes=["a", "b"], name="x")
     chosen = settings.Settings.new({"data": "folder", **given}, pack, 64, start)
     assert (chosen.lr, chosen.batch_size) == expected
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_a_run_knows_its_images_by_their_whole_path(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    pack = SimpleNamespace(labels={"train": range(48)}, classes=["a", "b"], name="x")
+    for given, stored in ((folder.name, str(folder)), ("demo", "demo"), ("cifar10", "cifar10")):
+        assert settings.Settings.new({"data": given, "labels": given}, pack, 64).data == stored
+
+
+def test_a_thousand_images_are_not_few():
+    for count, batch in ((999, 32), (1000, 128)):
+        pack = SimpleNamespace(labels={"train": range(count)}, classes=["a", "b"], name="x")
+        assert settings.Settings.new({"data": "folder"}, pack, 64).batch_size == batch
+
+
+def test_of_images_of_one_class_no_answer_is_called_the_usual_one(capsys):
+    console.warn_if_no_better(0.0, np.zeros(5, np.int64), ["star", "stripes"])
+    assert not capsys.readouterr().err
+
+
+def test_labels_are_those_of_the_networks_classes(capsys, held_out):
+    data = SimpleNamespace(classes=["stripes", "zebra"], labels={"val": np.array([0, 1, 0])})
+    assert in_the_order_of(["star", "stripes", "wave", "zebra"], data, "val").tolist() == [1, 3, 1]
+    with pytest.raises(UserError, match="the checkpoint knows no class zebra; it has star, stripes"):
+        in_the_order_of(["star", "stripes"], data, "val")
+
+
+def test_a_checkpoint_is_measured_at_its_own_size(capsys, held_out):
+    status, _, err = call(capsys, "--evaluate", held_out / "run/best.pt", "--image-size", 64)
+    assert status == 2 and "takes images of 36 px; leave --image-size out" in err and err.count("\n") == 1
+
+
+def test_of_an_older_run_it_is_said_that_it_may_have_been_trained_on_the_images(capsys, held_out, tmp_path):
+    content = checkpoint.read(held_out / "run/best.pt")
+    facts = {name: fact for name, fact in content["facts"].items() if name not in ("sample", "images")}
+    checkpoint.save(tmp_path / "old.pt", checkpoint.build(content), facts)
+    moved = shutil.copytree(held_out / "set", tmp_path / "moved", copy_function=shutil.copyfile)
+    _, _, err = call(capsys, "--evaluate", tmp_path / "old.pt", "--data", moved, "--cache", held_out / "cache",
+                     "--device", "cpu", "--views", 1)
+    assert "may have been trained on some of these images" in err
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--color-noise", "-1"], "--color-noise must not be negative"),
+    (["--weight-decay", "-1"], "--weight-decay must not be negative"),
+    (["--part", "val"], "--part belongs to --evaluate"),
+    (["--evaluate", "BEST", "--part", "val", "--labels", "x.csv"], "--part belongs to --evaluate, and goes without --labels"),
+    (["--resume", "RUN", "--out", "elsewhere"], "leave --out out"),
+    (["--head-lr", "2"], "--freeze and --head-lr need --weights")])
+def test_options_that_do_not_go_together_are_refused(held_out, options, message):
+    names = {"BEST": held_out / "run/best.pt", "RUN": held_out / "run"}
+    with pytest.raises(UserError, match=message):
+        train_alexnet.parse([str(names.get(option, option)) for option in options])
+
+
+def test_a_rate_above_half_of_the_limit_is_warned_of(capsys):
+    pack = SimpleNamespace(labels={"train": range(5000)}, classes=["a", "b"], name="x")
+    for rate, said in ((0.0038, ""), (0.005, "warning: --lr 0.005 may not be stable")):
+        chosen = settings.Settings.new({"data": "folder", "lr": rate}, pack, 64)
+        train_alexnet.say_learning_rate(chosen, 2, True, False)
+        err = capsys.readouterr().err
+        assert err.startswith(said) and bool(err) == bool(said)
+
+
+def test_an_older_run_knows_its_images_by_classes_and_identity():
+    config = {"classes": ["a", "b"], "identity_of_data": "123"}
+    for classes, identity, same in ((["a", "b"], "123", True), (["a", "c"], "123", False), (["a", "b"], "4", False)):
+        assert train_alexnet.same_images(config, SimpleNamespace(classes=classes, identity=identity)) == same

@@ -25,8 +25,8 @@ from PIL import Image, UnidentifiedImageError
 from alexnet import demo, images, sources
 from alexnet.folders import Folder
 from alexnet.images import open_image
-from alexnet.labels import read_list
-from alexnet.layout import by_name
+from alexnet.labels import lists_in, read_list
+from alexnet.layout import by_name, measured_part
 from alexnet.pack import packed
 from alexnet.predict import find_pictures
 from alexnet.sources import find_source, from_datasets
@@ -1152,3 +1152,139 @@ def test_a_pack_of_moved_images_has_their_name_of_now(tmp_path):
     first = packed(find_source(str(folder)), 36, tmp_path / "cache", quiet=True)
     moved = packed(find_source(str(folder.rename(tmp_path / "new"))), 36, tmp_path / "cache", quiet=True)
     assert (moved.folder, moved.name) == (first.folder, "new")
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_a_blank_between_comma_and_quotation_mark_belongs_to_neither(tmp_path):
+    (tmp_path / "list.csv").write_text('"a.png", "cat"\n"b.png", "dog, wild"\n')
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert list(read_list(tmp_path / "list.csv", files, tmp_path).labels.values()) == ["cat", "dog, wild"]
+
+
+def test_numbers_in_a_column_that_is_not_beside_the_image_are_no_classes(tmp_path):
+    (tmp_path / "list.csv").write_text("a.png,red,0\nb.png,blue,1\n")   # folds, perhaps
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert read_list(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"]) is None
+
+
+def test_what_a_mac_leaves_beside_a_list_is_none(tmp_path):
+    for name in ("._labels.csv", "labels.CSV", "labels.doc"):
+        (tmp_path / name).write_text("x")
+    assert [path.name for path in lists_in(tmp_path)] == ["labels.CSV"]
+
+
+def test_whole_numbers_with_a_point_are_numbers(tmp_path):
+    """pandas writes 1.0 where a cell of the column is empty."""
+    (tmp_path / "list.csv").write_text("image,label\na.png,0.0\nb.png,1.0\nc.png,\n")
+    files = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    found = read_list(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
+    assert list(found.labels.values()) == ["cat", "dog"]
+
+
+def test_a_line_without_suffix_that_fits_nothing_is_no_title(tmp_path):
+    (tmp_path / "list.csv").write_text("id,label\na,cat\nb,dog\nmissing,cat\n")
+    files = [tmp_path / "a.png", tmp_path / "b.png"]
+    found = read_list(tmp_path / "list.csv", files, tmp_path, ["cat", "dog"])
+    assert found.lost == ["line 4 (missing, cat: no such image)"]
+
+
+def test_a_class_called_train_is_no_part_to_a_network_that_knows_it(tmp_path):
+    folder = dots(tmp_path, "bus/", "car/", "train/", count=2)
+    assert measured_part(folder, ["bus", "car", "train"], None) == folder
+    assert measured_part(folder, ["bus", "car"], None) == folder / "train"
+
+
+def test_years_within_classes_are_no_classes(tmp_path):
+    folder = dots(tmp_path, *(f"{name}/{year}/" for name in ("cat", "dog") for year in (1999, 2024)), count=2)
+    assert find_source(str(folder)).classes == ["cat", "dog"]
+
+
+def test_parts_in_classes_may_hold_a_folder_of_images(tmp_path):
+    names = [f"{name}/{part}/images/" for name in ("cat", "dog") for part in ("train", "val")]
+    assert held(find_source(str(dots(tmp_path, *names)))) == {part: {"cat": 1, "dog": 1} for part in ("train", "val")}
+
+
+def test_flat_names_with_two_numbers_are_of_the_class_before_the_last_if_that_has_many_images():
+    files = [Path(f"{name}-{size}-{index:03}.jpg") for name in ("cat", "dog") for size in (1, 2) for index in range(10)]
+    assert sorted(by_name(files)) == ["cat-1", "cat-2", "dog-1", "dog-2"]
+    assert sorted(by_name(files[::2])) == ["cat", "dog"]
+
+
+def test_a_class_with_somebody_elses_page_or_config_stays_one(tmp_path):
+    folder = dots(tmp_path, "ant/", "bee/", "cat/", count=2)
+    for name in ("ant/index.html", "bee/config.json"):
+        (folder / name).write_text("{}")
+    assert find_source(str(folder)).classes == ["ant", "bee", "cat"]
+
+
+def test_of_a_list_with_parts_what_is_no_training_is_measured(tmp_path):
+    folder = dots(tmp_path / "set", *(f"{index}.png" for index in range(6)))
+    rows = [f"{index}.png,{('cat', 'dog')[index % 2]},{'train' if index < 4 else 'test'}" for index in range(6)]
+    (tmp_path / "list.csv").write_text("\n".join(["image,label,split", *rows]))
+    source = sources.to_measure(folder, ["cat", "dog"], str(tmp_path / "list.csv"))
+    assert [(path.name, label) for path, label in source.parts["val"]] == [("4.png", 0), ("5.png", 1)]
+
+
+def test_a_list_whose_other_part_is_called_test_holds_that_out(tmp_path):
+    folder = dots(tmp_path / "set", *(f"{index}.png" for index in range(6)))
+    rows = [f"{index}.png,{('cat', 'dog')[index % 2]},{'train' if index < 4 else 'test'}" for index in range(6)]
+    (tmp_path / "list.csv").write_text("\n".join(["image,label,split", *rows]))
+    source = find_source(str(folder), labels=str(tmp_path / "list.csv"))
+    assert held(source) == {"train": {"cat": 2, "dog": 2}, "val": {"cat": 1, "dog": 1}} and source.split is None
+
+
+def test_classes_of_very_different_size_are_said(tmp_path):
+    source = find_source(str(dots(dots(tmp_path, "cat/", count=50), "dog/", count=5)))
+    assert "the largest class has 40 training images, the smallest 4: without --balance" in " ".join(source.findings)
+    source = find_source(str(dots(tmp_path, "dog/", count=10)))
+    assert "--balance" not in " ".join(source.findings)
+
+
+def test_labels_of_a_set_that_are_not_of_its_images_are_not_taken():
+    class Part(list):
+        targets = [0, 0, 0, 1]   # of all images, of which it gives some
+    picture = demo.draw(("train", 0))
+    source = from_datasets("fake", {"train": Part([(picture, 1), (picture, 0)]), "val": None})
+    assert [label for _, label in source.parts["train"]] == [1, 0]
+
+
+def test_a_list_that_names_few_of_the_validation_images_is_not_theirs(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/n01": 20, "train/n02": 20, "val": 0})
+    for index in range(6):
+        save_picture(folder / "val" / f"v{index}.png", index, "val")
+    (folder / "few.txt").write_text("v0.png n01\nv1.png n02\nv2.png n02\n")
+    (folder / "val.txt").write_text("".join(f"v{index}.png n0{1 + index % 2}\n" for index in range(6)))
+    assert [label for _, label in find_source(str(folder)).parts["val"]] == [0, 1] * 3
+
+
+def test_classes_of_several_names_are_these_in_a_row():
+    """As those of torchvision's ImageNet."""
+    class Part(list):
+        classes = [("tench", "Tinca tinca"), ("goldfish",)]
+    picture = demo.draw(("train", 0))
+    source = from_datasets("fake", {"train": Part([(picture, 0), (picture, 1)]), "val": None})
+    assert source.classes == ["tench, Tinca tinca", "goldfish"]
+
+
+def test_a_folder_is_packed_for_each_networks_classes(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 2, "star": 2})
+    for classes in (["disc", "star", "zebra"], ["disc", "star"]):   # the same files, with the same numbers
+        source = sources.to_measure(folder, classes)
+        assert packed(source, 36, tmp_path / "cache", quiet=True).classes == classes
+
+
+def test_a_pack_from_which_something_was_left_out_is_used_again(tmp_path):
+    folder = make_folder(tmp_path / "set", {"disc": 10, "star": 10})
+    (folder / "disc/empty.png").write_bytes(b"")
+    stamps = [os.stat(pack(folder, tmp_path).folder / "pack.json").st_ino for _ in range(2)]
+    assert len(pack(folder, tmp_path).skipped) == 1 and stamps[0] == stamps[1]
+
+
+def test_transparency_stays_in_a_png_that_is_mended():
+    palette = Image.new("P", (4, 4), 0)
+    palette.putpalette([10, 20, 30, 200, 0, 0])
+    palette.putpixel((1, 1), 1)
+    whole = file_of(palette, "PNG", transparency=0).getvalue()
+    opened = open_image(io.BytesIO(whole[:33] + chunk(b"tEXt", b"a\0b", 1) + whole[33:]))
+    assert opened.getpixel((0, 0)) == (255, 255, 255) and opened.getpixel((1, 1)) == (200, 0, 0)

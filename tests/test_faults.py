@@ -18,6 +18,7 @@ import types
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from alexnet.cli import shell
 from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, whole_file, whole_folder,
                            write_csv, write_json, write_text, writing)
 from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped, evaluate
+from alexnet.progress import COLUMNS
 from conftest import ROOT, in_two_processes, make_folder, save_picture
 from test_training import SIZE, SMALL, assert_same, settings, state_of, timeless, train
 
@@ -893,3 +895,75 @@ def test_what_another_process_writes_to_a_longer_name_is_left_alone(tmp_path):
     (tmp_path / ".answers.1.part").write_text("left by one that died")
     write_text(tmp_path / "answers", "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".answers.csv.1.part", "answers"]
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_of_several_processes_none_stops_alone_in_the_evaluation(pack, place):
+    run = small(place / "run", pack)
+    run.world, run.stop = World(0, 2), True
+    run.stop_in_evaluation(16)   # raises nothing: the others would wait for it
+    assert not (place / "run").exists()
+
+
+def test_processes_that_see_different_checkpoints_do_not_go_on(pack, place, monkeypatch):
+    """Two machines, each with a results folder of its own."""
+    train(small(place / "run", pack, epochs=1))
+    run = small(place / "run", pack)
+    run.world = World(0, 2)
+    monkeypatch.setattr(World, "sum", lambda world, places: places)   # the other has found none
+    with pytest.raises(UserError, match="do not see the same checkpoints in .*one folder for all"):
+        run.restore()
+
+
+def test_gpus_talk_every_20_batches_and_at_the_last_of_a_short_epoch(pack, place, monkeypatch):
+    run = small(place / "run", pack)
+    run.world, run.device = World(0, 2), torch.device("meta")
+    monkeypatch.setattr(World, "sum", lambda world, both: torch.tensor([1.0, 0.0]))   # another is to stop
+    stops = []
+    for run.progress.batch, last in ((19, False), (20, False), (3, True)):
+        stops.append(run.agree(False, last)[0])
+    assert stops == [False, True, True]
+
+
+def test_an_offset_beyond_a_damaged_file_leaves_that_out_and_a_lost_disk_stops(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
+    source = find_source(str(folder))
+    for number, left_out in ((errno.EINVAL, True), (errno.EIO, False)):
+        def open_most(key, side):
+            if key.name == "3.png" and key.parent.name == "disc":
+                raise OSError(number, os.strerror(number))
+            return open_image(key, side)
+        if left_out:
+            assert len(packed(replace(source, open=open_most), SIZE, tmp_path / "one", quiet=True).skipped) == 1
+            continue
+        with pytest.raises(UserError, match="3.png was there a moment ago"):
+            packed(replace(source, open=open_most), SIZE, tmp_path / "two", quiet=True)
+
+
+def test_a_long_chinese_name_has_room_for_what_is_added(tmp_path):
+    path = tmp_path / ("图" * 83 + ".csv")   # 253 bytes of 255
+    write_text(path, "text")
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "text"
+
+
+def test_a_quota_that_is_used_up_gets_the_line_of_a_full_disk():
+    with pytest.raises(UserError, match="cannot write x: .*before is kept"), writing("x"):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+
+def test_whatever_ends_a_thread_is_raised_where_its_result_is_asked_for():
+    code = ("from alexnet.threads import in_order\nimport sys\n"
+            "try:\n    list(in_order(sys.exit, [7], 1, 1))\nexcept SystemExit as end:\n    print(end.code)")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "7\n", done.stderr
+
+
+def test_the_time_left_is_that_of_the_epochs_left_at_the_speed_of_now(pack, place, capsys):
+    run = small(place / "run", pack, epochs=10)
+    console = train_alexnet.Console(run, quiet=False)
+    console.bar, console.first_epoch = types.SimpleNamespace(close=lambda: None), 4   # it was stopped after four
+    console.started = time.perf_counter() - 240   # two minutes an epoch
+    run.progress.epoch, run.progress.rows = 6, [{**dict.fromkeys(COLUMNS, 0.5), "epoch": 6}]
+    console.epoch_done()
+    assert capsys.readouterr().out.endswith(" 8 min left\n")

@@ -24,15 +24,16 @@ import torch
 from PIL import Image
 
 import alexnet_inference
-from alexnet import AlexNet, checkpoint, figures, fonts, load
+from alexnet import AlexNet, answers, checkpoint, figures, fonts, load
 from alexnet.images import from_array, square
 from alexnet.pack import packed
 from alexnet.sources import find_source, from_datasets
 from alexnet.files import UserError, read_csv
 from alexnet.codes import nearest_codes
-from alexnet.predict import (CLASS_NAMES, Average, class_above, classify, features, find_pictures,
-                             open_picture, readable_names)
+from alexnet.predict import (CLASS_NAMES, Answer, Average, class_above, classify, features, find_pictures,
+                             in_their_order, open_picture, Opened, Prediction, readable_names, reason)
 from alexnet.training import evaluate
+from alexnet.answers import Panel, Truth
 from conftest import ROOT, make_folder, run_main, save_picture
 
 CLASSES = ["disc", "star", "stripes", "moon", "ring", "cross"]
@@ -857,3 +858,87 @@ def test_features_are_those_of_the_central_crop(tmp_path):
 
 def test_white_may_be_a_tenth_beyond_one():
     assert np.asarray(from_array(np.float32([[0, 1, 1.05]])))[0, :, 0].tolist() == [0, 255, 255]
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_an_infinite_value_is_an_error_of_its_picture():
+    rows = torch.tensor([[1.0, 2.0], [math.inf, 1.0]])
+    (_, good), (_, bad) = in_their_order([Opened("a"), Opened("b")], rows)
+    assert torch.equal(good, rows[0]) and isinstance(bad, ValueError)
+
+
+def test_of_classes_spelt_alike_the_one_of_that_name_is_meant():
+    assert [class_above(f"/photos/{name}/1.png", ["ant", "Ant"]) for name in ("ant", "Ant")] == ["ant", "Ant"]
+    assert class_above("/ant/ANT/1.png", ["ant", "bee"]) == "ant"
+
+
+def test_an_error_without_words_is_a_reason_too():
+    assert reason(MemoryError()) == "MemoryError: damaged" and reason(ValueError("a\nb")) == "a"
+
+
+def test_the_panel_marks_the_right_answer(folder, tmp_path):
+    panel = Panel(tmp_path / "p.png", {name: name for name in CLASSES})
+    answers = tuple(Answer(CLASSES.index(name), name, 0.5) for name in ("disc", "star"))
+    panel.add(Prediction(str(folder / "star/0.png"), answers), "star")
+    entry, = panel.page
+    assert entry.truth == "star" and entry.answers == [("disc", 0.5, False), ("star", 0.5, True)]
+
+
+def test_codes_are_learnt_from_all_over_a_list_that_is_too_long(monkeypatch):
+    monkeypatch.setattr(answers, "LEARN_FROM", 40)
+    monkeypatch.setattr(answers, "trained_coder", lambda some, bits: some)
+    some = answers.learnt(torch.arange(400.0).view(100, 4), 8)
+    assert some[:, 0].tolist() == [40.0 * number for number in range(10)]
+
+
+def test_pictures_in_no_folder_of_a_class_are_counted(capsys):
+    Truth(["a", "b"], [Path("/p/a/1.png"), Path("/p/x/1.png"), Path("/p/x/2.png")])
+    assert "2 of 3 pictures lie in no folder named like a class" in capsys.readouterr().err
+
+
+def test_masks_and_brain_floats_are_pictures():
+    assert np.asarray(from_array(np.array([[False, True]])))[0, :, 0].tolist() == [0, 255]
+    assert np.asarray(from_array(torch.tensor([[[0, 1]]], dtype=torch.bfloat16)))[0, :, 0].tolist() == [0, 255]
+
+
+def test_a_table_with_paths_that_are_not_ascii_has_a_mark(capsys, model_file, tmp_path):
+    for name, mark in (("a.png", b""), ("图.png", codecs.BOM_UTF8)):
+        save_picture(tmp_path / name, 0)
+        assert call(capsys, tmp_path / name, "--model", model_file, "--output", tmp_path / "o.csv")[0] == 0
+        assert (tmp_path / "o.csv").read_bytes().startswith(mark + b"path,")
+
+
+def test_names_in_another_language_are_not_mixed_into_a_file(capsys, folder, tmp_path):
+    saved_model(tmp_path / "m.pt", classes=["n01440764", "n02102040"])
+    common = "--model", tmp_path / "m.pt", "--output", tmp_path / "o.jsonl", "--names"
+    assert call(capsys, folder / "moon", *common, "zh")[0] == 0
+    status, _, err = call(capsys, folder, *common, "en", "--resume")
+    assert status == 2 and "names zh (now en)" in err
+
+
+def test_a_table_has_no_columns_for_classes_that_a_network_lacks(capsys, folder, tmp_path):
+    saved_model(tmp_path / "m.pt", classes=["ant", "bee"])
+    assert call(capsys, folder / "moon", "--model", tmp_path / "m.pt", "--output", tmp_path / "o.csv")[0] == 0
+    assert list(read_csv(tmp_path / "o.csv")[0]) == ["path", "class_1", "probability_1", "class_2", "probability_2", "error"]
+
+
+def test_more_wrong_calls_get_a_line(capsys, model_file, folder, tmp_path):
+    model, npz = ("--model", model_file), ("--output", tmp_path / "x.npz")
+    jsonl = "--output", tmp_path / "x.jsonl", "--resume"
+    for arguments, words in (
+            ((folder, *model, *jsonl, "--truth"), "--resume goes without --truth and --panel"),
+            ((folder, *model, *jsonl, "--panel", tmp_path / "p.png"), "--resume goes without --truth and --panel"),
+            ((folder, *model, *npz, "--features", "fc7", "--views", 10), "--features goes without --truth, --panel"),
+            ((folder, *model, *npz, "--features", "fc9"), "--features: no step is called fc9"),
+            ((folder, *model, "--panel", tmp_path / "p.jpg"), "p.jpg: the name must end in .png")):
+        status, _, err = call(capsys, *arguments)
+        assert status == 2 and words in err and err.count("\n") == 1, arguments
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_panel_has_five_answers_whatever_top_says(capsys, model_file, folder, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(figures, "prediction_panel", lambda page, path: shown.extend(page))
+    assert call(capsys, folder / "moon", "--model", model_file, "--top", 1, "--panel", tmp_path / "p.png")[0] == 0
+    assert [len(entry.answers) for entry in shown] == [5] * 3

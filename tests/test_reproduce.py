@@ -1005,3 +1005,11 @@ def test_the_releases_network_is_trained_and_shown(place, tmp_path):
             assert units.run(unit, place)
     lines = [getattr(line, "en", line) for line in local_nets.lines(place)]
     assert sum(line.startswith("| ") and "%" in line for line in lines) == 3
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_codes_are_learnt_from_any_number_of_values():
+    """129 leave a batch of one."""
+    values = torch.randn(codes.BATCH + 1, 5, generator=torch.Generator().manual_seed(0))
+    assert codes.trained_coder(values, 8, epochs=1).codes(values).shape == (codes.BATCH + 1, 1)

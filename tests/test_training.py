@@ -6,7 +6,7 @@ import csv
 import math
 import shutil
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -731,3 +731,72 @@ def test_work_is_done_at_most_so_far_ahead():
     for count in range(1, 20):
         assert next(results) == str(count - 1) and len(taken) <= count + 5
     results.close()
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_a_drop_with_two_epochs_left_is_made():
+    assert [SCHEDULES["steps"](epoch, 5, []).rate for epoch in range(5)] == [1.0] * 3 + [0.1] * 2
+
+
+def test_the_training_error_is_the_share_of_wrong_answers(pack, place):
+    run = Run(place / "run", settings(epochs=1, lr=1e-12, changes=SMALL), pack, CPU)
+    with torch.no_grad():   # it answers star, whatever it sees
+        run.model.fc8.weight.zero_()
+        run.model.fc8.bias.copy_(torch.tensor([1.0, 0.0]))
+    train(run)
+    assert run.progress.rows[0]["train_top1_error"] == pytest.approx(23 / 45)
+
+
+def test_the_curves_show_the_last_epoch_of_a_short_run(pack, place, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(training.figures, "training_curves", lambda rows, *_: drawn.append(len(rows)))
+    train(Run(place / "run", settings(epochs=3, changes=SMALL), pack, CPU))
+    assert drawn[-1] == 3 and len(drawn) < 3   # twice a minute at most before
+
+
+def test_an_epoch_begun_with_more_images_is_not_gone_on_with(pack, place):
+    with pytest.raises(Stopped):
+        train(Run(place / "run", settings(changes=SMALL), pack, CPU), stop_at=3)
+    fewer = replace(pack, **{what: {**getattr(pack, what), "train": getattr(pack, what)["train"][:40]}
+                             for what in ("images", "labels")})
+    with pytest.raises(UserError, match="45 images in 3 batches, now 40; were some added or removed"):
+        Run(place / "run", settings(changes=SMALL), fewer, CPU).restore()
+
+
+def test_the_seconds_before_a_stop_count_too(pack, place):
+    with pytest.raises(Stopped):
+        train(Run(place / "run", settings(changes=SMALL), pack, CPU), stop_at=2)
+    again = Run(place / "run", settings(changes=SMALL), pack, CPU)
+    assert again.restore() and again.progress.sums.seconds > 0
+    again.progress.sums.seconds, again.progress.sums.waited = 1000.0, 500.0
+    train(again)
+    row = again.progress.rows[0]
+    assert row["seconds"] > 1000 and row["seconds_waiting"] >= 500 and row["images_per_second"] < 0.045
+
+
+def test_best_pt_that_is_gone_is_written_again(pack, place, monkeypatch):
+    errors = iter((0.25, 0.5))
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: {
+        "loss": 1.0, "top1_error": next(errors), "top5_error": 0.0})
+    train(Run(place / "run", settings(epochs=1, changes=SMALL), pack, CPU))
+    (place / "run/best.pt").unlink()
+    again = Run(place / "run", settings(changes=SMALL), pack, CPU)
+    assert again.restore()
+    train(again)
+    assert checkpoint.read(place / "run/best.pt")["facts"]["epoch"] == 2
+
+
+def test_a_file_that_is_no_text_is_no_json(place):
+    (place / "a.json").write_bytes('{"a": "caf\xe9"}'.encode("latin-1"))
+    with pytest.raises(UserError, match="a.json is not a JSON file"):
+        read_json(place / "a.json")
+
+
+def test_patience_may_grow_but_not_begin_and_moved_data_are_known_by_their_whole_path(place, monkeypatch):
+    stored = asdict(settings())
+    with pytest.raises(UserError, match=r"--patience 3 \(was None; it may only grow\)"):
+        Settings.of_run(stored, {"patience": 3})
+    (place / "photos").mkdir()
+    monkeypatch.chdir(place)
+    assert Settings.of_run(stored, {"data": "photos"}).data == str(place / "photos")

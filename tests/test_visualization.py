@@ -795,3 +795,62 @@ def test_gradcam_leaves_out_what_speaks_against_the_class_and_what_the_relu_cuts
     assert heat.max() == heat[row, column] > 0
     heat[row - layer.jump:row + layer.jump + 1, column - layer.jump:column + layer.jump + 1] = 0
     assert not heat.any()
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_a_value_is_shown_whole_at_the_centre_of_its_field():
+    layer = step_of(small("torchvision", size=224), "conv5")
+    spread = interpret.between_centres(layer, 224)
+    assert layer.field % 2 and spread[layer.first + 3 * layer.jump + layer.field // 2].tolist() == [0.0] * 3 + [1.0] + [0.0] * 9
+
+
+def test_a_norm_is_idle_only_if_it_divides_hardly_any_value(noise_image):
+    report = interpret.health(small(), as_batch(pictures(8, 64)), torch.arange(8) % 4)
+    report.divisors = {"norm1": np.array([1, 1, 1, 1.2, 3]), "norm2": np.array([1, 1, 1, 1, 1.001])}
+    idle = [layer for kind, layer, _ in interpret.unusual(small(), report) if kind == "idle norm"]
+    assert idle == ["norm2"]
+
+
+def test_what_32_bits_cannot_tell_apart_is_told_apart():
+    bank = 1e5 + np.arange(8, -1, -1)[:, None] * 1e-3   # the last one is nearest to 0
+    assert interpret.neighbours(np.zeros((1, 1)), bank, 1)[0].tolist() == [[8]]
+
+
+def test_a_network_that_was_trained_on_begins_its_page_anew(place, capsys, tmp_path):
+    model = shutil.copy(place / "run/best.pt", tmp_path / "best.pt")
+    for what in ("filters", "architecture"):
+        assert call(capsys, what, "--model", model, "--out", tmp_path / "look")[0] == 0
+        checkpoint.save(tmp_path / "best.pt", small(classes=2, widths=WIDTHS), {"epoch": 3})
+    assert set(json.loads((tmp_path / "look/captions.json").read_text())["looks"]) == {"architecture"}
+
+
+def test_a_picture_that_somebody_removed_is_not_on_the_page(place, capsys, tmp_path):
+    assert call(capsys, "filters", "--model", place / "run", "--out", tmp_path)[0] == 0
+    (tmp_path / "filters-conv2.png").unlink()
+    assert call(capsys, "architecture", "--model", place / "run", "--out", tmp_path)[0] == 0
+    shown = re.findall(r'<img src="([^"]+)"', (tmp_path / "index.html").read_text())
+    assert "filters-conv1.png" in shown and "filters-conv2.png" not in shown
+
+
+def test_a_sample_below_nothing_is_refused(place, capsys):
+    status, text = call(capsys, "neighbours", "--sample", -1, "--model", place / "run")
+    assert status == 2 and text.endswith("--sample must be 0 (all) or more\n")
+
+
+def test_the_class_that_is_asked_about_is_the_one_that_is_named(place, capsys, tmp_path):
+    for name in ("disc", "star"):
+        model = small(classes=2, widths=WIDTHS)
+        model.classes = ["disc", "star"]
+        checkpoint.save(tmp_path / "m.pt", model, {"epoch": 1})
+        call(capsys, "gradcam", "--class", name, "--model", tmp_path / "m.pt", "--images", place / "star", "--out", tmp_path / name)
+    one, two = ((tmp_path / name / file).read_bytes() for name in ("disc", "star")
+                for file in [next((tmp_path / name).glob("gradcam*.png")).name])
+    assert one != two
+
+
+def test_runs_that_are_named_are_shown_beside_a_checkpoint_without_one(place):
+    network = Network(str(place / "as-trained.pt"), "cpu")
+    inputs = Inputs(network, [str(place / "star")], None, None)
+    what = [alexnet_visualization.possible(network, inputs, runs) for runs in (True, False)]
+    assert "training" in what[0] and "training" not in what[1]

@@ -938,3 +938,80 @@ def test_a_built_network_shares_nothing_with_the_file_and_computes_in_32_bits(va
     with torch.no_grad():
         built.conv1.weight.zero_()
     assert torch.equal(given["conv1.weight"], model.conv1.weight.half())
+
+
+# ------------------------------------------------------------------- promises that no other test holds
+
+def test_weights_in_whole_numbers_are_refused(place, theirs):
+    state = {name: (value * 100).round().to(torch.int8) for name, value in theirs.state_dict().items()}
+    torch.save(state, place / "x.pth")
+    with pytest.raises(UserError, match="not plain floating-point numbers .quantised"):
+        load(place / "x.pth")
+
+
+def test_many_small_bombs_are_one(place):
+    our_file(place / "x.pt")
+    with zipfile.ZipFile(place / "x.pt", "a", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(20):   # each smaller than the file
+            archive.writestr(f"archive/data/{100 + number}", bytes((place / "x.pt").stat().st_size // 2))
+    with pytest.raises(UserError, match="would unpack to more than its own size"):
+        load(place / "x.pt")
+
+
+def test_a_mean_of_ones_own_is_not_lost_in_torchvisions_layout(place):
+    model = AlexNet(2, 224, "torchvision")
+    model.mean[0, 2] += 1
+    with pytest.raises(UserError, match="no place for a mean of one's own: .pt, .safetensors"):
+        weights.save_torchvision(place / "x.pth", model, {})
+    assert not list(place.iterdir())
+
+
+def test_a_file_far_too_large_is_not_opened(place):
+    with open(place / "x.pt", "wb") as file:
+        file.truncate(5 * 2 ** 30)   # takes no room
+    with pytest.raises(UserError, match="x.pt has 5.0 GiB; an AlexNet has a quarter of one"):
+        load(place / "x.pt")
+
+
+def test_a_mean_image_stands_upright_whichever_axis_its_channels_have(place):
+    image = np.random.default_rng(0).uniform(0, 255, (40, 40, 3)).astype(np.float32)
+    expected = torch.from_numpy(image).permute(2, 0, 1)[:, 2:38, 2:38]
+    for array in (image, image.transpose(2, 0, 1), image.transpose(2, 0, 1)[None]):
+        np.save(place / "mean.npy", array)
+        assert torch.equal(foreign.read_mean(place / "mean.npy", 36, False), expected)
+        assert torch.equal(foreign.read_mean(place / "mean.npy", 36, True), expected.flip(0))
+
+
+def test_two_classes_of_one_name_are_refused(place):
+    (place / "names.txt").write_text("cat\ncat\n")
+    with pytest.raises(UserError, match="has 2 names, 1 of them different"):
+        foreign.class_names(2, Path("x.pt"), Hints(classes=place / "names.txt"), {})
+
+
+def test_windows_that_are_rounded_up_may_be_said_by_ceil_mode(place, caffe):
+    def rounded_up(graph):
+        for node in graph.node:
+            if node.op_type == "MaxPool":
+                next(one for one in node.attribute if one.name == "pads").ints[:] = [0] * 4
+                node.attribute.append(helper.make_attribute("ceil_mode", 1))
+    zoo_with(place / "x.onnx", caffe, rounded_up)
+    assert load(place / "x.onnx").variant == "caffe"
+
+
+def test_dense_weights_that_are_stored_the_other_way_round_are_turned(place, caffe):
+    def turned(graph):
+        arrays = {array.name: array for array in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Gemm":
+                del node.attribute[:]
+                array = arrays[node.input[1]]
+                array.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(array).T.copy(), array.name))
+    zoo_with(place / "x.onnx", caffe, turned)
+    assert torch.equal(load(place / "x.onnx").fc7.weight, caffe["fc7"][0])
+
+
+def test_an_onnx_file_that_takes_red_green_blue_can_be_said_to(place, caffe):
+    zoo_file(place / "x.onnx", caffe)
+    for bgr, first in ((None, 2), (True, 2), (False, 0)):
+        found = weights.read(place / "x.onnx", Hints(bgr=bgr))["model"]["conv1.weight"]
+        assert torch.equal(found[:, first], caffe["conv1"][0][:, 0])
