@@ -26,7 +26,7 @@ from alexnet import demo, images, sources
 from alexnet.folders import Folder
 from alexnet.images import open_image
 from alexnet.labels import lists_in, read_list
-from alexnet.layout import by_name, measured_part
+from alexnet.layout import by_name, measured_part, several_classes
 from alexnet.pack import packed
 from alexnet.predict import find_pictures
 from alexnet.sources import find_source, from_datasets
@@ -1288,3 +1288,18 @@ def test_transparency_stays_in_a_png_that_is_mended():
     whole = file_of(palette, "PNG", transparency=0).getvalue()
     opened = open_image(io.BytesIO(whole[:33] + chunk(b"tEXt", b"a\0b", 1) + whole[33:]))
     assert opened.getpixel((0, 0)) == (255, 255, 255) and opened.getpixel((1, 1)) == (200, 0, 0)
+
+
+def test_the_folder_of_one_class_holds_one_whatever_its_files_are_called(tmp_path):
+    names = [f"{name}_{index}.png" for name in ("ant", "IMG") for index in range(3)]
+    assert several_classes(Folder(dots(tmp_path / "photos", *names)))
+    assert not several_classes(Folder(dots(tmp_path / "ant", *names)))
+
+
+def test_a_pack_of_an_earlier_version_keeps_what_it_found(tmp_path):
+    folder = make_folder(tmp_path / "set", {"train/disc": 4, "train/star": 4, "val/disc": 2, "val/star": 2})
+    (folder / "val/star/copy.png").write_bytes((folder / "train/star/3.png").read_bytes())
+    about = pack(folder, tmp_path).folder / "pack.json"
+    about.write_text(about.read_text().replace('"odd"', '"findings"'))
+    assert "1 validation image(s) are in the training part" in findings(folder, tmp_path)
+    assert '"findings"' in about.read_text()   # it was not packed anew

@@ -967,3 +967,14 @@ def test_the_time_left_is_that_of_the_epochs_left_at_the_speed_of_now(pack, plac
     run.progress.epoch, run.progress.rows = 6, [{**dict.fromkeys(COLUMNS, 0.5), "epoch": 6}]
     console.epoch_done()
     assert capsys.readouterr().out.endswith(" 8 min left\n")
+
+
+def test_a_machine_is_compared_with_that_of_the_last_start(pack, place, capsys):
+    run = small(place / "run", pack)
+    train_alexnet.write_config(run, None, place, None)
+    first = json.loads((place / "run/config.json").read_text())
+    old = {**first, "surroundings": {**first["surroundings"], "torch": "1.0"}}
+    for resumed, said in (([], "warning: torch 1.0 is now"), ([{"surroundings": first["surroundings"]}], "")):
+        train_alexnet.write_config(run, {**old, "resumed": resumed}, place, None)
+        err = capsys.readouterr().err
+        assert err.startswith(said) and bool(err) == bool(said)

@@ -942,3 +942,15 @@ def test_a_panel_has_five_answers_whatever_top_says(capsys, model_file, folder, 
     monkeypatch.setattr(figures, "prediction_panel", lambda page, path: shown.extend(page))
     assert call(capsys, folder / "moon", "--model", model_file, "--top", 1, "--panel", tmp_path / "p.png")[0] == 0
     assert [len(entry.answers) for entry in shown] == [5] * 3
+
+
+def test_errors_by_class_begin_with_the_largest_share_and_say_what_was_taken_for_what(tmp_path, capsys):
+    names = ["ant", "bee", "cat", "dog", "elk"]
+    truth = Truth(names, [Path(f"{name}/1.png") for name in names])
+    for true, answer in (("ant", "elk"), ("ant", "elk"), ("ant", "ant"), ("bee", "ant"), ("cat", "ant"), ("dog", "ant"),
+                         ("elk", "elk")):
+        truth.add(Prediction("", (Answer(names.index(answer), answer, 1.0),)), true)
+    truth.report(tmp_path, dict(zip(names, names)))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert lines == [*(f"100.0% of 1 {name} (taken for ant)" for name in ("bee", "cat", "dog")),
+                     "66.7% of 3 ant (taken for elk)", "0.0% of 1 elk"]

@@ -800,3 +800,19 @@ def test_patience_may_grow_but_not_begin_and_moved_data_are_known_by_their_whole
     (place / "photos").mkdir()
     monkeypatch.chdir(place)
     assert Settings.of_run(stored, {"data": "photos"}).data == str(place / "photos")
+
+
+def test_only_what_a_step_waits_for_counts_as_waiting(pack, monkeypatch):
+    clock = [0]
+
+    def slowly(work, numbers, threads, ahead):
+        for number in numbers:
+            clock[0] += 1
+            yield work(number)
+
+    monkeypatch.setattr("alexnet.batches.time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr("alexnet.batches.in_order", slowly)
+    batches = batches_of(pack)
+    for _ in batches:
+        clock[0] += 100   # the step
+    assert batches.waited == 3

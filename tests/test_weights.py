@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections import defaultdict, deque
 from argparse import Namespace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -1015,3 +1016,13 @@ def test_an_onnx_file_that_takes_red_green_blue_can_be_said_to(place, caffe):
     for bgr, first in ((None, 2), (True, 2), (False, 0)):
         found = weights.read(place / "x.onnx", Hints(bgr=bgr))["model"]["conv1.weight"]
         assert torch.equal(found[:, first], caffe["conv1"][0][:, 0])
+
+
+def test_the_heads_limit_is_that_of_all_classes(data, monkeypatch):
+    """Images lie sorted by class: the first 128 may be of one."""
+    monkeypatch.setattr(AlexNet, "activations", lambda model, images, names: {names[0]: images.float().mean((2, 3))})
+    pack, model = packed(find_source(str(data / "new")), SIZE, data / "cache", quiet=True), load(data / "old.pt")
+    two = np.stack([np.full((pack.side, pack.side, 3), grey, np.uint8) for grey in (20, 200)])
+    few, many = (replace(pack, images={"train": np.repeat(two, count, 0)}, labels={"train": range(2 * count)})
+                 for count in (1, 200))
+    assert highest_head_rate(model, many, Recipe()) == pytest.approx(highest_head_rate(model, few, Recipe()), rel=0.02)
