@@ -2,7 +2,7 @@
 runs would have shown, beside the paper's.
 
 An effect is shown when the 95% interval of the paired differences lies above 0. How large it must be for that
-to happen in about four of five repetitions follows from the spread of the seeds (verdicts.smallest_seen).
+to happen in four of five repetitions follows from the spread of the seeds (verdicts.smallest_seen).
 """
 
 from __future__ import annotations

@@ -20,11 +20,12 @@ BY_CONSTRUCTION = Text("by construction", "由代码的写法保证")   # which 
 NOT_RUN = say("{} (not all runs are there)", "{}（实验尚未做完）", NOT_TESTED)
 
 # Quantiles of Student's t at 97.5%, by degrees of freedom: enough without scipy.
-T975 = (math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-        2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086)
-# The same at 80%.
-T80 = (math.nan, 1.376, 1.061, 0.978, 0.941, 0.920, 0.906, 0.896, 0.889, 0.883, 0.879, 0.876, 0.873, 0.870,
-       0.868, 0.866, 0.865, 0.863, 0.862, 0.861, 0.860)
+T975 = (math.nan, 12.70620, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.30600, 2.26216, 2.22814,
+        2.20099, 2.17881, 2.16037, 2.14479, 2.13145, 2.11991, 2.10982, 2.10092, 2.09302, 2.08596)
+# How far from 0 the mean must be, in standard errors, for t to exceed that quantile with a probability of 80%
+# (the noncentral t distribution).
+SEEN = (math.nan, 16.334, 5.653, 4.256, 3.761, 3.514, 3.367, 3.270, 3.201, 3.150, 3.110, 3.078, 3.053, 3.031,
+        3.013, 2.998, 2.985, 2.973, 2.963, 2.954, 2.945)
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,9 @@ def t_interval(values: Sequence[float]) -> Interval:
 
 
 def smallest_seen(values: Sequence[float]) -> float:
-    """The effect that so many pairs, spread as these are, would show in about four of five repetitions:
-    their interval would lie above 0. At most 21 pairs."""
-    freedom, interval = len(values) - 1, t_interval(values)
-    return (interval.high - interval.mean) * (1 + T80[freedom] / T975[freedom])
+    """The effect that so many pairs, spread as these are, would show in four of five repetitions: their
+    interval would lie above 0. At most 21 pairs."""
+    return SEEN[len(values) - 1] * stdev(values) / math.sqrt(len(values))
 
 
 def wilson(count: int, of: int, z: float = 1.96) -> tuple[float, float]:
