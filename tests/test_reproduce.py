@@ -83,10 +83,10 @@ def test_p_values_are_those_of_students_table_and_holms_those_computed_by_hand()
 
 
 def test_the_t_interval_is_the_one_computed_by_hand():
-    interval = t_interval([1.0, 2.0, 3.0])   # standard deviation 1: 4.303 / sqrt(3) on either side
+    interval = t_interval([1.0, 2.0, 3.0])   # standard deviation 1: 4.30265 / sqrt(3) on either side
     assert interval.mean == 2 and interval.count == 3
-    assert interval.low == pytest.approx(2 - 2.4843, abs=1e-4)
-    assert interval.high == pytest.approx(4.4843, abs=1e-4)
+    assert interval.low == pytest.approx(2 - 2.48414, abs=1e-5)
+    assert interval.high == pytest.approx(4.48414, abs=1e-5)
     assert t_interval([0.0, 2.0]).high == pytest.approx(1 + 12.706, abs=1e-3)
     assert t_interval([5.0]).low == -math.inf
     many = t_interval([0.0, 1.0] * 500)      # normal, by now: 1.96 x 0.5 / sqrt(1000)
