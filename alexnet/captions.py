@@ -119,7 +119,7 @@ ALL_VALUES = Text("{count} values, row by row", "全部 {count} 个值，逐行�
 TWO_BLOCKS = Text(" The upper block is the first column, the lower one the second.", "上半为第一路，下半为第二路。")
 
 PREDICTIONS = Text("The five most probable classes of each picture (one crop){end}",
-                   "每张图片概率最高的五个类别（单次裁剪）{end}")
+                   "每张图片概率最高的五个类别（中心裁剪）{end}")
 RIGHT_ONE = Text(", the right one in red; above each picture its true class.",
                  "，红色为正确类别；图片上方为真实类别。")
 FULL_STOP = Text(".", "。")
@@ -196,7 +196,7 @@ UNUSUAL = {   # a kind of interpret.unusual: with {layer} and {number}
     "same features": Text(
         "fc7 is nearly the same for every picture ({number:.0%} of its squared length is common): fc8 has "
         "nothing to tell them by",
-        "fc7 对每张图片都几乎相同（长度平方的 {number:.0%} 是共有的）：fc8 无从区分"),
+        "fc7 对每张图片都几乎相同（其长度平方的 {number:.0%} 为各张图片所共有）：fc8 无从区分它们"),
     "dead": Text(
         "{number:.0%} of {layer}'s units are dead: never above 0, so nothing can change them",
         "{layer} 有 {number:.0%} 的神经元已经死亡：从不大于 0，因而不再学习"),

@@ -31,9 +31,9 @@ CHINESE = {
     "the kernel's own largest value ({})":
         "{0}：{2} 个卷积核中的 {1} 个（从 {4} 起每 {3} 个取一个），各有 {5} 张输入特征图；红为正，蓝为负，按各核自己的最大值（{6}）",
     "kernel {}": "卷积核 {}",
-    "{}: how colourful the kernels are ({})": "{}：卷积核的色彩程度（{}）", "column {}: mean {}": "第 {} 路：平均 {}",
+    "{}: how colourful the kernels are ({})": "{}：卷积核的色彩度（{}）", "column {}: mean {}": "第 {} 路：平均 {}",
     "all: mean {}": "全部：平均 {}", "drawn at random": "随机抽取时",
-    "colourfulness: share of a kernel's energy that is not grey": "色彩程度：卷积核能量中非灰色的比例",
+    "colourfulness: share of a kernel's energy that is not grey": "色彩度：卷积核能量中非灰色的比例",
     "% of the kernels have less": "低于此值的卷积核，%",
 
     "{} of {}: all {} feature maps, {} × {}, on one scale ({})": "{1} 的 {0}：全部 {2} 张特征图，{3} × {4}，同一尺度（{5}）",

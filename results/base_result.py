@@ -180,7 +180,7 @@ def in_short(place: Place) -> Text | None:
         return None
     return say("top-1 error after {} epochs of Imagenette, 128 px (mean of the seeds ± standard deviation): "
                "ours {} with one crop, {} with ten-crop; torchvision's AlexNet {} with one crop",
-               "Imagenette 128 像素 {} 轮后的 top-1 错误率（各种子的平均 ± 标准差）：我们的网络中心裁剪 {}、十裁剪 {}；"
+               "Imagenette 128 像素 {} 轮后的 top-1 错误率（各个种子的平均 ± 标准差）：我们的网络中心裁剪 {}、十裁剪 {}；"
                "torchvision 的 AlexNet 中心裁剪 {}",
                EPOCHS, mean_and_spread(ours, "top1_error_1"), mean_and_spread(ours, "top1_error_10"),
                mean_and_spread(theirs, "top1_error_1"))
@@ -195,7 +195,7 @@ def means(place: Place) -> list[Text | str]:
             rows.append(row(LABELS[unit.case], unit.config["image_size"], len(found),
                             *(mean_and_spread(found, key) for key in KEYS)))
     return [say("Errors after {} epochs of Imagenette: mean of the seeds ± standard deviation.",
-                "Imagenette 上训练 {} 轮后的错误率：各种子的平均 ± 标准差。", EPOCHS), "",
+                "Imagenette 上训练 {} 轮后的错误率：各个种子的平均 ± 标准差。", EPOCHS), "",
             *table(["network", PIXELS, Text("seeds", "种子数"), *ERRORS], rows)]
 
 

@@ -487,7 +487,7 @@ def test_the_page_says_which_rates_are_predicted_and_which_were_survived(place):
     assert what_breaks_it.in_short(place) == Text(
         "the largest learning rate that fc7 survives (`as-trained`, batches of 128, median of the seeds) with "
         "2, 10, 200 classes: no dropout 0.002, 0.002, 0.002",
-        "fc7 能承受的最大学习率（`as-trained`，批大小 128，各种子的中位数），2、10、200 类：没有丢弃法 0.002、0.002、0.002")
+        "fc7 能承受的最大学习率（`as-trained`，批大小 128，各个种子的中位数），2、10、200 类：没有丢弃法 0.002、0.002、0.002")
     shown = [getattr(line, "en", line) for line in lines]
     assert f"![{what_breaks_it.LIMITS}](what-breaks-it/limits.png)" in shown
     assert (place.out / "what-breaks-it" / "limits.png").exists()
