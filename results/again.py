@@ -81,7 +81,7 @@ def as_good_as_with_dropout(place: Place) -> Text:
     """The error, and by seed the epoch in which the network without dropout reaches the other's lowest one."""
     found = []
     for without, with_it in longer.SIXTY.pairs(place, WITHOUT_DROPOUT):
-        best = min(one["val_top1_error"] for one in with_it["curve"])
+        best = min((one["val_top1_error"] for one in with_it["curve"]), default=-math.inf)
         found.append(next((one["epoch"] for one in without["curve"] if one["val_top1_error"] <= best), None))
     each = joined(term("in none") if epoch is None else str(epoch) for epoch in found)
     return text("again.as good", error_beside(longer.SIXTY, WITHOUT_DROPOUT)(place), each)

@@ -91,13 +91,14 @@ def differences(place: Place, name: str, measure: Measure) -> list[float]:
 
 
 def loss_of(epoch: int) -> Measure:
-    return lambda content: content["curve"][epoch]["train_loss"] if content["curve"] else math.inf
+    """The training loss of an epoch, counted from 0; infinite where the run ended before, at no number."""
+    return lambda content: (content["curve"][epoch]["train_loss"] if epoch < len(content["curve"])
+                            else math.inf)
 
 
 def early_loss(content: dict[str, Any]) -> float:
     """The mean training loss of the first three epochs."""
-    rows = content["curve"][:3]
-    return sum(row["train_loss"] for row in rows) / len(rows) if rows else math.inf
+    return fmean(loss_of(epoch)(content) for epoch in range(3))
 
 
 def with_base(*names: str) -> list[Unit]:
@@ -211,6 +212,7 @@ RACES = [unit for activation in cifar_nets.RATES for unit in cifar_nets.race_uni
 
 @claim("C8", RACES)
 def _(place: Place) -> Finding:
+    place.found_all(RACES)   # of one precision, all of them
     runs = {activation: place.results(cifar_nets.race_units(activation)) for activation in cifar_nets.RATES}
     epochs = {name: [one["epochs"] for one in some] for name, some in runs.items()}
     said = []
@@ -238,7 +240,7 @@ def _(place: Place) -> Finding:
 
 def lrn_on_cifar(place: Place, epochs: int) -> tuple[Text, list[float]]:
     """What was found, and the differences of the errors."""
-    runs = [place.found_all(cifar_nets.norm_units(case, epochs)) for case in ("without", "with LRN")]
+    runs = list(zip(*place.pairs(*(cifar_nets.norm_units(case, epochs) for case in ("without", "with LRN")))))
     without, with_it = ([val_error(one) for one in some] for some in runs)
     training = (100 * fmean(one["curve"][-1]["train_top1_error"] for one in some) for some in runs)
     apart = [a - b for a, b in zip(without, with_it)]
@@ -344,14 +346,15 @@ def with_error(one: Text, about: Text, errors: Sequence[float], where: str) -> T
 
 def epochs_to(content: dict[str, Any], error: float) -> float:
     """The first epoch whose training error (with dropout) is at most `error`, between two epochs by a line.
-    The last epoch if there is none: a lower bound, which makes ratios nearer to 1 than they are."""
+    The last epoch if there is none: a lower bound, which makes ratios nearer to 1 than they are. No number
+    where the loss ceased to be one in the first epoch."""
     before = (0.0, 1.0)
     for row in content["curve"]:
         now = (float(row["epoch"]), row["train_top1_error"])
         if now[1] <= error:
             return before[0] + (now[0] - before[0]) * (before[1] - error) / (before[1] - now[1])
         before = now
-    return before[0]
+    return before[0] or math.nan
 
 
 @claim("C18", counting.units())

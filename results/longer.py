@@ -76,7 +76,10 @@ def draw(place: Place) -> None:
     """What both kinds of regularisation do in the course of a training."""
     panels = {}
     for panel, case in PANELS.items():
-        if pairs := SIXTY.pairs(place, case):
+        pairs = SIXTY.pairs(place, case)
+        longest = max((len(one["curve"]) for pair in pairs for one in pair), default=0)
+        # without those that ended early, since their loss was no number
+        if pairs := [pair for pair in pairs if all(len(one["curve"]) == longest for one in pair)]:
             without, with_it = ([content["curve"] for content in side] for side in zip(*pairs))
             panels[panel] = {"with": with_it, "without": without}
     if panels:

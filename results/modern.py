@@ -28,6 +28,7 @@ from results import plots
 from results.ablations import BASE, EPOCHS, HELD_OUT, SIZE
 from results.pages import Text, fill, heading, joined, percent, picture, row, say, table, texts
 from results.peers import Tally, step
+from results.series import val_error
 from results.units import RESULTS, Place, Unit, pieces
 from results.verdicts import t_interval
 
@@ -298,8 +299,11 @@ def final_lines(place: Place) -> list[Text | str]:
         old = errors_of(place, OLD, epochs)
         for case, label in RECIPES_COMPARED.items():
             if errors := errors_of(place, case, epochs):
-                apart = t_interval([a - b for a, b in zip(old, errors)]) if old and case != OLD else None
-                rows.append(row(label, epochs, percent(fmean(errors)), apart.text(unit="") if apart else ""))
+                lower = ""
+                if old and case != OLD:
+                    pairs = place.pairs(finals(OLD, epochs), finals(case, epochs))   # of one precision, too
+                    lower = t_interval([val_error(a) - val_error(b) for a, b in pairs]).text(unit="")
+                rows.append(row(label, epochs, percent(fmean(errors)), lower))
     if not rows:
         return [Text("The comparison on the validation images: not run yet.", "验证图像上的比较：尚未进行。"), ""]
     return [Text("Trained on all training images; top-1 error on the validation images, one crop, mean of "

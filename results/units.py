@@ -131,7 +131,7 @@ def differing(before: dict[str, Any], now: dict[str, Any]) -> str:
 def computed_in(content: dict[str, Any]) -> str:
     """In which precision a unit was computed, and where if not on a CPU. The oldest files of some experiments
     do not say it: these were bf16, but are compared with one another only."""
-    rows = content["curve"] or [{}]
+    rows = content.get("curve") or [{}]
     kind = (content["result"].get("precision") or rows[-1].get("precision") or content.get("precision")
             or "a precision that is not stated")
     device = content.get("device", "cpu")

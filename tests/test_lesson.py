@@ -109,3 +109,14 @@ def test_the_ten_seeds_train_the_lessons_own_network(build):
     for change in seeds.NETWORKS.values():
         assert len(train(seeds.AlexNet(10, 64, **change), 2, seed=1)) == 2
     assert seeds.means_of([1.0] * 50 + [3.0] * 50) == [1.0, 3.0]
+
+
+def test_a_quotation_ends_with_the_line_that_is_named_and_begins_with_the_decorators(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    import quote
+    lines = ("import torch", "", "", "class A:", "    @torch.no_grad()", "    def f(self):", "        c = 0",
+             "        a = 1", "        b = 2", "        c = 3", "        d = 4", "")
+    (tmp_path / "code.py").write_text("\n".join(lines))
+    monkeypatch.setattr(quote, "ROOT", tmp_path)
+    assert quote.quoted("code.py", "A.f").startswith("@torch.no_grad()\ndef f(self):\n    c = 0\n")
+    assert quote.quoted("code.py", "A.f", "a = ", "c = ") == "a = 1\nb = 2\nc = 3\n"

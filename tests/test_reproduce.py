@@ -559,6 +559,32 @@ def drawn(monkeypatch):
     return figures
 
 
+def test_an_effect_that_hurts_is_orange_one_that_helps_blue_what_could_be_either_grey(drawn, tmp_path):
+    plots.effects({"a": [("hurts", 2.0, 1.0, 3.0), ("helps", -2.0, -3.0, -1.0), ("either", 0.5, -1.0, 2.0)]},
+                  tmp_path / "x.png", "title", "axis", {})
+    axes, = drawn["x.png"].axes
+    spans = {tuple(line.get_xdata()): line.get_color() for line in axes.lines if len(line.get_xdata()) == 2}
+    assert (spans[1.0, 3.0], spans[-3.0, -1.0], spans[-1.0, 2.0]) == (plots.THEIRS, plots.OURS, "darkgrey")
+
+
+def test_learning_curves_are_the_mean_of_the_seeds_within_the_lowest_and_the_highest(drawn, tmp_path):
+    plots.learning_curves({"ours": [[40, 20, 10], [60, 40, 20]]}, tmp_path / "x.png", "title", last=2)
+    whole, end = drawn["x.png"].axes
+    assert list(whole.lines[0].get_ydata()) == [50, 30, 15] and list(end.lines[0].get_xdata()) == [2, 3]
+    band = whole.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (10, 60)
+
+
+def test_a_line_goes_through_the_means_of_the_last_errors_of_fine_tuning(drawn, tmp_path):
+    runs = [{"kind": "a", "pictures": pictures, "errors": [0.9, last]}
+            for pictures, last in ((50, 0.2), (50, 0.4), (200, 0.1))]
+    plots.few_pictures(runs, ["a"], tmp_path / "x.png")
+    left, right = drawn["x.png"].axes
+    line, = [line for line in left.lines if line.get_label() == "a"]
+    assert list(line.get_xdata()) == [50, 200] and line.get_ydata() == pytest.approx([30, 10])
+    assert right.lines[0].get_ydata() == pytest.approx([90, 30])
+
+
 def test_an_ablation_stands_under_its_section_and_a_failed_start_has_no_part_in_the_scale(place, drawn):
     cases = [name for names in ablations.SECTIONS.values() for name in names]
     assert sorted([*cases, "base"]) == sorted(ablations.CASES)
