@@ -61,8 +61,7 @@ class Series:
                   **errors_of(run, pack)}
         if run.settings.val_fraction:   # what steered the schedule does not measure it
             pack = place.pack(unit.data, self.settings.image_size)
-            whole = errors_of(run, pack)
-            result |= {name: value for name, value in whole.items() if name.startswith("val_")}
+            result |= {f"val_{name}": value for name, value in measured(run, pack).items()}
         if self.ten_crop:
             ten = measured(run, pack, views=10)
             result |= {f"ten_views_{name}": ten[name] for name in ("top1_error", "top5_error")}

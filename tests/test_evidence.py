@@ -25,8 +25,8 @@ from alexnet.pack import Pack
 from alexnet.training import Stopped
 from conftest import make_folder
 from results import (ablations, again, balance, base_result, cifar_nets, claims, counting, fine_tuning,
-                     first_steps, growth, head, larger, local_nets, longer, looks, modern, peers, plots, power,
-                     reproduce, series, stars, starting, units, verdicts, what_breaks_it)
+                     first_steps, growth, head, larger, local_nets, longer, looks, modern, peers, plots,
+                     power, reproduce, series, stars, starting, units, verdicts, what_breaks_it)
 from results.claims import CLAIMS, differences
 from results.pages import TEXTS, named, term
 from results.series import val_error
