@@ -14,10 +14,10 @@ import math
 import os
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, BinaryIO, Callable, Collection, Iterator
+from typing import Any, BinaryIO, Callable, Iterator
 
 import numpy as np
 import torch
@@ -280,7 +280,6 @@ class Packer:
     strict: bool = False
     quiet: bool = False
     announce: bool = False   # says what was found before hours are spent on what are no classes
-    said: list[str] = field(default_factory=list)   # of the warnings about a source
 
     def find(self, where: str, val_fraction: float | None = None, labels: str | None = None) -> Source:
         """`find_source`; UserError that names --data where a run's images are no longer in their place."""
@@ -293,13 +292,14 @@ class Packer:
         """What `find(*where)` finds, packed for this image size."""
         if self.world.rank == 0:
             source = find(*where)
+            said = source.findings if self.announce else []
             if self.announce:
                 names = ", ".join(source.classes[:8]) + " ..." * (len(source.classes) > 8)
                 print(printable(f"{source.name}: {len(source.classes)} classes ({names})"), flush=True)
-                for finding in source.findings:
-                    warn(finding)
-                self.said.extend(source.findings)
+            for finding in said:
+                warn(finding)
             pack = packed(source, image_size, self.cache, self.strict, quiet=self.quiet)
+            pack.findings = [finding for finding in pack.findings if finding not in said]
         meet(self.world)
         if self.world.rank:
             pack = packed(find(*where), image_size, self.cache, self.strict, quiet=True)
@@ -309,19 +309,18 @@ class Packer:
                      labels: str | None) -> Pack:
         """The same for what `find` finds, with warnings."""
         pack = self.packed(image_size, self.find, where, val_fraction, labels)
-        say_findings(pack, where, self.world, self.said)
+        say_findings(pack, where, self.world)
         return pack
 
 
-def say_findings(pack: Pack, where: str, world: World, said: Collection[str] = ()) -> None:
-    """Prints the warnings about a data set that were not said before."""
+def say_findings(pack: Pack, where: str, world: World) -> None:
+    """Prints the warnings about a data set."""
     if world.rank:
         return
     if where == "demo" and Path(where).is_dir():
         warn("demo is the built-in data set; the folder of that name is --data ./demo")
     for finding in pack.findings:
-        if finding not in said:
-            warn(finding)
+        warn(finding)
     if pack.skipped:
         warn(f"{len(pack.skipped)} image(s) cannot be read and are left out, such as {pack.skipped[0]} "
              f"(all of them in {pack.folder / 'pack.json'})")
