@@ -55,10 +55,6 @@ class Folder:
         """The names of folders that hold a run or a page of figures."""
         return [entry.name for entry in self.entries or () if is_folder(entry) and holds_ours(entry.path)]
 
-    def is_closed(self, name: str) -> bool:
-        """Whether the folder of that name may not be opened."""
-        return name in self.folders and self.folders[name].entries is None
-
     def leads_back(self, entry: os.DirEntry[str]) -> bool:
         return entry.is_symlink() and any(
             Path(one).is_relative_to(os.path.realpath(entry)) for one in self.real)

@@ -129,7 +129,8 @@ def folder_source(folder: Path, with_val: bool) -> Source:
     if sets := data_sets(top) if len(names) > 1 and not parts else []:
         raise doubt_error(f"{folder_names(sets)} in {folder} have train/ with class folders: if they are data "
                           f"sets, give one, --data {quoted(top.path / sets[0])}", sets)
-    findings = [f"class {name} {'cannot be opened' if train.is_closed(name) else 'is empty'}: left out"
+    closed = {name for name, inner in train.folders.items() if inner.entries is None}
+    findings = [f"class {name} {'cannot be opened' if name in closed else 'is empty'}: left out"
                 for name in found if not found[name]]
     if train.ours and train.folders:   # of flat images they count as files of other kinds
         findings.append(f"{folder_names(train.ours)} in {train.path} hold a run or figures of this project: "
