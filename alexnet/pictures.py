@@ -361,8 +361,8 @@ def growing(network: Network, out: Path) -> Iterator[Shown]:
 
 
 def steps(out: Path) -> Iterator[Shown]:
-    for name, step in step_figures.STEPS.items():
-        yield Shown(step_figures.draw(name, out, figure_words.language), step.english, step.chinese)
+    for name, (says, _) in step_figures.STEPS.items():
+        yield Shown(step_figures.draw(name, out, figure_words.language), *says)
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:

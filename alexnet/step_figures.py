@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from alexnet import figures, steps
+from alexnet.captions import Text
 from alexnet.files import read_json
 from alexnet.images import open_image, square
 
@@ -22,26 +23,15 @@ PHOTOS = [ROOT / f"data/samples/photo-{name}.jpg" for name in ("cat", "coffee", 
 LONG_RUN = ROOT / "results/experiments/base-128/ours-as-trained-0.json"   # 60 epochs of Imagenette
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"   # for colour-blind readers, too
 
-
 Say = Callable[[str, str], str]   # chooses between an English and a Chinese text
 Draw = Callable[[Say], Figure]
-
-
-class StepPicture(NamedTuple):
-    """A picture of one idea: what one sees in it, and what draws it."""
-
-    english: str
-    chinese: str
-    draw: Draw
-
-
-STEPS: dict[str, StepPicture] = {}
+STEPS: dict[str, tuple[Text, Draw]] = {}   # of each picture what one sees in it, and what draws it
 
 
 def step(english: str, chinese: str) -> Callable[[Draw], Draw]:
     """Adds a drawing function to STEPS, under its name."""
     def add(draw: Draw) -> Draw:
-        STEPS[draw.__name__] = StepPicture(english, chinese, draw)
+        STEPS[draw.__name__] = Text(english, chinese), draw
         return draw
     return add
 
@@ -49,7 +39,8 @@ def step(english: str, chinese: str) -> Callable[[Draw], Draw]:
 def draw(name: str, folder: Path, language: str) -> str:
     """Writes a picture of STEPS with its words in a language (en or zh); the file's name."""
     file = f"{name}.png" if language == "en" else f"{name}.{language}.png"
-    figure = STEPS[name].draw(lambda english, chinese: english if language == "en" else chinese)
+    _, picture = STEPS[name]
+    figure = picture(lambda english, chinese: english if language == "en" else chinese)
     figures.save(figure, folder / file, dpi=100)   # photographs of 256 px gain nothing by more
     return file
 
