@@ -256,7 +256,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         if broken := broken_rule(asdict(settings)):
             raise ValueError(" ".join(broken))
         outline(2, settings.image_size, settings.variant, **settings.changes)
-        for name in ("identity_of_data", "classes", "cache"):
+        for name in ("content_of_data", "digest_of_weights", "cache"):
             config[name]
         for before in (config, *config["resumed"]):
             before["surroundings"].items()
@@ -265,28 +265,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def same_images(config: dict[str, Any], pack: Pack) -> bool:
-    """Whether a run was begun with these, wherever they lie; an older one knows names, sizes and times."""
-    if "content_of_data" in config:
-        return config["content_of_data"] == pack.content
-    return config["classes"] == pack.classes and config["identity_of_data"] in pack.identity
-
-
 def check_moved(config: dict[str, Any], settings: Settings, pack: Pack, start: Checkpoint | None) -> None:
     """UserError if the --data or the --weights of a run that goes on are not those that it was begun with."""
     before = config["settings"]
     for name in ("data", "labels"):
-        if getattr(settings, name) != before.get(name) and not same_images(config, pack):
+        if getattr(settings, name) != before.get(name) and config["content_of_data"] != pack.content:
             raise UserError(f"--{name} {getattr(settings, name)} does not give the images and classes that "
                             f"the run was begun with ({before.get(name)}): --resume goes on with the same")
-    weights_before, same = before.get("weights"), True
-    if start and (digest := config.get("digest_of_weights")):
-        same = checkpoint.digest(checkpoint.build(start)) == digest
-    elif start:   # an older run knows the name only
-        same = settings.weights == weights_before
-    if not same:
+    if start and checkpoint.digest(checkpoint.build(start)) != config["digest_of_weights"]:
         raise UserError(f"{settings.weights} does not hold what the run began with "
-                        f"({weights_before or 'new weights'}): --resume goes on with the same only")
+                        f"({before.get('weights') or 'new weights'}): --resume goes on with the same only")
 
 
 @contextmanager
@@ -336,14 +324,12 @@ def write_config(run: Run, old: dict[str, Any] | None, cache: Path, start: Check
             warn(f"{', '.join(changed)}: not the same bits as without a stop")
         goes_on = {"epoch": run.progress.epoch, "batch": run.progress.batch, **now}
         config = {**old, "settings": asdict(run.settings), "resumed": [*old["resumed"], goes_on]}
-        if not same_images(old, pack):
+        if old["content_of_data"] != pack.content:
             warn(f"the images of {pack.name} have changed since the run was started")
-        else:
-            config.setdefault("content_of_data", pack.content)
     else:
         config = {"settings": asdict(run.settings), "classes": pack.classes,
                   "images": {part: len(labels) for part, labels in pack.labels.items()},
-                  "identity_of_data": pack.identity, "content_of_data": pack.content,
+                  "content_of_data": pack.content,
                   "digest_of_weights": checkpoint.digest(checkpoint.build(start)) if start else None,
                   **now, "resumed": []}
     write_json(run.folder / "config.json", {**config, "cache": str(cache.resolve())})

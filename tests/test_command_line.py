@@ -812,9 +812,3 @@ def test_a_rate_above_half_of_the_limit_is_warned_of(capsys):
         train_alexnet.say_learning_rate(chosen, 2, True, False)
         err = capsys.readouterr().err
         assert err.startswith(said) and bool(err) == bool(said)
-
-
-def test_an_older_run_knows_its_images_by_classes_and_identity():
-    config = {"classes": ["a", "b"], "identity_of_data": "123"}
-    for classes, identity, same in ((["a", "b"], "123", True), (["a", "c"], "123", False), (["a", "b"], "4", False)):
-        assert train_alexnet.same_images(config, SimpleNamespace(classes=classes, identity=identity)) == same
