@@ -196,8 +196,8 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
     """The pictures in a .jsonl file by their whole paths, each with whether it could be read; a last line
     that was cut off is removed. UserError if they were made with anything else."""
     done: dict[str, bool] = {}
-    known, whole, folder = False, 0, os.getcwd()
-    home = os.path.dirname(os.path.abspath(path))
+    before: dict[str, Any] = {}   # in the first line that each process wrote
+    home, whole = os.path.dirname(os.path.abspath(path)), 0
     if not os.path.exists(path):
         return done
     with writing(path), open(path, "rb+") as file:
@@ -206,10 +206,9 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
                 break
             try:
                 entry = json.loads(line)
-                known |= "made_with" in entry
-                before = entry.get("made_with", made_with)
-                folder = os.path.join(home, before["folder"]) if "folder" in before else folder
-                done[os.path.abspath(os.path.join(folder, entry["path"]))] = not entry["error"]
+                before = entry.get("made_with", before)
+                picture = os.path.join(home, before["folder"], entry["path"])
+                done[os.path.abspath(picture)] = not entry["error"]
                 other = [f"{what} {before.get(what)} (now {now})" for what, now in made_with.items()
                          if before.get(what) != now]
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -220,8 +219,6 @@ def done_before(path: str, made_with: dict[str, Any]) -> dict[str, bool]:
                                 "anew with another name")
             whole += len(line)
         file.truncate(whole)
-    if done and not known:
-        warn(f"{path} does not say with which model and options it was made: taken to be these")
     return done
 
 
