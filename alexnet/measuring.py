@@ -87,20 +87,18 @@ def images_to_measure(path: Path, content: Checkpoint, where: str, part: str | N
         held_out = f", of which {pack.split:g} is held out" if pack.split else ""
         return pack, part or "val", f"the {part or 'val'} part of {where}{held_out}"
     source = folder if labels else measured_part(folder, classes, part)
-    known, split = facts.get("images") or {}, facts.get("split", facts.get("val_fraction"))
-    perhaps = split and not part and (source == folder or source.name == "train")   # its own, moved
-    if perhaps and known:
+    known, split = facts.get("images") or {}, facts.get("split")
+    if known and split and not part and (source == folder or source.name == "train"):   # its own, moved?
         pack = packer.packed(size, to_measure, source, classes, labels, split)
         if pack.content["val"] == known.get("val"):
             return pack, "val", f"the {split:g} of {source} that the run held out"
     pack = packer.packed(size, to_measure, source, classes, labels)
     sample = set(facts.get("sample") or ())
     seen = sum(short_digest(image) in sample for image in pack.images["val"]) if sample else 0
-    if seen or perhaps and not sample:   # an older run has no sample
-        trained = f"was trained on at least {seen}" if seen else "may have been trained on some"
+    if seen:
         advice = f"; --val-fraction {split:g} measures what it held out of its own" if split else ""
-        pack.findings.append(f"{path} {trained} of these images, so that the errors look better than they "
-                             f"are{advice}")
+        pack.findings.append(f"{path} was trained on at least {seen} of these images, so that the errors look "
+                             f"better than they are{advice}")
     return pack, "val", f"all of {source}"
 
 

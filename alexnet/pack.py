@@ -140,8 +140,7 @@ def open_pack(folder: Path) -> Pack:
                     {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in PARTS},
                     {part: np.load(folder / f"{part}_labels.npy") for part in PARTS},
                     np.load(folder / "mean.npy"), np.array(about["covariance"]),
-                    about.get("odd", about.get("findings", [])), about["skipped"], about["identity"],
-                    about.get("split"), about.get("content"))
+                    about["odd"], about["skipped"], about["identity"], about["split"], about["content"])
         if not os.path.samestat(before, folder.stat()):   # another process has just replaced it
             return open_pack(folder)
         whole = about["format"] == PACK_VERSION and pack.mean.shape == (pack.side, pack.side, 3) and all(

@@ -782,16 +782,6 @@ def test_a_checkpoint_is_measured_at_its_own_size(capsys, held_out):
     assert status == 2 and "takes images of 36 px; leave --image-size out" in err and err.count("\n") == 1
 
 
-def test_of_an_older_run_it_is_said_that_it_may_have_been_trained_on_the_images(capsys, held_out, tmp_path):
-    content = checkpoint.read(held_out / "run/best.pt")
-    facts = {name: fact for name, fact in content["facts"].items() if name not in ("sample", "images")}
-    checkpoint.save(tmp_path / "old.pt", checkpoint.build(content), facts)
-    moved = shutil.copytree(held_out / "set", tmp_path / "moved", copy_function=shutil.copyfile)
-    _, _, err = call(capsys, "--evaluate", tmp_path / "old.pt", "--data", moved, "--cache", held_out / "cache",
-                     "--device", "cpu", "--views", 1)
-    assert "may have been trained on some of these images" in err
-
-
 @pytest.mark.parametrize("options, message", [
     (["--color-noise", "-1"], "--color-noise must not be negative"),
     (["--weight-decay", "-1"], "--weight-decay must not be negative"),

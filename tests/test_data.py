@@ -1294,12 +1294,3 @@ def test_the_folder_of_one_class_holds_one_whatever_its_files_are_called(tmp_pat
     names = [f"{name}_{index}.png" for name in ("ant", "IMG") for index in range(3)]
     assert several_classes(Folder(dots(tmp_path / "photos", *names)))
     assert not several_classes(Folder(dots(tmp_path / "ant", *names)))
-
-
-def test_a_pack_of_an_earlier_version_keeps_what_it_found(tmp_path):
-    folder = make_folder(tmp_path / "set", {"train/disc": 4, "train/star": 4, "val/disc": 2, "val/star": 2})
-    (folder / "val/star/copy.png").write_bytes((folder / "train/star/3.png").read_bytes())
-    about = pack(folder, tmp_path).folder / "pack.json"
-    about.write_text(about.read_text().replace('"odd"', '"findings"'))
-    assert "1 validation image(s) are in the training part" in findings(folder, tmp_path)
-    assert '"findings"' in about.read_text()   # it was not packed anew
