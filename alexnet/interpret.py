@@ -208,38 +208,27 @@ def blurred(images: Tensor, deviation: float) -> Tensor:
 # ------------------------------------------------------------------- neighbours and maps of pictures
 
 def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: int, doing: str = "",
-               block: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, count) rows of `bank`, nearest first, and their Euclidean distances (section 6.1).
+               block: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    """(Q, count) rows of `bank`, nearest first, and their Euclidean distances (section 6.1); of two equally
+    near the first.
 
     queries: (Q, ...), bank: (N, ...), of any shape and number type; the bank may be memory-mapped and is
-    read a block at a time. Matrix products find the candidates, differences in float64 their order.
+    read a block at a time. In float64, in which the products of pixels are exact.
     """
     def rows(values: np.ndarray | Tensor) -> Tensor:
         some = values[:]
-        return (some if torch.is_tensor(some) else torch.from_numpy(np.array(some))).flatten(1).float()
+        return (some if torch.is_tensor(some) else torch.from_numpy(np.array(some))).flatten(1).double()
 
     asked = rows(queries)
-    mean = asked.mean(0)     # without it distances are the same, and the products keep more digits
-    asked = asked - mean
     squares = asked.square().sum(1, keepdim=True)
-    wanted = min(len(bank), count + 8)
     near, which = torch.empty(len(asked), 0), torch.empty(len(asked), 0, dtype=torch.long)
     for first in progress(range(0, len(bank), block), doing):
-        some = rows(bank[first:first + block]) - mean
+        some = rows(bank[first:first + block])
         distance = squares + some.square().sum(1) - 2 * asked @ some.T
         number = torch.arange(first, first + len(some)).expand(distance.shape)
-        near, which = torch.cat([near, distance], 1), torch.cat([which, number], 1)
-        near, order = near.topk(min(wanted, near.shape[1]), largest=False)
-        which = which.gather(1, order)
-    found, distances = [], []
-    for query, candidates in zip(queries, which.tolist()):
-        candidates.sort()      # of two equally near the first
-        others = np.stack([np.asarray(bank[index]).ravel() for index in candidates]).astype(np.float64)
-        exact = np.linalg.norm(others - np.asarray(query, np.float64).ravel(), axis=1)
-        order = exact.argsort(kind="stable")[:count]
-        found.append(np.array(candidates)[order])
-        distances.append(exact[order])
-    return np.stack(found), np.stack(distances)
+        near, order = torch.cat([near, distance], 1).sort(stable=True)
+        near, which = near[:, :count], torch.cat([which, number], 1).gather(1, order)[:, :count]
+    return which.numpy(), near.clamp_min(0).sqrt().numpy()
 
 
 def plane(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
