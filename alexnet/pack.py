@@ -167,13 +167,15 @@ class Entry:
 
 def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int, quiet: bool) -> None:
     """Opens every image on all cores, in order, a bounded number at a time."""
-    total, product = np.zeros((side, side, 3)), np.zeros((3, 3))   # of the training images
-    good: dict[str, list[Entry]] = {part: [] for part in PARTS}
-    skipped: list[str] = []
+    count, total, product = 0, np.zeros((side, side, 3)), np.zeros((3, 3))   # of the training images
+    content = {part: hashlib.sha256() for part in PARTS}   # of classes and pixels
+    trained_on: dict[bytes, Any] = {}   # training images by their digests
+    twins, dim, skipped = [], [], []
     opening = partial(open_item, source, side)
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
                     disable=quiet or None, leave=False)
     for part in PARTS:
+        labels: list[int] = []
         with npy_file(folder / f"{part}.npy", (side, side, 3)) as file:
             for opened in in_order(opening, source.parts[part], threads, 4 * threads):
                 progress.update()
@@ -182,46 +184,38 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                     skipped.append(f"{opened.item}: {opened.error}")
                     continue
                 file.write(opened.image.tobytes())
+                labels.append(opened.label)
+                name = source.classes[opened.label].encode("utf-8", "surrogateescape")
+                content[part].update(name + b"\0" + opened.digest)
+                if opened.dim:
+                    dim.append(str(opened.item))
                 if part == "train":
+                    count += 1
                     total += opened.image
                     product += opened.product
-                opened.image = opened.product = None
-                good[part].append(opened)
-        if source.parts[part] and not good[part]:
+                    trained_on[opened.digest] = opened.item
+                elif opened.digest in trained_on:
+                    twins.append(f"{opened.item} = {trained_on[opened.digest]}")
+        if source.parts[part] and not labels:
             raise UserError(f"no image of the {part} part of {source.name} can be read ({skipped[0]})")
-        np.save(folder / f"{part}_labels.npy", np.array([opened.label for opened in good[part]], np.int64))
+        np.save(folder / f"{part}_labels.npy", np.array(labels, np.int64))
     progress.close()
-    count = max(len(good["train"]), 1)   # of what is only measured
+    count = max(count, 1)   # none where a set is only measured
     mean = total / count
     colour = mean.mean((0, 1))
     np.save(folder / "mean.npy", mean.astype(np.float32))
+    odd = []
+    if twins:
+        odd.append(f"{len(twins)} validation image(s) are in the training part, too (such as {twins[0]}): "
+                   "the errors will look better than they are")
+    if dim:
+        odd.append(dim_text(dim))
     write_json(folder / "pack.json", {
         "format": PACK_VERSION, "name": source.name, "identity": source.identity, "side": side,
         "classes": source.classes,
         "covariance": (product / (count * side * side) - np.outer(colour, colour)).tolist(),
-        "odd": what_looks_odd(good), "skipped": skipped, "split": source.split,
-        "content": {part: content_digest(good[part], source.classes) for part in PARTS}})
-
-
-def what_looks_odd(good: dict[str, list[Entry]]) -> list[str]:
-    """Validation images that are training images, too; and dim ones."""
-    findings, trained_on = [], {opened.digest: opened.item for opened in good["train"]}
-    twins = [f"{opened.item} = {trained_on[opened.digest]}" for opened in good["val"]
-             if opened.digest in trained_on]
-    if twins:
-        findings.append(f"{len(twins)} validation image(s) are in the training part, too "
-                        f"(such as {twins[0]}): the errors will look better than they are")
-    if dim := [str(opened.item) for part in PARTS for opened in good[part] if opened.dim]:
-        findings.append(dim_text(dim))
-    return findings
-
-
-def content_digest(images: list[Entry], classes: list[str]) -> str:
-    """Of the classes and pixels of a part."""
-    content = hashlib.sha256()
-    for opened in images:
-        content.update(classes[opened.label].encode("utf-8", "surrogateescape") + b"\0" + opened.digest)
-    return content.hexdigest()
+        "odd": odd, "skipped": skipped, "split": source.split,
+        "content": {part: digest.hexdigest() for part, digest in content.items()}})
 
 
 def open_item(source: Source, side: int, item: Item) -> Entry:
