@@ -106,8 +106,6 @@ def read_coder(path: Path | str, made_with: str) -> Coder:
         coder = Coder(values, bits)
         coder.load_state_dict(state | {f"decode.{name}": value for name, value
                                        in coder.decode.state_dict().items()})
-    except OSError as error:
-        raise UserError(f"--bits {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, RuntimeError, EOFError, AttributeError, zipfile.BadZipFile):
         raise UserError(f"--bits {path}: not a file that --bits N wrote") from None
     if before != made_with:
