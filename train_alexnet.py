@@ -349,8 +349,7 @@ def main(arguments: list[str] | None = None) -> None:
         cache = options.cache
         if not cache and not options.evaluate:   # there the checkpoint will tell
             cache = kept_in(config and config["cache"])
-        packer = Packer(world, cache, options.download, options.strict, options.quiet,
-                        announce=not options.quiet and not options.evaluate)
+        packer = Packer(world, cache, options.download, options.strict, options.quiet)
         if options.evaluate:
             measure(Path(options.evaluate), given, options.part, options.views, options.out, packer, device)
             return

@@ -272,7 +272,6 @@ class Packer:
     download: bool = False
     strict: bool = False
     quiet: bool = False
-    announce: bool = False   # says what was found before hours are spent on what are no classes
 
     def find(self, where: str, val_fraction: float | None = None, labels: str | None = None) -> Source:
         """`find_source`; UserError that names --data where a run's images are no longer in their place."""
@@ -281,12 +280,14 @@ class Packer:
             raise UserError(f"the images are no longer in {where}: --data FOLDER says where they are now")
         return find_source(where, val_fraction, self.download, self.cache.parent / "downloads", labels)
 
-    def packed(self, image_size: int, find: Callable[..., Source], *where: Any) -> Pack:
-        """What `find(*where)` finds, packed for this image size."""
+    def packed(self, image_size: int, find: Callable[..., Source], *where: Any,
+               announce: bool = False) -> Pack:
+        """What `find(*where)` finds, packed for this image size. announce: says what was found before hours
+        are spent on what are no classes."""
         if self.world.rank == 0:
             source = find(*where)
-            said = source.findings if self.announce else []
-            if self.announce:
+            said = source.findings if announce else []
+            if announce:
                 names = ", ".join(source.classes[:8]) + " ..." * (len(source.classes) > 8)
                 print(printable(f"{source.name}: {len(source.classes)} classes ({names})"), flush=True)
             for finding in said:
@@ -301,7 +302,7 @@ class Packer:
     def for_training(self, image_size: int, where: str, val_fraction: float | None,
                      labels: str | None) -> Pack:
         """The same for what `find` finds, with warnings."""
-        pack = self.packed(image_size, self.find, where, val_fraction, labels)
+        pack = self.packed(image_size, self.find, where, val_fraction, labels, announce=not self.quiet)
         say_findings(pack, where, self.world)
         return pack
 
