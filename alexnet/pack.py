@@ -108,10 +108,10 @@ def packed(source: Source, image_size: int, cache: Path = CACHE, strict: bool = 
             return pack
         with whole_folder(folder) as temporary:
             write_pack(source, temporary, side, strict, threads or cores(), quiet)
-        return of(open_pack(folder), source)
+        return for_source(open_pack(folder), source)
 
 
-def of(pack: Pack, source: Source) -> Pack:
+def for_source(pack: Pack, source: Source) -> Pack:
     """A pack as that of this source: it may have been made when the images lay elsewhere."""
     return replace(pack, name=source.name, findings=list(dict.fromkeys(source.findings + pack.findings)))
 
@@ -127,7 +127,7 @@ def usable(folder: Path, source: Source, strict: bool, aloud: bool = False) -> P
             warn(f"{error}: packing anew")
         return None
     same = (pack.identity, pack.classes, pack.split) == (source.identity, source.classes, source.split)
-    return of(pack, source) if same and not (strict and pack.skipped) else None
+    return for_source(pack, source) if same and not (strict and pack.skipped) else None
 
 
 def open_pack(folder: Path) -> Pack:
