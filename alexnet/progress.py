@@ -50,8 +50,3 @@ class Progress:
 
 COLUMNS = ("epoch", "lr", "train_loss", "train_top1_error", "val_loss", "val_top1_error", "val_top5_error",
            "images_per_second", "seconds", "seconds_waiting")   # of metrics.csv
-
-
-def progress_of(content: dict[str, Any]) -> Progress:
-    """What a checkpoint says about how far its run is."""
-    return Progress(**{**content, "sums": Sums(**content["sums"])})

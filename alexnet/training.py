@@ -28,7 +28,7 @@ from alexnet.layers import Dropout, Masks
 from alexnet.model import AlexNet
 from alexnet.pack import Pack
 from alexnet.predict import probabilities
-from alexnet.progress import COLUMNS, Progress, Sums, progress_of
+from alexnet.progress import COLUMNS, Progress, Sums
 from alexnet.recipe import SCHEDULES, Plan, default_rate, freeze, make_optimizer, set_rates
 from alexnet.settings import TUNING_RATE, Settings
 
@@ -346,7 +346,7 @@ class Run:
         if content["classes"] != self.pack.classes:
             raise UserError(f"{path} was trained on other classes ({', '.join(content['classes'][:3])} ...)")
         try:
-            progress = progress_of(content["progress"])
+            progress = Progress(**{**content["progress"], "sums": Sums(**content["progress"]["sums"])})
             seen = min(progress.batch * self.settings.batch_size, len(self.pack.labels["train"]))
             if progress.sums.seen != seen:
                 raise ValueError(f"{progress.sums.seen} images in {progress.batch} batches, now {seen}; were "
