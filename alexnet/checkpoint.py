@@ -153,17 +153,9 @@ def read(path: Path | str) -> Checkpoint:
     return check(content, path)
 
 
-def has_inert(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(has_inert, [*value, *value.values()]))
-    return isinstance(value, Inert) or isinstance(value, (list, tuple, set)) and any(map(has_inert, value))
-
-
 def check(content: Checkpoint, path: Path) -> Checkpoint:
     """The same dict; UserError if its tensors are not those of the network that it describes. No memory is
     taken before that is known."""
-    if has_inert(content):
-        raise UserError(f"{path} holds more than tensors and plain values, so this project did not write it")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise UserError(f"{path} was written by a newer version of this project")
     state = content.get("model")
