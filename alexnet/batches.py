@@ -80,7 +80,6 @@ class TrainingBatches:
 
     def cut(self, index: int) -> tuple[Batch, Choice]:
         """A batch on the CPU, without colour noise, with what was drawn for it."""
-        self.pack.check()
         settings = self.settings
         chosen = self.order[index * settings.batch_size:(index + 1) * settings.batch_size]
         total, rows = len(chosen), self.world.rows(len(chosen))

@@ -64,14 +64,6 @@ class Pack:
         chosen = np.unique(np.linspace(0, len(self.images["train"]) - 1, 64).astype(int))
         return [short_digest(self.images["train"][index]) for index in chosen]
 
-    def check(self) -> None:
-        """UserError if somebody has cut an array's file short: to read on would kill the process."""
-        for part, images in self.images.items():
-            mapped = getattr(images, "_mmap", None)   # numpy's map of the file
-            if mapped is not None and mapped.size() < len(mapped):
-                raise UserError(f"{self.folder / part}.npy was cut short while it was used: delete "
-                                f"{self.folder}, and the images are packed anew")
-
 
 def short_digest(image: np.ndarray) -> str:
     """Of an image's pixels, (side, side, 3) uint8."""

@@ -37,7 +37,7 @@ from alexnet.device import World, make_deterministic
 from alexnet.cli import shell
 from alexnet.files import (UserError, alone, cell, printable, read_csv, sweep, whole_file, whole_folder,
                            write_csv, write_json, write_text, writing)
-from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped, evaluate
+from alexnet.training import BATCH_DONE, EPOCH_DONE, Run, Stopped
 from alexnet.progress import COLUMNS
 from conftest import ROOT, in_two_processes, make_folder, save_picture
 from test_training import SIZE, SMALL, assert_same, settings, state_of, timeless, train
@@ -755,17 +755,6 @@ def test_a_pack_that_was_damaged_is_made_anew(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_an_array_that_is_cut_short_while_it_is_used_gets_a_line(tmp_path):
-    folder = make_folder(tmp_path / "set", {"train/star": 12, "train/disc": 12, "val/star": 2, "val/disc": 2})
-    pack = packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
-    run = small(tmp_path / "run", pack)
-    os.truncate(pack.folder / "train.npy", 5000)
-    with pytest.raises(UserError, match="train.npy was cut short"):
-        train(run)
-    with pytest.raises(UserError, match="train.npy was cut short"):
-        evaluate(run.model, pack)
-
-
 def test_an_image_that_takes_too_much_memory_is_left_out_and_named(tmp_path):
     folder = make_folder(tmp_path / "set", {"train/star": 6, "train/disc": 6, "val/star": 2, "val/disc": 2})
     source = find_source(str(folder))
@@ -795,7 +784,6 @@ def test_a_picture_that_changes_leaves_training_alone_and_is_packed_anew_next_ti
     again = packed(find_source(str(folder)), SIZE, tmp_path / "cache", quiet=True)
     assert again.identity != pack.identity and not np.array_equal(again.images["train"], before)
     assert np.array_equal(pack.images["train"], before)   # whoever trains goes on with what it has
-    pack.check()
 
 
 def test_what_a_killed_packer_left_goes_with_the_next(tmp_path):
