@@ -168,152 +168,111 @@ def page(content: dict[str, Any]) -> str:
 WORDS: dict[str, tuple[str, str]] = {
     "title": ("Look inside AlexNet", "看看 AlexNet 的内部"),
     "about": (
-        "The network: {variant}, pictures of {size} × {size} px, {classes} classes{trained_on}. Choose "
-        "a picture; all panels follow it. Red is positive, blue negative, white zero.",
-        "网络：{variant}，输入 {size} × {size} 像素，{classes} 个类别{trained_on}。选择一张图片，各栏随"
-        "之更新。红色为正，蓝色为负，白色为零。"),
+        "The network: {variant}, pictures of {size} × {size} px, {classes} classes{trained_on}. Choose a "
+        "picture; all panels follow it. Red is positive, blue negative, white zero.",
+        "网络：{variant}，输入 {size} × {size} 像素，{classes} 个类别{trained_on}。选择一张图片，各栏随之更新。红色为正，蓝色为负，白色为零。"),
     "trained_on": (", trained on {name}", "，训练数据：{name}"),
     "pictures": ("Pictures", "图片"),
     "open": ("Your own …", "自己的图片…"),
-    "bad_file": (
-        "This file could not be opened as a picture: {name}",
-        "无法将此文件作为图片打开：{name}"),
+    "bad_file": ("This file could not be opened as a picture: {name}", "无法将此文件作为图片打开：{name}"),
 
     "answer_title": ("What the network answers", "网络的回答"),
     "answer_do": (
-        "The five most probable classes of the chosen picture. The panels below show, step by step, "
-        "what the network computes on the way to such an answer.",
+        "The five most probable classes of the chosen picture. The panels below show, step by step, what "
+        "the network computes on the way to such an answer.",
         "所选图片概率最高的五个类别。下面各栏逐步展示网络得出这一结果之前所做的计算。"),
     "answer_own": (
-        "Your picture goes through the first layer only (panels 1, 2, 3 and 4): the other layers' "
-        "weights would make this page too large. It stays in your browser.",
-        "自己的图片只经过第一层（第 1、2、3、4 栏）：其余各层的权重数据太多，放进来会使本页过大。图片不会离开你的"
-        "浏览器。"),
+        "Your picture goes through the first layer only (panels 1, 2, 3 and 4): the other layers' weights "
+        "would make this page too large. It stays in your browser.",
+        "自己的图片只经过第一层（第 1、2、3、4 栏）：其余各层的权重过大，没有放进本页。图片不会离开你的浏览器。"),
 
-    "convolution_title": (
-        "1 · Convolution (section 3.5): window times kernel",
-        "1 · 卷积（论文第 3.5 节）：窗口乘以卷积核"),
+    "convolution_title": ("1 · Convolution (section 3.5): window times kernel", "1 · 卷积（论文第 3.5 节）：窗口乘以卷积核"),
     "convolution_do": (
-        "Drag the window over the picture (or use the arrow keys) and choose a kernel. For each colour, "
-        "the {kernel} × {kernel} values in the window are multiplied by the kernel's. The sum of all "
-        "{products} products, plus the bias, is the marked cell of the feature map. Choose a small "
-        "square to read its product.",
-        "在图片上拖动窗口（也可用方向键），并选择一个卷积核。对每个颜色通道，窗口内的 {kernel} × "
-        "{kernel} 个值与卷积核逐个相乘。全部 {products} 个乘积之和再加上偏置，就是特征图上标出的那一格。"
-        "点任意小方格可读出它的乘积。"),
-    "picture_label": (
-        "picture: {size} × {size} px, a window every {stride} px.",
-        "图片：{size} × {size} 像素，窗口步长 {stride} 像素。"),
-    "hangs": (
-        "The window hangs over the edge; what lies outside counts as 0.",
-        "窗口超出了图片边缘，超出部分按 0 计算。"),
+        "Drag the window over the picture (or use the arrow keys) and choose a kernel. For each colour, the "
+        "{kernel} × {kernel} values in the window are multiplied by the kernel's. The sum of all {products} "
+        "products, plus the bias, is the marked cell of the feature map. Choose a small square to read its "
+        "product.",
+        "在图片上拖动窗口（也可用方向键），并选择一个卷积核。对每个颜色通道，窗口内的 {kernel} × {kernel} 个值与卷积核逐个相乘。全部 {products} 个乘积之和再加上偏置，"
+        "就是特征图上标出的那一格。点任意小方格可读出它的乘积。"),
+    "picture_label": ("picture: {size} × {size} px, a window every {stride} px.",
+                      "图片：{size} × {size} 像素，窗口步长 {stride} 像素。"),
+    "hangs": ("The window hangs over the edge; what lies outside counts as 0.", "窗口超出了图片边缘，超出部分按 0 计算。"),
     "inside": ("The window lies inside the picture.", "窗口完全位于图片内。"),
-    "kernels_label": (
-        "the {maps} kernels of {layer}; chosen: {unit}",
-        "{layer} 的 {maps} 个卷积核；当前：{unit}"),
+    "kernels_label": ("the {maps} kernels of {layer}; chosen: {unit}", "{layer} 的 {maps} 个卷积核；当前：{unit}"),
     "window": ("window − mean{deviation}", "窗口 − 均值{deviation}"),
     "deviation": (", ÷ s.d.", "，÷ 标准差"),
     "activated": (", after the nonlinearity", "（非线性之后）"),
-    "kernel": ("kernel", "卷积核"),
-    "product": ("products", "乘积"),
-    "sum": ("sum", "和"),
-    "red": ("red", "红"),
-    "green": ("green", "绿"),
-    "blue": ("blue", "蓝"),
-    "bias": ("bias", "偏置"),
-    "tap": (
-        "{colour}, row {row}, column {column}: {value} × {weight} = {product}",
-        "{colour}色，第 {row} 行第 {column} 列：{value} × {weight} = {product}"),
-    "map_label": (
-        "feature map of kernel {unit}, {side} × {side}",
-        "卷积核 {unit} 的特征图，{side} × {side}"),
+    "kernel": ("kernel", "卷积核"), "product": ("products", "乘积"), "sum": ("sum", "和"),
+    "red": ("red", "红"), "green": ("green", "绿"), "blue": ("blue", "蓝"), "bias": ("bias", "偏置"),
+    "tap": ("{colour}, row {row}, column {column}: {value} × {weight} = {product}",
+            "{colour}色，第 {row} 行第 {column} 列：{value} × {weight} = {product}"),
+    "map_label": ("feature map of kernel {unit}, {side} × {side}", "卷积核 {unit} 的特征图，{side} × {side}"),
 
     "maps_title": ("2 · Feature maps: what each layer finds", "2 · 特征图：每一层找到了什么"),
     "maps_do": (
         "Choose a layer and one of its feature maps, then a cell in the enlarged map. The frame on the "
         "picture is the cell's receptive field: it sees nothing else. Below are the training pictures' "
         "parts to which the same unit (neuron) responds most.",
-        "选择一层和其中一张特征图，再在放大的特征图中选一格。图片上的方框是这一格的感受野：框外的内容它"
-        "完全看不到。下方是使同一神经元响应最强的训练图像块。"),
+        "选择一层和其中一张特征图，再在放大的特征图中选一格。图片上的方框是这一格的感受野：框外的内容它完全看不到。下方是使同一神经元响应最强的训练图像块。"),
     "layer": ("Layer", "层"),
-    "overview_label": (
-        "{layer}: {maps} feature maps of {side} × {side}, before the nonlinearity{columns}",
-        "{layer}：{maps} 张 {side} × {side} 的特征图，非线性之前{columns}"),
+    "overview_label": ("{layer}: {maps} feature maps of {side} × {side}, before the nonlinearity{columns}",
+                       "{layer}：{maps} 张 {side} × {side} 的特征图，非线性之前{columns}"),
     "halves": ("; upper half: first column, lower half: second", "；上半为第一路，下半为第二路"),
     "dense_label": ("{layer}: {maps} values, after the nonlinearity", "{layer}：{maps} 个值，非线性之后"),
-    "one_label": (
-        "map {unit}, row {row}, column {column}: {value}",
-        "特征图 {unit}，第 {row} 行第 {column} 列：{value}"),
+    "one_label": ("map {unit}, row {row}, column {column}: {value}",
+                  "特征图 {unit}，第 {row} 行第 {column} 列：{value}"),
     "dense_one": ("neuron {unit}: {value}", "神经元 {unit}：{value}"),
-    "field_label": (
-        "it sees {width} × {height} px of the picture",
-        "它看到图片中的 {width} × {height} 像素"),
+    "field_label": ("it sees {width} × {height} px of the picture", "它看到图片中的 {width} × {height} 像素"),
     "whole_label": ("it sees the whole picture", "它看到整张图片"),
-    "patches_label": (
-        "strongest responses of unit {unit} among {looked} training pictures",
-        "神经元 {unit} 在 {looked} 张训练图片中的最强响应"),
+    "patches_label": ("strongest responses of unit {unit} among {looked} training pictures",
+                      "神经元 {unit} 在 {looked} 张训练图片中的最强响应"),
     "patches_dense": (
         "Patches are shown for convolutional layers: a fully-connected neuron sees whole pictures.",
         "仅对卷积层显示图像块：全连接层的神经元看到的是整张图片。"),
-    "patches_none": (
-        "No training pictures were given to this page (--data names them).",
-        "生成本页时没有提供训练图片（用 --data 指定）。"),
+    "patches_none": ("No training pictures were given to this page (--data names them).",
+                     "生成本页时没有提供训练图片（用 --data 指定）。"),
 
-    "lrn_title": (
-        "3 · Response normalisation (section 3.3): neighbours compete",
-        "3 · 局部响应归一化（论文第 3.3 节）：相邻特征图相互竞争"),
+    "lrn_title": ("3 · Response normalisation (section 3.3): neighbours compete",
+                  "3 · 局部响应归一化（论文第 3.3 节）：相邻特征图相互竞争"),
     "lrn_do": (
         "Each bar is one kernel's value at the cell marked in panel 1{activated}: grey before, red after. A "
         "value with strong neighbours is divided by more. Move the sliders; choose a bar, and the frame "
         "shows the neighbours that its divisor sums over.",
-        "每根柱是一个卷积核在第 1 栏所标位置的值{activated}：灰色为归一化前，红色为归一化后。邻居越强，除数越大。移"
-        "动滑块；选一根柱，方框标出其除数求和所涉及的邻居。"),
+        "每根柱是一个卷积核在第 1 栏所标位置的值{activated}：灰色为归一化前，红色为归一化后。邻居越强，除数越大。移动滑块；选一根柱，方框标出其除数求和所涉及的邻居。"),
     "paper": ("paper", "论文"),
     "code": ("2012 code (α ÷ n)", "2012 年代码（α ÷ n）"),
     "own": ("this network", "本网络"),
     "apart": ("no overlap", "不重叠"),
-    "k": ("k", "k"),
-    "n": ("n", "n"),
-    "alpha": ("α", "α"),
-    "beta": ("β", "β"),
+    "k": ("k", "k"), "n": ("n", "n"), "alpha": ("α", "α"), "beta": ("β", "β"),
     "cell": ("values of the marked cell", "所标位置的值"),
 
-    "pool_title": (
-        "4 · Pooling (section 3.4): the largest of each window",
-        "4 · 池化（论文第 3.4 节）：取每个窗口的最大值"),
+    "pool_title": ("4 · Pooling (section 3.4): the largest of each window", "4 · 池化（论文第 3.4 节）：取每个窗口的最大值"),
     "pool_do": (
         "On the left is the feature map of panel 1{activated}, on the right its pooled form. Choose a cell "
         "on the right: the frame on the left is its window. If the stride is smaller than the size, windows "
         "overlap, as in the paper.",
-        "左边是第 1 栏的特征图{activated}，右边是池化结果。在右边选一格，左边的方框就是它的窗口。步长小于窗口时相邻"
-        "窗口重叠，论文正是这样做的。"),
+        "左边是第 1 栏的特征图{activated}，右边是池化结果。在右边选一格，左边的方框就是它的窗口。步长小于窗口时相邻窗口重叠，论文正是这样做的。"),
     "size": ("size", "窗口大小"),
     "stride": ("stride", "步长"),
     "before_label": ("before: {side} × {side}", "池化前：{side} × {side}"),
     "after_label": ("after: {side} × {side}", "池化后：{side} × {side}"),
     "largest": ("the largest of {count} values is {value}", "{count} 个值中最大的是 {value}"),
 
-    "dropout_title": (
-        "5 · Dropout (section 4.2): one idea, two scales",
-        "5 · 丢弃法（论文第 4.2 节）：一个想法，两种缩放"),
+    "dropout_title": ("5 · Dropout (section 4.2): one idea, two scales", "5 · 丢弃法（论文第 4.2 节）：一个想法，两种缩放"),
     "dropout_do": (
-        "The bars are {neurons} neurons of fc6 for this picture. In training a mask sets about half of "
-        "them to 0; draw it again and again. In testing all take part, so the scale must be the same: "
-        "in 2012 values were halved in testing, today they are doubled in training. Red bars: training "
-        "with this mask. Blue frames: testing. Dots: the mean over all masks so far; it approaches the "
-        "frames.",
-        "柱子是 fc6 中 {neurons} 个神经元对这张图片的值。训练时用随机掩码将约一半置零，可反复抽取。测试"
-        "时全部参与，因此两者的尺度要一致：2012 年在测试时减半，如今则在训练时加倍。红柱为使用当前掩码的"
-        "训练值，蓝框为测试值，圆点为至今所有掩码下的平均值，它逐渐接近蓝框。"),
+        "The bars are {neurons} neurons of fc6 for this picture. In training a mask sets about half of them "
+        "to 0; draw it again and again. In testing all take part, so the scale must be the same: in 2012 "
+        "values were halved in testing, today they are doubled in training. Red bars: training with this "
+        "mask. Blue frames: testing. Dots: the mean over all masks so far; it approaches the frames.",
+        "柱子是 fc6 中 {neurons} 个神经元对这张图片的值。训练时用随机掩码将约一半置零，可反复抽取。测试时全部参与，因此两者的尺度要一致：2012 年在测试时减半，如今则在训练时加倍。"
+        "红柱为使用当前掩码的训练值，蓝框为测试值，圆点为至今所有掩码下的平均值，它逐渐接近蓝框。"),
     "keep": ("probability of being kept", "保留概率"),
     "draw": ("Draw a mask", "抽取掩码"),
     "draw_many": ("Draw 100", "抽取 100 次"),
     "masked": ("2012: training x × mask; testing x × {keep}", "2012 年：训练 x × 掩码；测试 x × {keep}"),
     "inverted": ("today: training x × mask ÷ {keep}; testing x", "如今：训练 x × 掩码 ÷ {keep}；测试 x"),
-    "drawn": (
-        "{kept} of {count} kept; sum now {now}, mean over {draws} masks {mean}, in testing {test}",
-        "保留 {kept} / {count}；当前之和 {now}，{draws} 次掩码的平均 {mean}，测试时 {test}"),
-    "footer": (
-        "Made by alexnet_visualization.py explore. Kernels and values are stored in 8 bits.",
-        "由 alexnet_visualization.py explore 生成。卷积核与数值以 8 位存储。"),
+    "drawn": ("{kept} of {count} kept; sum now {now}, mean over {draws} masks {mean}, in testing {test}",
+              "保留 {kept} / {count}；当前之和 {now}，{draws} 次掩码的平均 {mean}，测试时 {test}"),
+    "footer": ("Made by alexnet_visualization.py explore. Kernels and values are stored in 8 bits.",
+               "由 alexnet_visualization.py explore 生成。卷积核与数值以 8 位存储。"),
 }
