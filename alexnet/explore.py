@@ -184,7 +184,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "answer_own": (
         "Your picture goes through the first layer only (panels 1, 2, 3 and 4): the other layers' weights "
         "would make this page too large. It stays in your browser.",
-        "自己的图片只经过第一层（第 1、2、3、4 栏）：其余各层的权重过大，没有放进本页。图片不会离开你的浏览器。"),
+        "自己的图片只经过第一层（第 1、2、3、4 栏）：其余各层的权重数据太多，放进来会使本页过大。图片不会离开你的浏览器。"),
 
     "convolution_title": ("1 · Convolution (section 3.5): window times kernel", "1 · 卷积（论文第 3.5 节）：窗口乘以卷积核"),
     "convolution_do": (
