@@ -80,6 +80,7 @@ class Inert:
 
 
 STAND_INS = {"collections.defaultdict": lambda *_: {}, "collections.deque": lambda *_: []}
+OLD_FORM = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."   # how a file begins that torch wrote before archives
 
 
 def load_tensors(path: Path) -> Any:
@@ -88,8 +89,12 @@ def load_tensors(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        if not zipfile.is_zipfile(path):   # torch's old form, whose objects cannot be exchanged
-            raise
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                old = file.read(len(OLD_FORM)) == OLD_FORM
+            given = f"pickle.load(open({str(path)!r}, 'rb'))"
+            raise UserError(f"{path} is damaged, or holds more than tensors in torch's old form; "
+                            f"if you trust it, {advice(trusted(path) if old else given)}") from None
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
         with torch.serialization.safe_globals(
                 [(STAND_INS.get(name) or type(name, (Inert,), {}), name) for name in names]):

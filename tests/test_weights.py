@@ -603,7 +603,7 @@ HOSTILE = {
     "numpy's": (lambda path, caffe: arrays(path), "is numpy's archive; this line"),
     "old form": (lambda path, caffe: torch.save({"model": small_state(), "args": Namespace()}, path,
                                                 _use_new_zipfile_serialization=False),
-                 "holds more than tensors and plain values: it was not opened; if you trust it"),
+                 "torch's old form; if you trust it, this line"),
     "our names": (lambda path, caffe: torch.save(small_state(), path),
                   "does not say which variant it is: python -m alexnet.weights file.pth NEW.pt --variant"),
     **{name: (lambda path, caffe, name=name: torch.save({**plain(caffe), name: torch.ones(9)}, path),
