@@ -53,8 +53,9 @@ def digest(model: AlexNet) -> str:
 def save(path: Path | str, model: AlexNet, facts: dict[str, Any], keep: Path | None = None,
          **more: Any) -> None:
     """Writes a checkpoint, whole or not at all. `more` goes beside what every checkpoint has; the file
-    that was there before goes to `keep`. UserError where the tensors' shapes are not those of the network that
-    is described (another fc8, say), or its classes no names; TypeError for facts that are no plain values."""
+    that was there before goes to `keep`. UserError where the tensors' shapes are not those of the network
+    that is described (another fc8, say), or its classes no names; TypeError for facts that are no plain
+    values."""
     content = {**about(model, facts), "model": model.state_dict(), **more}
     check_shapes(content, path, {name: tuple(tensor.shape) for name, tensor in content["model"].items()})
     with whole_file(path, keep) as temporary:

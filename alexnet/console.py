@@ -133,8 +133,9 @@ def introduce(run: Run, restored: bool, start: Checkpoint | None) -> None:
           f"{printable(pack.name)}: {len(pack.classes)} classes, {len(pack.labels['train']):,} training and "
           f"{len(pack.labels['val']):,} validation images")
     print(f"{settings.epochs} epoch{'s' * (settings.epochs != 1)}, batch {settings.batch_size}, "
-          f"learning rate {settings.lr:g}, schedule {settings.schedule}, seed {settings.seed}; {run.device.type}, "
-          f"{str(run.dtype).removeprefix('torch.')}, {run.world.size} process(es); {run.folder}")
+          f"learning rate {settings.lr:g}, schedule {settings.schedule}, seed {settings.seed}; "
+          f"{run.device.type}, {str(run.dtype).removeprefix('torch.')}, {run.world.size} process(es); "
+          f"{run.folder}")
     if start:
         head = "kept: the classes are the same" if start["classes"] == pack.classes else "new"
         print(f"from {settings.weights}: its weights, mean, variant and image size; fc8 is {head}")

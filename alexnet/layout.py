@@ -124,10 +124,11 @@ def parts_in_classes(folder: Folder) -> dict[str, dict[str, Folder]]:
 
 
 def data_sets(folder: Folder) -> list[str]:
-    """The folders in it whose parts hold the same folders (but years): these are classes, it hardly is one."""
+    """The folders in it whose parts hold the same folders (but years): these are classes, it hardly is."""
     def classes(parts: dict[str, Folder]) -> set[str]:
         inner = [set(part.folders) for part in parts.values()]
-        return {name for name in set.intersection(*inner) if not re.fullmatch(YEAR, name)} if inner[1:] else set()
+        common = set.intersection(*inner) if inner[1:] else set()
+        return {name for name in common if not re.fullmatch(YEAR, name)}
     return [name for name, inner in folder.folders.items() if len(classes(parts_in(inner))) > 1]
 
 

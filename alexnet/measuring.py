@@ -97,8 +97,8 @@ def images_to_measure(path: Path, content: Checkpoint, where: str, part: str | N
     seen = sum(short_digest(image) in sample for image in pack.images["val"]) if sample else 0
     if seen:
         advice = f"; --val-fraction {split:g} measures what it held out of its own" if split else ""
-        pack.findings.append(f"{path} was trained on at least {seen} of these images, so that the errors look "
-                             f"better than they are{advice}")
+        pack.findings.append(f"{path} was trained on at least {seen} of these images, so that the errors "
+                             f"look better than they are{advice}")
     return pack, "val", f"all of {source}"
 
 

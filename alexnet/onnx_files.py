@@ -47,8 +47,8 @@ def parse(text: str, path: Path) -> dict[str, Any]:
 # ------------------------------------------------------------------- out
 
 def save_onnx(path: Path, model: AlexNet, facts: dict[str, Any]) -> None:
-    """Written, run with onnxruntime, compared with us, and only then given its name. ValueError for a model in
-    training mode, whose dropout is on."""
+    """Written, run with onnxruntime, compared with us, and only then given its name. ValueError for a model
+    in training mode, whose dropout is on."""
     if model.training:
         raise ValueError("the model is in training mode, with dropout: call model.eval() first")
     session_of = package("onnxruntime").InferenceSession

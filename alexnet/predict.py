@@ -199,7 +199,8 @@ def classify(model: AlexNet | Average, pictures: Picture | Iterable[Picture], to
     """
     dtype = dtype or choose_precision("auto", model.mean.device)
     if views not in (1, 10) or batch_size < 1:
-        raise ValueError(f"views={views}, batch_size={batch_size}: 1 or 10 crops, and at least one image at once")
+        raise ValueError(f"views={views}, batch_size={batch_size}: 1 or 10 crops, and at least one image at "
+                         "once")
     if model.num_classes < 2:
         raise ValueError("a network with one output tells no classes apart: its softmax is always 1")
     for batch, squares in open_batches(model, pictures, batch_size, threads):

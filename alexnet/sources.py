@@ -106,8 +106,8 @@ def folder_source(folder: Path, with_val: bool) -> Source:
     top = look_through(Folder(folder))
     parts = parts_in(top)
     if parts and "train" not in parts and top.ours:
-        raise UserError(f"{folder_names(top.ours)} in {folder} hold a run or figures of this project, so they are "
-                        "left out: move those files elsewhere")
+        raise UserError(f"{folder_names(top.ours)} in {folder} hold a run or figures of this project, so "
+                        "they are left out: move those files elsewhere")
     if parts and "train" not in parts:
         there = [part.name for part in parts.values()]
         raise doubt_error(f"{folder} holds {folder_names(there)} but no train folder; --evaluate CHECKPOINT "
@@ -124,11 +124,11 @@ def folder_source(folder: Path, with_val: bool) -> Source:
         raise no_classes_error(folder, train, others)
     names = list(classes)
     if len(names) > 1 and not parts and top.path.resolve().name in set(names).difference(top.folders):
-        raise UserError(f"{folder} is named like a class of its own images ({', '.join(names[:3])}): is it the "
-                        "folder of one class? Give the one above it (if not, another name)")
+        raise UserError(f"{folder} is named like a class of its own images ({', '.join(names[:3])}): is it "
+                        "the folder of one class? Give the one above it (if not, another name)")
     if sets := data_sets(top) if len(names) > 1 and not parts else []:
-        raise doubt_error(f"{folder_names(sets)} in {folder} have train/ with class folders: if they are data "
-                          f"sets, give one, --data {quoted(top.path / sets[0])}", sets)
+        raise doubt_error(f"{folder_names(sets)} in {folder} have train/ with class folders: if they are "
+                          f"data sets, give one, --data {quoted(top.path / sets[0])}", sets)
     closed = {name for name, inner in train.folders.items() if inner.entries is None}
     findings = [f"class {name} {'cannot be opened' if name in closed else 'is empty'}: left out"
                 for name in found if not found[name]]
@@ -227,8 +227,8 @@ def listed_items(val: Folder, above: Path, names: list[str], findings: list[str]
             note_lost(found, files, val.path, path, f"of a class that {known} lacks", findings)
             return [(file, number[found.labels[file]]) for file in files if file in found.labels]
     if refused:
-        raise UserError(f"{refused} has only numbers: the contest's own (ILSVRC ids) are not the order of the "
-                        "class folders. Use a list with names, such as Kaggle's LOC_val_solution.csv "
+        raise UserError(f"{refused} has only numbers: the contest's own (ILSVRC ids) are not the order of "
+                        "the class folders. Use a list with names, such as Kaggle's LOC_val_solution.csv "
                         "(data/README.md)")
     return None
 

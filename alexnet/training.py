@@ -225,7 +225,8 @@ class Run:
         """UserError if a loss, or a sum of losses, is not a finite number."""
         if not math.isfinite(loss):
             fp16 = "--precision fp32 (fp16 ends at 65,504), " if self.dtype == torch.float16 else ""
-            usual = default_rate(self.model, self.settings.recipe) * (TUNING_RATE if self.settings.weights else 1)
+            share = TUNING_RATE if self.settings.weights else 1
+            usual = default_rate(self.model, self.settings.recipe) * share
             lower = min(self.settings.lr / 3, usual)
             kept = (f"What was finished before is in {self.folder}" if (self.folder / "last.pt").exists() else
                     f"Nothing was finished: another --out, or delete {self.folder}")

@@ -78,7 +78,7 @@ def dropout(place: Place) -> Apart:
 
 
 def as_good_as_with_dropout(place: Place) -> Text:
-    """The error, and by seed the epoch in which the network without dropout reaches the other's lowest one."""
+    """The error, and by seed the epoch in which the network without dropout reaches the other's lowest."""
     found = []
     for without, with_it in longer.SIXTY.pairs(place, WITHOUT_DROPOUT):
         best = min((one["val_top1_error"] for one in with_it["curve"]), default=-math.inf)

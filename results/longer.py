@@ -1,8 +1,8 @@
 """Sixty epochs instead of twelve, for claims with small effects. Rules fixed before the first run.
 
-Imagenette at 64 px as in ablations.py, three seeds a side (five at first), but 60 epochs, and drops of the learning rate at
-60 and 84% of them. In bf16, as the runs of 12 epochs. Every case records both errors without augmentation and
-dropout (`train_`, `val_`), and the curve.
+Imagenette at 64 px as in ablations.py, three seeds a side (five at first), but 60 epochs, and drops of the
+learning rate at 60 and 84% of them. In bf16, as the runs of 12 epochs. Every case records both errors without
+augmentation and dropout (`train_`, `val_`), and the curve.
 
 - C17, dropout: biases of 0.1 on both sides, since with 1 learning does not start without it. Judged as before
   (the gap, and the epochs to 50% training error), with the first epoch at which the side without reaches the
@@ -83,7 +83,8 @@ def draw(place: Place) -> None:
             without, with_it = ([content["curve"] for content in side] for side in zip(*pairs))
             panels[panel] = {"with": with_it, "without": without}
     if panels:
-        plots.overfitting(panels, place.out / "overfitting.png", "Imagenette, 64 px: 60 epochs with and without")
+        plots.overfitting(panels, place.out / "overfitting.png",
+                          "Imagenette, 64 px: 60 epochs with and without")
 
 
 def lines(place: Place) -> list[Text | str]:
