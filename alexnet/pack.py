@@ -157,12 +157,50 @@ class Entry:
     dim: bool = False                    # see `images.dim_text`
 
 
+class Statistics:
+    """What is worked out over all images while they are packed: of the training images the mean image and the
+    covariance of the colours; of each part a digest; and what looks odd."""
+
+    def __init__(self, side: int) -> None:
+        self.count, self.total, self.product = 0, np.zeros((side, side, 3)), np.zeros((3, 3))
+        self.content = {part: hashlib.sha256() for part in PARTS}   # of classes and pixels
+        self.trained_on: dict[bytes, Any] = {}   # training images by their digests
+        self.twins, self.dim = [], []
+
+    def add(self, part: str, opened: Entry, name: str) -> None:
+        """name: of its class."""
+        self.content[part].update(name.encode("utf-8", "surrogateescape") + b"\0" + opened.digest)
+        if opened.dim:
+            self.dim.append(str(opened.item))
+        if part == "train":
+            self.count += 1
+            self.total += opened.image
+            self.product += opened.product
+            self.trained_on[opened.digest] = opened.item
+        elif opened.digest in self.trained_on:
+            self.twins.append(f"{opened.item} = {self.trained_on[opened.digest]}")
+
+    def mean(self) -> np.ndarray:
+        """The mean image, (side, side, 3); zero where a set is only measured."""
+        return self.total / max(self.count, 1)
+
+    def covariance(self) -> np.ndarray:
+        """(3, 3), of the pixels' red, green and blue."""
+        pixels, colour = max(self.count, 1) * self.total[..., 0].size, self.mean().mean((0, 1))
+        return self.product / pixels - np.outer(colour, colour)
+
+    def odd(self) -> list[str]:
+        """Warnings."""
+        found = []
+        if self.twins:
+            found.append(f"{len(self.twins)} validation image(s) are in the training part, too "
+                         f"(such as {self.twins[0]}): the errors will look better than they are")
+        return found + ([dim_text(self.dim)] if self.dim else [])
+
+
 def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: int, quiet: bool) -> None:
     """Opens every image on all cores, in order, a bounded number at a time."""
-    count, total, product = 0, np.zeros((side, side, 3)), np.zeros((3, 3))   # of the training images
-    content = {part: hashlib.sha256() for part in PARTS}   # of classes and pixels
-    trained_on: dict[bytes, Any] = {}   # training images by their digests
-    twins, dim, skipped = [], [], []
+    statistics, skipped = Statistics(side), []
     opening = partial(open_item, source, side)
     progress = tqdm(total=sum(map(len, source.parts.values())), unit="image", desc="packing",
                     disable=quiet or None, leave=False)
@@ -177,37 +215,17 @@ def write_pack(source: Source, folder: Path, side: int, strict: bool, threads: i
                     continue
                 file.write(opened.image.tobytes())
                 labels.append(opened.label)
-                name = source.classes[opened.label].encode("utf-8", "surrogateescape")
-                content[part].update(name + b"\0" + opened.digest)
-                if opened.dim:
-                    dim.append(str(opened.item))
-                if part == "train":
-                    count += 1
-                    total += opened.image
-                    product += opened.product
-                    trained_on[opened.digest] = opened.item
-                elif opened.digest in trained_on:
-                    twins.append(f"{opened.item} = {trained_on[opened.digest]}")
+                statistics.add(part, opened, source.classes[opened.label])
         if source.parts[part] and not labels:
             raise UserError(f"no image of the {part} part of {source.name} can be read ({skipped[0]})")
         np.save(folder / f"{part}_labels.npy", np.array(labels, np.int64))
     progress.close()
-    count = max(count, 1)   # none where a set is only measured
-    mean = total / count
-    colour = mean.mean((0, 1))
-    np.save(folder / "mean.npy", mean.astype(np.float32))
-    odd = []
-    if twins:
-        odd.append(f"{len(twins)} validation image(s) are in the training part, too (such as {twins[0]}): "
-                   "the errors will look better than they are")
-    if dim:
-        odd.append(dim_text(dim))
+    np.save(folder / "mean.npy", statistics.mean().astype(np.float32))
     write_json(folder / "pack.json", {
         "format": PACK_VERSION, "name": source.name, "identity": source.identity, "side": side,
-        "classes": source.classes,
-        "covariance": (product / (count * side * side) - np.outer(colour, colour)).tolist(),
-        "odd": odd, "skipped": skipped, "split": source.split,
-        "content": {part: digest.hexdigest() for part, digest in content.items()}})
+        "classes": source.classes, "covariance": statistics.covariance().tolist(),
+        "odd": statistics.odd(), "skipped": skipped, "split": source.split,
+        "content": {part: digest.hexdigest() for part, digest in statistics.content.items()}})
 
 
 def open_item(source: Source, side: int, item: Item) -> Entry:
