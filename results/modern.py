@@ -189,6 +189,7 @@ def error(place: Place, name: str) -> float | None:
 
 def decisions(place: Place) -> dict[str, bool]:
     """For each change that was tried, in order, whether it is kept."""
+    place.found_all(unit for name in NAMES for unit in attempts(name))   # of one precision
     best, kept = math.inf, {}
     for name in NAMES:
         now = error(place, name)

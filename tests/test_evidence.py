@@ -1346,7 +1346,14 @@ def test_no_page_compares_bf16_with_fp32(place):
         for unit in cifar_nets.norm_units(name, cifar_nets.LONGER):
             entered(place, unit, 0.3, precision=precision)
             with_curve(place, unit, [{"train_top1_error": 0.1}])
+    for name, precision in ("2012", "torch.bfloat16"), ("Nesterov momentum", "torch.float32"):
+        for unit in modern.attempts(name):
+            entered(place, unit, 0, error=0.3, precision=precision)
+    for name, precision in (base_result.OURS, "torch.bfloat16"), (base_result.THEIRS, "torch.float32"):
+        for unit in base_result.side(name):
+            entered(place, unit, 0.3, precision=precision)
     for page in (lambda: modern.final_lines(place), lambda: balance.report(place),
+                 lambda: modern.decisions(place), lambda: base_result.in_short(place),
                  lambda: CLAIMS["C8"].finding(place), lambda: claims.lrn_on_cifar(place, cifar_nets.LONGER)):
         with pytest.raises(UserError, match="which it is compared with, in"):
             page()
