@@ -27,6 +27,7 @@ Checkpoint = dict[str, Any]
 FORMAT = "alexnet"
 VERSION = 1
 FLOAT32_MAX = torch.finfo(torch.float32).max
+FACTS = {"data": str, "labels": str, "images": dict, "sample": list, "val_fraction": float, "split": float}
 OTHERS = {   # what an archive is that has such a name inside, and Python for its state dict
     "/code/": ("TorchScript, a program", "torch.jit.load({!r}).state_dict()"),
     "/archive_format": ("a program of torch.export", "torch.export.load({!r}).state_dict"),
@@ -179,12 +180,15 @@ def check(content: Checkpoint, path: Path) -> Checkpoint:
 def check_shapes(content: Checkpoint, path: Path | str, given: dict[str, tuple[int, ...] | None]) -> None:
     """UserError if tensors of the shapes `given` are not those of the network that a dict describes."""
     try:
-        classes = content["classes"]
+        classes, facts = content["classes"], content["facts"]
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise TypeError("classes must be a list of names")
         if len(classes) < 2:
             raise ValueError("one class: its probability is always 1")
-        json.dumps(dict(content["facts"]))   # plain values
+        json.dumps(facts)   # plain values
+        for name, kind in FACTS.items():
+            if not isinstance(facts.get(name), kind | None):
+                raise TypeError(f"{name} among its facts is {facts[name]!r}")
         expected = {name: tuple(tensor.shape) for name, tensor in described(content).state_dict().items()}
     except Exception as error:  # whatever stands in the place of a size or a name
         raise UserError(f"{path} does not describe a network of this project ({brief(error)})") from None

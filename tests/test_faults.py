@@ -414,8 +414,8 @@ def test_only_the_first_process_says_when_a_checkpoint_is_due(pack, place, monke
 
 
 @pytest.mark.parametrize("way, value", [
-    ("batch", None), ("batch", 3.5), ("facts", {"x": torch.zeros(2)}), ("facts", 3),
-    ("classes", [torch.zeros(2), "b"]), ("classes", 2),
+    ("batch", None), ("batch", 3.5), ("facts", {"data": 5}),
+    ("facts", {"x": torch.zeros(2)}), ("facts", []), ("classes", [torch.zeros(2), "b"]), ("classes", 2),
     ("variant", torch.zeros(3, 3)), ("image_size", torch.zeros(3, 3))])
 def test_anything_in_the_place_of_a_number_is_refused(kept_run, place, way, value):
     good, pack = kept_run
