@@ -69,8 +69,11 @@ def sizes(model: AlexNet) -> dict[str, Step]:
 
 
 def step_of(model: AlexNet, name: str) -> Step:
-    """One step, by its name."""
-    return sizes(model)[name]
+    """One step; ValueError with the names that exist."""
+    steps = sizes(model)
+    if name not in steps:
+        raise ValueError(f"no step is called {name}; there is {', '.join(steps)}")
+    return steps[name]
 
 
 def window(module: nn.Module) -> tuple[int, int, int]:
