@@ -134,9 +134,11 @@ def mosaic(tiles: np.ndarray, across: int, gap: int = 1, scale: int = 1) -> np.n
 
     torchvision's make_grid would draw a frame, too, and not for a single tile."""
     count, height, width, _ = tiles.shape
-    tiles = np.pad(tiles, ((0, -count % across), (0, gap), (0, gap), (0, 0)), constant_values=1)
-    rows = tiles.reshape(-1, across, height + gap, width + gap, 3).swapaxes(1, 2)
-    canvas = rows.reshape(-1, across * (width + gap), 3)[:-gap, :-gap].astype(np.float32)
+    down = math.ceil(count / across)
+    canvas = np.ones((down * (height + gap) - gap, across * (width + gap) - gap, 3), np.float32)
+    for number, tile in enumerate(tiles):
+        row, column = divmod(number, across)
+        canvas[row * (height + gap):, column * (width + gap):][:height, :width] = tile
     return canvas.repeat(scale, 0).repeat(scale, 1)
 
 
