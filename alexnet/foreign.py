@@ -209,7 +209,10 @@ def class_names(count: int, path: Path, hints: Hints, about: Any) -> list[str]:
     sorted order is everybody's order of the outputs), or numbers."""
     if hints.classes:
         option = f"--classes {hints.classes}"
-        names = [line.strip() for line in lines_of(hints.classes.read_bytes(), option)]
+        try:
+            names = [line.strip() for line in lines_of(hints.classes.read_bytes(), option)]
+        except OSError as error:
+            raise UserError(f"{option} cannot be read ({error.strerror})") from None
         if not len(names) == len(set(names)) == count:
             raise UserError(f"{option} has {len(names)} names, {len(set(names))} of them different; {path} "
                             f"has {count} classes")

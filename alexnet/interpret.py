@@ -209,11 +209,11 @@ def blurred(images: Tensor, deviation: float) -> Tensor:
 
 def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: int, doing: str = "",
                block: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """(Q, count) rows of `bank`, nearest first, and their Euclidean distances (section 6.1); of two equally
-    near the first.
+    """(Q, count) rows of `bank`, nearest first, and their Euclidean distances (section 6.1).
 
     queries: (Q, ...), bank: (N, ...), of any shape and number type; the bank may be memory-mapped and is
-    read a block at a time. In float64, in which the products of pixels are exact.
+    read a block at a time. In float64, in which the products of pixels are exact: of two equally near the
+    first comes first. Of other values a distance of 0 may be 1e-4, and equal rows may change places.
     """
     def rows(values: np.ndarray | Tensor) -> Tensor:
         some = values[:]
@@ -224,7 +224,7 @@ def neighbours(queries: np.ndarray | Tensor, bank: np.ndarray | Tensor, count: i
     near, which = torch.empty(len(asked), 0), torch.empty(len(asked), 0, dtype=torch.long)
     for first in progress(range(0, len(bank), block), doing):
         some = rows(bank[first:first + block])
-        distance = squares + some.square().sum(1) - 2 * asked @ some.T
+        distance = squares + some.square().sum(1) - 2 * (asked @ some.T)
         number = torch.arange(first, first + len(some)).expand(distance.shape)
         near, order = torch.cat([near, distance], 1).sort(stable=True)
         near, which = near[:, :count], torch.cat([which, number], 1).gather(1, order)[:, :count]

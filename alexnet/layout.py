@@ -124,7 +124,7 @@ def parts_in_classes(folder: Folder) -> dict[str, dict[str, Folder]]:
 
 
 def data_sets(folder: Folder) -> list[str]:
-    """The folders in it whose parts hold the same folders (but years): these are classes, it hardly is."""
+    """The folders in it whose parts hold the same folders (years aside): data sets, so it hardly is one."""
     def classes(parts: dict[str, Folder]) -> set[str]:
         inner = [set(part.folders) for part in parts.values()]
         common = set.intersection(*inner) if inner[1:] else set()

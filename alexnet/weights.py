@@ -162,7 +162,10 @@ def convert(content: Checkpoint, path: Path) -> None:
         raise UserError(f"{path}: the name must end in {', '.join(WRITERS)}")
     if path.exists():
         raise UserError(f"{path} is there already; give another name")
-    write(path, checkpoint.build(content), content["facts"])
+    try:
+        write(path, checkpoint.build(content), content["facts"])
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error})") from None
 
 
 def description(content: Checkpoint) -> str:

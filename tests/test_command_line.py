@@ -375,6 +375,9 @@ def test_a_runs_own_split_is_known_by_content_and_images_it_was_trained_on_are_s
     assert out.startswith(f"5 images of 2 class(es): the 0.1 of {moved} that the run held out\n")
     assert "trained" not in err
     assert out.splitlines()[1] == there.splitlines()[1]   # the same errors
+    train = shutil.copytree(moved, tmp_path / "parts/train")   # asked for by name, it is measured whole
+    out = measured(capsys, held_out, "--data", train.parent, "--part", "train")[1]
+    assert out.startswith(f"50 images of 2 class(es): all of {train}\n")
     shutil.copy(moved / "star/0.png", moved / "star/new.png")
     status, out, err = measured(capsys, held_out, "--data", moved)
     assert status == 0 and out.startswith(f"51 images of 2 class(es): all of {moved}\n")

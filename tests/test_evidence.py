@@ -520,6 +520,7 @@ def test_what_is_counted_is_what_was_published():
     unit, place = counting.units()[0], Place()
     now = counting.compute(unit, place)["result"]
     before = place.found(unit)["result"]
+    assert max(now.pop("C18"), before.pop("C18")) < 1e-6   # rounding: another on each processor
     for name, value in before.items():
         assert now[name] == (pytest.approx(value, rel=1e-6) if name in ("C6", "C16", "C22") else value), name
     assert now["C6"] == pytest.approx([34_944 / 60_965_224, 307_456 / 60_965_224, 885_120 / 60_965_224,
